@@ -1,0 +1,52 @@
+# Everything runs from here on a machine with python3, venv and make. `make help` lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+venv: $(STAMP)  ## the virtual environment with everything in it
+
+demo: $(STAMP)  ## a real daemon, a real schedule, real rows into the local Salesforce
+	$(BIN)/schedctl demo
+
+test: $(STAMP)  ## the test suite
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+
+check: $(STAMP)  ## style, types, import rules, docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/docs
+
+torture: $(STAMP)  ## the long forms of the tests
+	$(BIN)/python -m pytest -n 2 -m slow -s $(ARGS)
+
+bench: $(STAMP)  ## measure speed and memory; tables on stdout
+	$(BIN)/python bench/run.py
+
+dist: $(STAMP)  ## wheel and sdist in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+
+lock: $(STAMP)  ## renew the hashed requirements from pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-emit-trusted-host --no-header --all-extras --output-file requirements/dev.txt pyproject.toml requirements/dev.in
+	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-emit-trusted-host --no-header --all-extras --constraint requirements/dev.txt --output-file requirements/run.txt pyproject.toml
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.PHONY: help venv demo test check torture bench dist lock clean

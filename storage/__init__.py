@@ -1,0 +1,1 @@
+"""The only truth: definitions, slots, runs, ledgers and rejected rows, in SQLite or PostgreSQL."""
