@@ -1,0 +1,77 @@
+"""What an export tells while it goes on, and the progress that a listener folds it into."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowsSpooled:
+    """``rows`` more rows were read; ``rejected`` of them could not be written as text and are out already."""
+
+    rows: int
+    rejected: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchSent:
+    """A batch of ``rows`` rows was handed to the target."""
+
+    batch: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchSettled:
+    """The target said of each row of a batch what became of it."""
+
+    batch: int
+    accepted: int
+    rejected: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retrying:
+    """A call failed for a reason that may pass; it is tried again in ``seconds``."""
+
+    code: str
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Warned:
+    """Something the user should know that does not stop the export."""
+
+    code: str
+    message: str
+
+
+Event = RowsSpooled | BatchSent | BatchSettled | Retrying | Warned
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """Where an export stands, in rows."""
+
+    read: int = 0
+    sent: int = 0
+    accepted: int = 0
+    rejected: int = 0
+
+
+def advance(progress: Progress, event: Event) -> Progress:
+    """Fold one event into the progress."""
+    match event:
+        case RowsSpooled():
+            return replace(progress, read=progress.read + event.rows, rejected=progress.rejected + event.rejected)
+        case BatchSent():
+            return replace(progress, sent=progress.sent + event.rows)
+        case BatchSettled():
+            return replace(
+                progress,
+                accepted=progress.accepted + event.accepted,
+                rejected=progress.rejected + event.rejected,
+            )
+        case _:
+            return progress

@@ -1,0 +1,79 @@
+"""The counts of one export, which must add up, and the rows that were refused."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RejectedRow:
+    """A row that did not get into the target: its number in the query's result (from 1), values as sent, and why."""
+
+    number: int
+    values: Mapping[str, str | None]
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """How many rows were refused for one reason."""
+
+    code: str
+    message: str
+    count: int
+
+
+MAX_REFUSALS = 20
+"""How many distinct reasons a report keeps; the rows themselves are all kept elsewhere."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportReport:
+    """What became of the rows: ``read = accepted + rejected + unchanged``, or the export is not done.
+
+    ``refusals`` are the most frequent reasons, most frequent first, at most :data:`MAX_REFUSALS`.
+    """
+
+    read: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every row that was read is accounted for."""
+        return self.read == self.accepted + self.rejected + self.unchanged
+
+    @property
+    def sole_refusal(self) -> Refusal | None:
+        """The one reason for which every row was refused, if that is what happened."""
+        if self.read and self.rejected == self.read and len(self.refusals) == 1:
+            return self.refusals[0]
+        return None
+
+    def plus(self, *, accepted: int = 0, rejected: int = 0, refusals: Iterable[Refusal] = ()) -> "ExportReport":
+        """Return this report with another batch's counts in it."""
+        return replace(
+            self,
+            accepted=self.accepted + accepted,
+            rejected=self.rejected + rejected,
+            refusals=merge_refusals(self.refusals, refusals),
+        )
+
+
+def count_refusals(rows: Iterable[RejectedRow]) -> tuple[Refusal, ...]:
+    """Count rejected rows by reason, most frequent first."""
+    return merge_refusals((), (Refusal(code=row.code, message=row.message, count=1) for row in rows))
+
+
+def merge_refusals(first: Iterable[Refusal], second: Iterable[Refusal]) -> tuple[Refusal, ...]:
+    """Add up refusals by (code, message), most frequent first, cut at :data:`MAX_REFUSALS`."""
+    counts: dict[tuple[str, str], int] = {}
+    for group in (first, second):
+        for refusal in group:
+            key = (refusal.code, refusal.message)
+            counts[key] = counts.get(key, 0) + refusal.count
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(Refusal(code=code, message=message, count=count) for (code, message), count in ordered[:MAX_REFUSALS])

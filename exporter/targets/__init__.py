@@ -1,0 +1,47 @@
+"""Where rows go: one file or package per kind of target, all behind one protocol."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from exporter.events import Listener
+from exporter.ledger import Control, Ledger
+from exporter.report import ExportReport
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from exporter.spool import Spool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportContext:
+    """One run's export: who it is for, its durable ledger, how it is stopped, and who listens to its events."""
+
+    job: str
+    run_id: int
+    scheduled_time: datetime
+    ledger: Ledger
+    control: Control
+    listen: Listener
+
+
+class Target(Protocol):
+    """One open address that receives rows. Every failure is an ExportError."""
+
+    def fill(self, rows: "pa.RecordBatchReader", spool: "Spool", *, control: Control, listen: Listener) -> None:
+        """Write every row into the spool as ready-to-send files and close the manifest. Nothing is sent.
+
+        Rows that cannot be written for this target are kept in the spool as rejected rows, with code and message.
+        Whatever ``rows`` raises passes through, and the spool is then not complete.
+        """
+
+    def export(self, spool: "Spool", context: ExportContext) -> ExportReport:
+        """Preflight, then send what the spool holds, each row once, whatever the ledger says was done before.
+
+        May be called again after a crash at any instant, by another process, with the same spool and ledger, and
+        goes on where they say it stood. Returns only when every row is accounted for: the report adds up.
+        """
+
+    def check(self, columns: "pa.Schema | None" = None) -> None:
+        """Log in and check the settings (and the columns, if given) without writing anything; raise what is wrong."""
