@@ -1,0 +1,328 @@
+"""The spool: a query's whole result on disk, as ready-to-send files, before anything is sent.
+
+A spool is complete or it is nothing. Its directory holds ``manifest.json``, which appears in one step when all else is
+durable, and one subdirectory that the writer made for its files. A second writer takes that subdirectory away from
+one that was left behind, so a process that wakes up late cannot add to, or complete, what it no longer owns.
+"""
+
+import csv
+import hashlib
+import io
+import itertools
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from exporter.disk import create_file, disk_fault, make_directory, sync_directory, write_all
+from exporter.failures import ExportError, internal
+from exporter.report import RejectedRow
+
+_MANIFEST = "manifest.json"
+_REJECTED = "rejected.jsonl"
+_FILLING = "filling-"
+_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpooledColumn:
+    """A column as it goes out: its name, and the Arrow type it had before it became text (such as ``int64``)."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpooledBatch:
+    """One ready-to-send file.
+
+    ``number`` counts from 1; ``file`` is relative to the spool's directory; ``rows`` and ``bytes`` are what is in it.
+    Its rows are those of the query's result from ``first_row`` on (counted from 1), without the row numbers ``gaps``.
+    """
+
+    number: int
+    file: str
+    rows: int
+    bytes: int
+    sha256: str
+    first_row: int
+    gaps: tuple[int, ...] = ()
+
+    def row_numbers(self) -> Iterator[int]:
+        """Yield the number, in the query's result, of each row of the file in turn."""
+        missing = frozenset(self.gaps)
+        return itertools.islice((row for row in itertools.count(self.first_row) if row not in missing), self.rows)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpoolManifest:
+    """What a complete spool holds: ``rows`` were read; ``rejected`` of them are in no batch, but kept with a reason.
+
+    ``format`` is how the batches are written: ``csv``, ``jsonl`` or ``parquet``.
+    """
+
+    columns: tuple[SpooledColumn, ...]
+    batches: tuple[SpooledBatch, ...]
+    rows: int
+    rejected: int
+    format: str
+
+
+class Spool:
+    """The spool in ``directory``, which need not exist yet and holds nothing else. Every failure is an ExportError."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    @property
+    def directory(self) -> Path:
+        """Where the spool lies."""
+        return self._directory
+
+    def manifest(self) -> SpoolManifest | None:
+        """Return what the spool holds, or None unless it is complete. Raises internal ``SPOOL_DAMAGED``."""
+        stored = self._stored()
+        if stored is None:
+            return None
+        try:
+            return SpoolManifest(
+                columns=tuple(SpooledColumn(**column) for column in stored["columns"]),
+                batches=tuple(SpooledBatch(**{**batch, "gaps": tuple(batch["gaps"])}) for batch in stored["batches"]),
+                rows=stored["rows"],
+                rejected=stored["rejected"],
+                format=stored["format"],
+            )
+        except (KeyError, TypeError) as error:
+            raise self._damaged("the manifest lacks something") from error
+
+    def begin(self, format: str = "csv") -> "SpoolWriter":  # noqa: A002 - the manifest's own word
+        """Start to fill the spool; an incomplete filling, whoever's it was, is thrown away.
+
+        Raises internal ``SPOOL_COMPLETE`` if the spool is complete: what was sent from it must stay provable.
+        """
+        if (self._directory / _MANIFEST).exists():
+            raise internal("SPOOL_COMPLETE", f"The spool {self._directory} is complete: discard it first")
+        try:
+            make_directory(self._directory)
+            for left in self._directory.iterdir():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            filling = self._directory / f"{_FILLING}{secrets.token_hex(8)}"
+            filling.mkdir(mode=0o700)
+            sync_directory(self._directory)
+            return SpoolWriter(self._directory, filling, format)
+        except OSError as error:
+            raise disk_fault(error, self._directory) from error
+
+    def path(self, batch: SpooledBatch) -> Path:
+        """Return where the file of ``batch`` lies."""
+        return self._directory / batch.file
+
+    def read(self, batch: SpooledBatch) -> bytes:
+        """Return the content of ``batch``, checked against its sha256. Raises internal ``SPOOL_DAMAGED``."""
+        try:
+            content = self.path(batch).read_bytes()
+        except OSError as error:
+            raise self._damaged(f"{batch.file} cannot be read ({error.strerror})") from error
+        if hashlib.sha256(content).hexdigest() != batch.sha256:
+            raise self._damaged(f"{batch.file} is not what was written")
+        return content
+
+    def rejected(self) -> Iterator[RejectedRow]:
+        """Yield, in order of their numbers, the rows that could not be written for the target."""
+        stored = self._stored()
+        if stored is None or not stored["rejected"]:
+            return
+        try:
+            with (self._directory / stored["rejected_file"]).open(encoding="utf-8") as lines:
+                for line in lines:
+                    yield RejectedRow(**json.loads(line))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise self._damaged("the rejected rows cannot be read") from error
+
+    def values(self, batch: SpooledBatch, wanted: Collection[int]) -> Iterator[tuple[int, Mapping[str, str | None]]]:
+        """Yield (row number, values as sent by column) of the ``wanted`` row numbers of a CSV batch, in order.
+
+        An empty cell, which tells Salesforce nothing, is None; ``#N/A`` stays what it is.
+        """
+        chosen = frozenset(wanted)
+        with io.TextIOWrapper(io.BytesIO(self.read(batch)), encoding="utf-8", newline="") as text:
+            records = csv.reader(text, strict=True)
+            header = next(records)
+            for row, record in zip(batch.row_numbers(), records, strict=True):
+                if row in chosen:
+                    yield row, {name: cell or None for name, cell in zip(header, record, strict=True)}
+
+    def discard(self) -> None:
+        """Remove the spool with all it holds; none there is fine."""
+        try:
+            (self._directory / _MANIFEST).unlink(missing_ok=True)  # first, so that a rest is never taken for complete
+            shutil.rmtree(self._directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise disk_fault(error, self._directory) from error
+
+    def _stored(self) -> dict[str, Any] | None:
+        try:
+            stored = json.loads((self._directory / _MANIFEST).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise self._damaged("the manifest cannot be read") from error
+        if not isinstance(stored, dict) or stored.get("version") != _VERSION:
+            raise self._damaged("the manifest is of another version")
+        return stored
+
+    def _damaged(self, what: str) -> ExportError:
+        return internal("SPOOL_DAMAGED", f"The spool {self._directory} is damaged: {what}")
+
+
+class SpoolFile:
+    """One batch file while it is written: a binary stream that hashes what it writes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = create_file(path)
+        self._hash = hashlib.sha256()
+        self._bytes = 0
+        self.closed = False
+
+    def write(self, content: bytes | memoryview) -> int:
+        """Write all of ``content`` and return its length in bytes. Disk faults are ExportErrors."""
+        try:
+            write_all(self._descriptor, content)
+        except OSError as error:
+            raise disk_fault(error, self._path.parent) from error
+        self._hash.update(content)
+        length = memoryview(content).nbytes
+        self._bytes += length
+        return length
+
+    def tell(self) -> int:
+        """Return how many bytes were written so far."""
+        return self._bytes
+
+    def flush(self) -> None:
+        """Do nothing: what is written is with the operating system at once, and durable after :meth:`finish`."""
+
+    def close(self) -> None:
+        """Close the file, complete or not. May be called again."""
+        if not self.closed:
+            self.closed = True
+            os.close(self._descriptor)
+
+    def finish(self) -> tuple[int, str]:
+        """Make the file durable, close it, and return its length in bytes and its sha256."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise disk_fault(error, self._path.parent) from error
+        finally:
+            self.close()
+        return self._bytes, self._hash.hexdigest()
+
+
+class SpoolWriter:
+    """Fills a spool; made by :meth:`Spool.begin`. The spool is complete when :meth:`close` has returned.
+
+    Rows come in the order of their numbers. One writer is used by one thread, as a context manager. One that is left
+    before :meth:`close` leaves nothing that counts: the next :meth:`Spool.begin` throws its files away.
+    """
+
+    def __init__(self, directory: Path, filling: Path, format: str) -> None:  # noqa: A002 - the manifest's own word
+        self._directory = directory
+        self._filling = filling
+        self._format = format
+        self._batches: list[SpooledBatch] = []
+        self._rejected = 0
+        self._rejections: SpoolFile | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._rejections is not None:
+            self._rejections.close()
+
+    def add(self, content: bytes | memoryview, *, rows: int, first_row: int, gaps: tuple[int, ...] = ()) -> None:
+        """Write one batch durably; ``rows``, ``first_row`` and ``gaps`` are those of :class:`SpooledBatch`."""
+        file = self.create()
+        try:
+            file.write(content)
+        except BaseException:
+            file.close()
+            raise
+        self.settle(file, rows=rows, first_row=first_row, gaps=gaps)
+
+    def create(self) -> SpoolFile:
+        """Open the next batch's file, for content too large for one piece of memory; :meth:`settle` ends it."""
+        return self._open(f"{len(self._batches) + 1:06d}.{self._format}")
+
+    def settle(self, file: SpoolFile, *, rows: int, first_row: int, gaps: tuple[int, ...] = ()) -> None:
+        """Make the batch of the last :meth:`create` durable and enter it."""
+        length, sha256 = file.finish()
+        number = len(self._batches) + 1
+        self._batches.append(
+            SpooledBatch(
+                number=number,
+                file=f"{self._filling.name}/{number:06d}.{self._format}",
+                rows=rows,
+                bytes=length,
+                sha256=sha256,
+                first_row=first_row,
+                gaps=gaps,
+            )
+        )
+
+    def reject(self, rows: Iterable[RejectedRow]) -> None:
+        """Keep rows that cannot be written for the target."""
+        lines = [json.dumps(asdict(row)) + "\n" for row in rows]
+        if not lines:
+            return
+        if self._rejections is None:
+            self._rejections = self._open(_REJECTED)
+        self._rejections.write("".join(lines).encode())
+        self._rejected += len(lines)
+
+    def close(self, columns: Iterable[SpooledColumn], rows: int) -> SpoolManifest:
+        """Make the spool complete: ``rows`` were read, and each is in a batch or was rejected.
+
+        Raises internal ``SPOOL_COUNT`` if that is not so.
+        """
+        manifest = SpoolManifest(
+            columns=tuple(columns),
+            batches=tuple(self._batches),
+            rows=rows,
+            rejected=self._rejected,
+            format=self._format,
+        )
+        written = sum(batch.rows for batch in self._batches)
+        if written + self._rejected != rows:
+            raise internal("SPOOL_COUNT", f"{rows} rows read, but {written} written and {self._rejected} rejected")
+        if self._rejections is not None:
+            self._rejections.finish()
+        stored = {
+            "version": _VERSION,
+            "rejected_file": f"{self._filling.name}/{_REJECTED}",
+            **asdict(manifest),
+        }
+        file = self._open(_MANIFEST)
+        file.write(json.dumps(stored).encode())
+        file.finish()
+        try:
+            sync_directory(self._filling)
+            (self._filling / _MANIFEST).rename(self._directory / _MANIFEST)
+            sync_directory(self._directory)
+        except OSError as error:
+            raise disk_fault(error, self._directory) from error
+        return manifest
+
+    def _open(self, name: str) -> SpoolFile:
+        try:
+            return SpoolFile(self._filling / name)
+        except OSError as error:
+            raise disk_fault(error, self._directory) from error
