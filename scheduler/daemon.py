@@ -1,0 +1,295 @@
+"""The daemon: APScheduler runs its few chores; the tick fires what is due, workers run it, signals reload and drain."""
+
+import os
+import signal
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+
+from apscheduler.executors.pool import ThreadPoolExecutor as ChorePool
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from sqlalchemy.engine import make_url
+
+from scheduler import systemd
+from scheduler.config import Config, ConfigError, load
+from scheduler.control import StopReason
+from scheduler.instance import AlreadyRunningError, is_dead, lock_state_file, this_node
+from scheduler.logs import get_logger
+from scheduler.merge import NameConflicts
+from scheduler.operations import sync_file_jobs
+from scheduler.plan import Plan
+from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
+from scheduler.ticking import planned, tick
+from scheduler.work import Clock, utc_now
+from scheduler.workers import Workers
+from storage import jobs, nodes, runs, settings
+from storage.database import Database, StorageError, open_database
+
+CHECK_SECONDS = 1.0
+"""The clock is looked at this often, so that a step of it, or a change by the CLI, is noticed within a second."""
+EXIT_SECONDS = 10.0
+"""How long after the drain time a worker that hangs in a call may take to let go before the process ends anyway."""
+
+log = get_logger("schedctl.daemon")
+
+
+class PlanTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
+    """Fires when the plan says that a slot is due, and at least once a second."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        """Return when the next tick is: the earliest slot, but no later than in a second."""
+        latest = now + timedelta(seconds=CHECK_SECONDS)
+        wakeup = self._plan.next_wakeup()
+        if wakeup is None or wakeup >= latest.timestamp():
+            return latest
+        return max(now + timedelta(milliseconds=20), datetime.fromtimestamp(wakeup, UTC))
+
+
+class Daemon:
+    """One daemon process over one state database. ``run`` blocks until it is told to stop."""
+
+    def __init__(self, *, config_path: Path, config: Config, database: Database, clock: Clock = utc_now) -> None:
+        self._config_path = config_path
+        self._config = config
+        self._config_stamp = _stamp(config_path)
+        self._database = database
+        self._clock = clock
+        self._node = this_node("daemon", clock())
+        self._plan = Plan()
+        self._definitions: dict[str, dict[str, object]] = {}
+        self._change_mark = ""
+        self._reload_mark: str | None = None
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._reload_now = threading.Event()
+        self._workers = Workers(
+            size=config.daemon.max_running,
+            database=database,
+            owner=self._node.id,
+            spool_root=Path(config.storage.spool),
+            clock=clock,
+            on_free=self._wake,
+        )
+        self._chores = BackgroundScheduler(
+            executors={"default": ChorePool(3)},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            timezone=UTC,
+        )
+
+    def start(self) -> None:
+        """Register this node, take back what dead ones held, and read the jobs."""
+        now = self._clock()
+        with self._database.write() as session:
+            dead = [node for node in nodes.all_nodes(session) if is_dead(node)]
+            for node in dead:
+                nodes.gone(session, node.id)
+            nodes.register(session, self._node)
+            taken = runs.take_back(session, owners=[node.id for node in dead], now=now)
+            self._reload_mark = settings.get(session, "reload_requested")
+        if taken:
+            log.warning("claims.taken_back", runs=taken)
+        sync_file_jobs(self._database, self._config, now)
+        self._note_config(None)
+        self._read_jobs()
+        log.info("daemon.started", version=self._node.version, node=self._node.id, jobs=len(self._definitions))
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a worker has not let go of its run although it was told to stop."""
+        return bool(self._workers.active)
+
+    def run(self) -> None:
+        """Do the chores until told to stop, then drain."""
+        self._chores.add_job(self._guarded(self._tick), PlanTrigger(self._plan), id="tick")
+        self._chores.add_job(self._guarded(self._keep), "interval", seconds=CHECK_SECONDS, id="keep")
+        self._chores.add_job(self._guarded(self._look_at_config), "interval", seconds=CHECK_SECONDS, id="config")
+        self._chores.add_job(self._guarded(self._touch), "interval", seconds=RENEW_SECONDS / 2, id="touch")
+        self._chores.start()
+        systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
+        self._stopping.wait()
+        systemd.notify("STOPPING=1")
+        self._drain()
+
+    def run_once(self) -> int:
+        """Run all that is owed now, to its end, and return the exit code: 1 if a run failed."""
+        self._tick()
+        while (self._workers.active or self._owed_now()) and not self._stopping.is_set():
+            self._tick()
+            self._keep()
+            time.sleep(0.05)
+        self._drain()
+        return 1 if self._workers.failed else 0
+
+    def stop(self, *_signal: int | FrameType | None) -> None:
+        """Ask for a graceful end; safe in a signal handler."""
+        self._stopping.set()
+
+    def reload(self, *_signal: int | FrameType | None) -> None:
+        """Ask for a reload of the config file; safe in a signal handler."""
+        self._reload_now.set()
+
+    def _guarded(self, chore: "object") -> "object":
+        """Wrap a chore so that a refused database is one log line and the next turn tries again."""
+
+        def run() -> None:
+            try:
+                chore()
+            except StorageError as error:
+                log.error("storage.refused", code=error.code, message=error.message)  # noqa: TRY400 - says it all
+            except Exception:
+                log.exception("chore.crashed")
+
+        return run
+
+    def _tick(self) -> None:
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            self._read_jobs()
+            now = self._clock()
+            tick(self._database, self._plan, self._definitions, now)
+            free = self._workers.free
+            if free:
+                with self._database.write() as session:
+                    claimed = runs.claim_runs(
+                        session, owner=self._node.id, now=now, lease_seconds=LEASE_SECONDS, limit=free
+                    )
+                for run in claimed:
+                    self._workers.start(run, self._config)
+        systemd.notify("WATCHDOG=1")
+
+    def _wake(self) -> None:
+        """Look for work at once, since a worker is free."""
+        if self._chores.running and not self._stopping.is_set():
+            self._chores.modify_job("tick", next_run_time=datetime.now(UTC))
+
+    def _owed_now(self) -> bool:
+        with self._database.read() as session:
+            waiting = runs.next_waiting_time(session)
+        return waiting is not None and waiting <= self._clock()
+
+    def _keep(self) -> None:
+        self._workers.keep()
+        now = self._clock()
+        with self._database.write() as session:
+            expired = runs.take_back(session, expired_before=now, now=now)
+        if expired:
+            log.warning("claims.expired", runs=expired)
+
+    def _touch(self) -> None:
+        with self._database.write() as session:
+            nodes.touch(session, self._node.id, self._clock())
+
+    def _read_jobs(self) -> None:
+        """Bring the plan up to date with the stored jobs, if any of them changed."""
+        with self._database.read() as session:
+            mark = jobs.change_mark(session)
+            if mark == self._change_mark:
+                return
+            stored = jobs.all_jobs(session)
+        coming = {job.name: entry for job in stored if (entry := planned(job)) is not None}
+        for name in self._plan.names() - coming.keys():
+            self._plan.drop(name)
+        for entry in coming.values():
+            self._plan.put(entry)
+        self._definitions = {job.name: job.definition for job in stored}
+        self._change_mark = mark
+
+    def _look_at_config(self) -> None:
+        with self._database.read() as session:
+            requested = settings.get(session, "reload_requested")
+        asked = self._reload_now.is_set() or requested != self._reload_mark
+        stamp = _stamp(self._config_path)
+        if not asked and stamp == self._config_stamp:
+            return
+        self._reload_now.clear()
+        self._reload_mark, self._config_stamp = requested, stamp
+        systemd.reloading()
+        try:
+            config = load(self._config_path)
+            with self._lock:
+                changes = sync_file_jobs(self._database, config, self._clock())
+                self._config = config
+                self._read_jobs()
+        except (ConfigError, NameConflicts) as error:
+            log.error("config.refused", message=str(error))  # noqa: TRY400 - the faults say it all
+            self._note_config(str(error))
+        else:
+            log.info("config.reloaded", put=sorted(changes.put), removed=sorted(changes.remove))
+            self._note_config(None)
+        finally:
+            systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
+
+    def _note_config(self, fault: str | None) -> None:
+        """Keep what the last look at the config file said, for ``schedctl status``."""
+        with self._database.write() as session:
+            settings.put(session, "config_path", str(self._config_path))
+            settings.put(session, "config_read_at", self._clock().isoformat())
+            settings.put(session, "config_fault", fault or "")
+
+    def _drain(self) -> None:
+        """Start nothing more; let runs end within the drain time; hand the others back for the next daemon."""
+        if self._chores.running:
+            for chore in ("tick", "config"):
+                self._chores.remove_job(chore)
+        limit = time.monotonic() + self._config.daemon.drain_timeout
+        if self._workers.active:
+            log.info("daemon.draining", runs=len(self._workers.active))
+        while self._workers.active and time.monotonic() < limit:
+            time.sleep(0.05)
+        self._workers.stop(StopReason.DRAINING)
+        limit = time.monotonic() + EXIT_SECONDS
+        while self._workers.active and time.monotonic() < limit:
+            time.sleep(0.05)
+        if self._chores.running:
+            self._chores.shutdown(wait=False)
+        self._workers.shut_down()
+        with self._database.write() as session:
+            nodes.gone(session, self._node.id)
+        log.info("daemon.stopped", left=len(self._workers.active))
+
+
+def main(config_path: Path, *, once: bool = False) -> int:
+    """Run the daemon in the foreground and return its exit code. Errors known to the CLI are raised for it."""
+    config = load(config_path)
+    held = _lock_if_sqlite(config.storage.url)
+    try:
+        database = open_database(config.storage.url)
+        daemon = Daemon(config_path=config_path, config=config, database=database)
+        signal.signal(signal.SIGTERM, daemon.stop)
+        signal.signal(signal.SIGINT, daemon.stop)
+        signal.signal(signal.SIGHUP, daemon.reload)
+        daemon.start()
+        code = daemon.run_once() if once else daemon.run() or 0
+        if threading.active_count() > 1 and daemon.is_stuck:
+            os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood
+        database.close()
+        return code
+    finally:
+        if held is not None:
+            held.close()
+
+
+def _lock_if_sqlite(url: str) -> "object | None":
+    """Keep a second daemon away from a SQLite file; PostgreSQL is made for several."""
+    parsed = make_url(url)
+    if not parsed.drivername.startswith("sqlite") or not parsed.database:
+        return None
+    path = Path(parsed.database)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return lock_state_file(path)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Return what changes when a file is edited or replaced; zeros while it is missing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (status.st_mtime_ns, status.st_size, status.st_ino)

@@ -1,0 +1,85 @@
+"""Who this process is, and that only one daemon works on one SQLite file."""
+
+import fcntl
+import os
+import secrets
+import socket
+from contextlib import suppress
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO
+
+from storage.nodes import Node
+
+
+class AlreadyRunningError(Exception):
+    """Another daemon holds the state file."""
+
+
+def boot_id() -> str:
+    """Return the id of this boot of the machine, empty where the system has none."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+def process_started(pid: int) -> str | None:
+    """Return the start time of a process in kernel ticks since boot; None if there is no such process.
+
+    Field 22 of /proc/PID/stat, counted after the command name, which may hold anything (the proc(5) manual page).
+    """
+    with suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        fields = stat.rpartition(")")[2].split()
+        return None if fields[0] in ("Z", "X") else fields[19]
+    return None
+
+
+def this_node(kind: str, now: datetime) -> Node:
+    """Describe this process as a node; its id is new with every call, and owns the claims it makes."""
+    pid = os.getpid()
+    return Node(
+        id=secrets.token_hex(8),
+        host=socket.gethostname(),
+        boot_id=boot_id(),
+        pid=pid,
+        pid_started=process_started(pid) or "",
+        version=version("schedctl"),
+        started_at=now,
+        seen_at=now,
+        kind=kind,
+        info={},
+    )
+
+
+def is_dead(node: Node) -> bool:
+    """Whether a node of this host is surely gone: another boot, or its process ended. False when it cannot be known."""
+    if node.host != socket.gethostname():
+        return False
+    if node.boot_id and node.boot_id != boot_id():
+        return True
+    return process_started(node.pid) != node.pid_started
+
+
+def lock_state_file(path: Path) -> IO[str]:
+    """Take the lock beside a SQLite state file for as long as the returned file is open.
+
+    Raises AlreadyRunningError, with the holder's process id, if another daemon has it.
+    """
+    lock = path.with_name(path.name + ".lock")
+    holder = lock.open("a+", encoding="ascii")
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder.seek(0)
+        pid = holder.read().strip() or "unknown"
+        holder.close()
+        raise AlreadyRunningError(
+            f"another schedctl daemon (process {pid}) already works on {path}; stop it first, "
+            "or keep the state in PostgreSQL to run several"
+        ) from error
+    holder.truncate(0)
+    holder.write(str(os.getpid()))
+    holder.flush()
+    return holder

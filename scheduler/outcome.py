@@ -1,0 +1,107 @@
+"""From what an export reports, or the error that ended it, to the run's outcome. Pure."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from exporter.failures import ExportError, FailureKind
+from exporter.report import ExportReport
+
+LOCKED = "UNABLE_TO_LOCK_ROW"
+"""Salesforce's code for a row that another transaction held: it says nothing against the configuration."""
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELED = "canceled"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why a run did not succeed, in words for a person; never a secret, never row data."""
+
+    kind: FailureKind
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Conclusion:
+    """The outcome of a run with its counts, and the failure unless it succeeded."""
+
+    outcome: Outcome
+    failure: Failure | None = None
+    report: ExportReport = field(default_factory=ExportReport)
+    final: bool = False
+    """Whether another attempt is ruled out, whatever the kind of failure."""
+
+
+def conclude(report: ExportReport, max_rejected: int | str | None = None) -> Conclusion:
+    """Judge a finished export: ``succeeded`` only if the target accepted every row.
+
+    ``max_rejected`` is a number of rows, or a share of the rows read such as ``"5%"``; more than that is a failure.
+    """
+    if not report.adds_up:
+        message = (
+            f"{report.read} rows were read, but {report.accepted} accepted, {report.rejected} rejected and "
+            f"{report.unchanged} unchanged rows do not add up to that"
+        )
+        return _failed(report, FailureKind.INTERNAL, "COUNTS_DIFFER", message)
+    if not report.rejected:
+        return Conclusion(outcome=Outcome.SUCCEEDED, report=report)
+    reason = _main_reason(report)
+    if report.rejected == report.read:
+        sole = report.sole_refusal
+        if sole is not None and sole.code == LOCKED:
+            return _failed(report, FailureKind.TRANSIENT, sole.code, f"every row was refused: {reason}", final=True)
+        kind = FailureKind.CONFIGURATION if sole is not None else FailureKind.DATA
+        code = sole.code if sole is not None else "ALL_REJECTED"
+        return _failed(report, kind, code, f"all {report.read} rows were refused: {reason}")
+    summary = f"{report.rejected} of {report.read} rows were refused: {reason}"
+    if _is_too_many(report, max_rejected):
+        return _failed(report, FailureKind.DATA, "TOO_MANY_REJECTED", f"{summary} (max_rejected = {max_rejected})")
+    failure = Failure(kind=FailureKind.DATA, code=report.refusals[0].code, message=summary)
+    return Conclusion(outcome=Outcome.PARTIAL, failure=failure, report=report)
+
+
+def conclude_error(error: ExportError, report: ExportReport | None = None) -> Conclusion:
+    """Judge an export that an error ended."""
+    return _failed(report or ExportReport(), error.kind, error.code, error.message)
+
+
+def conclude_timeout(seconds: int, report: ExportReport) -> Conclusion:
+    """Judge a run that went on for longer than its ``timeout``; it is not tried again."""
+    message = f"the run took longer than its timeout of {seconds} s and was stopped"
+    return _failed(report, FailureKind.TRANSIENT, "TIMEOUT", message, final=True)
+
+
+def conclude_cancel(report: ExportReport) -> Conclusion:
+    """Judge a run that a person canceled."""
+    return Conclusion(outcome=Outcome.CANCELED, report=report, final=True)
+
+
+def _failed(report: ExportReport, kind: FailureKind, code: str, message: str, *, final: bool = False) -> Conclusion:
+    failure = Failure(kind=kind, code=code, message=message)
+    return Conclusion(outcome=Outcome.FAILED, failure=failure, report=report, final=final or bool(report.rejected))
+
+
+def _main_reason(report: ExportReport) -> str:
+    if not report.refusals:
+        return "no reason was kept"
+    first = report.refusals[0]
+    others = len(report.refusals) - 1
+    more = f" (and {others} other reason{'s' if others > 1 else ''})" if others else ""
+    return f"{first.code}: {first.message}{more}"
+
+
+def _is_too_many(report: ExportReport, max_rejected: int | str | None) -> bool:
+    if max_rejected is None:
+        return False
+    if isinstance(max_rejected, str):
+        return report.rejected * 100 > float(max_rejected.rstrip("% ")) * report.read
+    return report.rejected > max_rejected

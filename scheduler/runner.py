@@ -1,0 +1,207 @@
+"""One claimed run from its query to its settled outcome: source, mapping, spool, target, storage, in that order."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from exporter.mapping import apply_mapping
+from exporter.sources.opening import open_source
+from exporter.targets.opening import open_target
+from storage.database import ClaimLost, Database, StorageError
+from storage.runs import StoredRun
+
+from exporter.connections import Connection
+from exporter.events import Listener, Progress
+from exporter.failures import ExportError, configuration
+from exporter.report import ExportReport
+from exporter.sources import Query
+from exporter.spool import Spool
+from exporter.targets import ExportContext, Target
+from scheduler.config import Config
+from scheduler.control import RunControl, RunStopped, StopReason
+from scheduler.job import Job
+from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout
+from scheduler.query import bind
+from scheduler.secrets import SecretError, resolve
+from scheduler.settling import settle, stored_run
+from scheduler.work import Clock, RunWork, StoredLedger, log, utc_now
+from storage import jobs, runs
+
+LEASE_SECONDS = 30
+"""How long a claim holds without renewal; a worker that is gone for longer has lost its runs."""
+RENEW_SECONDS = 8.0
+"""How often claims are renewed: three misses still leave time."""
+BATCH_ROWS = 10_000
+"""How many rows of a result are held at once."""
+
+
+def perform(work: RunWork) -> StoredRun:
+    """Run a claimed run to the end of its attempt and settle it; returns the run as it is then stored.
+
+    Raises ClaimLost if it was taken over meanwhile (then nothing more was written or sent), and StorageError if the
+    state database went away (then the claim runs out, and whoever takes it goes on from the ledger).
+    """
+    job = Job.from_dict(work.run.definition)
+    log.info("run.started", attempt=work.run.attempt, scheduled_time=work.run.scheduled_time, kind=work.run.kind)
+    try:
+        conclusion = conclude(_export(work, job), job.max_rejected)
+    except RunStopped as stopped:
+        if stopped.reason is StopReason.CLAIM_LOST:
+            raise ClaimLost(f"the claim on run {work.run.id} was lost") from stopped
+        if stopped.reason is StopReason.DRAINING:
+            return _hand_back(work)
+        conclusion = _stopped(work, job, stopped.reason)
+    except ExportError as error:
+        conclusion = conclude_error(error, _report_so_far(work))
+    return settle(work, job, conclusion)
+
+
+def _export(work: RunWork, job: Job) -> ExportReport:
+    spool = work.spool
+    target = _open_target(work, job)
+    if spool.manifest() is None:
+        work.enter("query")
+        _fill(work, job, spool, target)
+    manifest = spool.manifest()
+    if manifest is not None:
+        work.progress = Progress(read=manifest.rows, rejected=manifest.rejected)
+    work.enter("export")
+    return target.export(spool, _context(work, job))
+
+
+def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:
+    with work.database.read() as session:
+        stored = jobs.get_job(session, job.name)
+    bound = bind(
+        job.query,
+        scheduled_time=work.run.scheduled_time,
+        last_scheduled_time=stored.last_success if stored is not None else None,
+    )
+    source = open_source(_connection(work.config, job.source, "source"))
+    work.control.on_stop(source.cancel)
+    try:
+        with source.read(Query(sql=bound.sql, parameters=bound.parameters), batch_rows=BATCH_ROWS) as reader:
+            mapped = apply_mapping(reader, job.mapping, segment=job.segment, exported_at=work.clock())
+            target.fill(mapped, spool, control=work.control, listen=work.hear)
+    except ExportError:
+        work.control.check()  # a canceled query looks like a failed one
+        raise
+
+
+def _open_target(work: RunWork, job: Job) -> Target:
+    connection = _connection(work.config, job.export.connection, "export.connection")
+    return open_target(connection, job.export.options)
+
+
+def _context(work: RunWork, job: Job) -> ExportContext:
+    return ExportContext(
+        job=job.name,
+        run_id=work.run.id,
+        scheduled_time=work.run.scheduled_time,
+        ledger=StoredLedger(work),
+        control=work.control,
+        listen=work.hear,
+    )
+
+
+def _connection(config: Config, name: str, key: str) -> Connection:
+    found = config.connections.get(name)
+    if found is None:
+        known = ", ".join(sorted(config.connections)) or "none"
+        raise configuration("UNKNOWN_CONNECTION", f"{key} = {name!r}: there is no such connection (known: {known})")
+    try:
+        return resolve(found)
+    except SecretError as error:
+        raise configuration("SECRET_UNAVAILABLE", f"connection {name!r}: {error}") from error
+
+
+def _report_so_far(work: RunWork) -> ExportReport:
+    counts = work.progress
+    return ExportReport(read=counts.read, accepted=counts.accepted, rejected=counts.rejected)
+
+
+def _stopped(work: RunWork, job: Job, reason: StopReason) -> Conclusion:
+    """Undo what can be undone at the target of a run that a person or its timeout stopped."""
+    report = _report_so_far(work)
+    abort = RunControl(deadline=work.clock() + timedelta(minutes=1))
+    kept, work.control = work.control, abort
+    try:
+        target = _open_target(work, job)
+        target.abort(work.spool, _context(work, job))
+    except ExportError as error:
+        log.warning("run.abort_failed", code=error.code, message=error.message)
+    finally:
+        work.control = kept
+    return conclude_timeout(job.timeout, report) if reason is StopReason.TIMED_OUT else conclude_cancel(report)
+
+
+def _hand_back(work: RunWork) -> StoredRun:
+    with work.database.write() as session:
+        runs.release(session, work.run.id, work.token, now=work.clock())
+    log.info("run.handed_back")
+    return stored_run(work)
+
+
+def execute(
+    database: Database,
+    config: Config,
+    run: StoredRun,
+    *,
+    owner: str,
+    spool_root: Path,
+    listen: Listener = lambda _event: None,
+    clock: Clock = utc_now,
+) -> StoredRun:
+    """Run one claimed run outside the daemon, keeping its claim alive meanwhile; returns it as it is then stored.
+
+    Raises as :func:`perform` does. KeyboardInterrupt hands the run back for the daemon to go on with.
+    """
+    job = Job.from_dict(run.definition)
+    control = RunControl(deadline=clock() + timedelta(seconds=job.timeout))
+    work = RunWork(
+        database=database,
+        config=config,
+        run=run,
+        spool_root=spool_root,
+        control=control,
+        listen=listen,
+        clock=clock,
+    )
+    with structlog.contextvars.bound_contextvars(job=run.job, run=run.id), _kept_alive(work, owner):
+        return perform(work)
+
+
+@contextmanager
+def _kept_alive(work: RunWork, owner: str) -> Iterator[None]:
+    """Renew the claim, look for a cancel request and at the deadline, in a thread, while the block goes on."""
+    done = threading.Event()
+
+    def keep() -> None:
+        while not done.wait(1.0):
+            try:
+                keep_once(work.database, owner, {work.run.id: work.control}, work.clock)
+            except StorageError as error:
+                log.warning("claims.not_renewed", message=error.message)
+
+    thread = threading.Thread(target=keep, name="claim-keeper", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def keep_once(database: Database, owner: str, controls: dict[int, RunControl], clock: Clock) -> None:
+    """Renew the owner's claims and tell those runs to stop that were canceled or whose time is over."""
+    now = clock()
+    for control in controls.values():
+        control.tick(now)
+    with database.write() as session:
+        runs.renew_claims(session, owner=owner, now=now, lease_seconds=LEASE_SECONDS)
+        canceled = runs.cancel_requested(session, owner)
+    for run_id in canceled & controls.keys():
+        controls[run_id].stop(StopReason.CANCELED)

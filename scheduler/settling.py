@@ -1,0 +1,102 @@
+"""The end of an attempt, written with all that follows from it in one transaction."""
+
+import random
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from storage.runs import StoredRun
+
+from scheduler.job import Job
+from scheduler.outcome import Conclusion, Outcome
+from scheduler.policy import Decisions, Policies, decide
+from scheduler.work import RunWork, log
+from storage import jobs, notices, runs
+
+if TYPE_CHECKING:
+    from sqlmodel import Session
+
+
+def settle(work: RunWork, job: Job, conclusion: Conclusion) -> StoredRun:
+    """Write the outcome and all that follows from it in one transaction."""
+    now = work.clock()
+    failure, report = conclusion.failure, conclusion.report
+    failed = (failure.kind.value, failure.code, failure.message) if failure is not None else None
+    with work.database.write() as session:
+        stored = jobs.get_job(session, job.name)
+        decisions = decide(
+            conclusion,
+            attempt=work.run.attempt,
+            streak=stored.failure_streak if stored is not None else 0,
+            policies=Policies(
+                retry_limit=job.retry_limit,
+                initial_retry_delay=timedelta(seconds=job.initial_retry_delay),
+                disable_after=job.disable_after,
+            ),
+            now=now,
+            jitter=random.random(),  # noqa: S311 - it spreads retries, it guards nothing
+        )
+        if decisions.retry_at is not None and failed is not None:
+            runs.postpone(session, work.run.id, work.token, now=now, run_time=decisions.retry_at, failure=failed)
+        else:
+            counts = (report.read, report.accepted, report.rejected, report.unchanged)
+            runs.settle(
+                session,
+                work.run.id,
+                work.token,
+                now=now,
+                outcome=conclusion.outcome.value,
+                failure=failed,
+                rows=counts,
+            )
+            if stored is not None:
+                succeeded = conclusion.outcome is Outcome.SUCCEEDED
+                last = work.run.scheduled_time if succeeded else stored.last_success
+                jobs.record_outcome(session, job.name, streak=decisions.streak, last_success=last)
+            if decisions.disable is not None and stored is not None and stored.disabled_at is None:
+                _disable(session, work, job, decisions.disable, now)
+    _tell(work, job, conclusion, decisions)
+    if decisions.retry_at is None and conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):
+        work.spool.discard()
+    return stored_run(work)
+
+
+def _disable(session: "Session", work: RunWork, job: Job, reason: str, now: datetime) -> None:
+    jobs.disable_job(session, job.name, by="daemon", reason=reason, now=now)
+    notices.add(
+        session,
+        job=job.name,
+        run_id=work.run.id,
+        kind="disabled",
+        subject=f"job {job.name} is disabled",
+        body=f"{reason}. Mend it, then: schedctl enable {job.name}",
+        now=now,
+    )
+
+
+def _tell(work: RunWork, job: Job, conclusion: Conclusion, decisions: Decisions) -> None:
+    """Log what happened, once it is stored."""
+    report, failure = conclusion.report, conclusion.failure
+    told = {"code": failure.code, "kind": failure.kind.value, "message": failure.message} if failure else {}
+    if decisions.retry_at is not None:
+        log.warning("run.postponed", retry_at=decisions.retry_at.isoformat(), attempt=work.run.attempt, **told)
+        return
+    tell = {Outcome.SUCCEEDED: log.info, Outcome.CANCELED: log.info, Outcome.PARTIAL: log.warning}
+    tell.get(conclusion.outcome, log.error)(
+        "run.settled",
+        outcome=conclusion.outcome.value,
+        read=report.read,
+        accepted=report.accepted,
+        rejected=report.rejected,
+        **told,
+    )
+    if decisions.disable is not None:
+        log.error("job.disabled", job=job.name, reason=decisions.disable)
+
+
+def stored_run(work: RunWork) -> StoredRun:
+    """Return the run as it is stored now."""
+    with work.database.read() as session:
+        found = runs.get_run(session, work.run.id)
+    if found is None:
+        raise LookupError(f"run {work.run.id} is gone from the state database")
+    return found

@@ -1,0 +1,80 @@
+"""From counts and errors to an outcome."""
+
+import pytest
+
+from exporter.failures import ExportError, FailureKind
+from exporter.report import ExportReport, Refusal
+from scheduler.outcome import Outcome, conclude, conclude_cancel, conclude_error, conclude_timeout
+
+
+def report(read: int, rejected: int, *reasons: tuple[str, int]) -> ExportReport:
+    refusals = tuple(Refusal(code=code, message="why", count=count) for code, count in reasons)
+    return ExportReport(read=read, accepted=read - rejected, rejected=rejected, refusals=refusals)
+
+
+def test_every_row_accepted_is_succeeded() -> None:
+    assert conclude(report(3, 0)).outcome is Outcome.SUCCEEDED
+
+
+def test_no_row_at_all_is_succeeded() -> None:
+    assert conclude(report(0, 0)).outcome is Outcome.SUCCEEDED
+
+
+def test_some_rows_refused_is_partial_and_says_how_many_and_why() -> None:
+    conclusion = conclude(report(10, 2, ("REQUIRED_FIELD_MISSING", 2)))
+    assert conclusion.outcome is Outcome.PARTIAL
+    assert conclusion.failure is not None
+    assert conclusion.failure.message == "2 of 10 rows were refused: REQUIRED_FIELD_MISSING: why"
+
+
+def test_all_rows_refused_for_one_reason_is_a_configuration_failure() -> None:
+    conclusion = conclude(report(10, 10, ("INSUFFICIENT_ACCESS_OR_READONLY", 10)))
+    assert conclusion.outcome is Outcome.FAILED
+    assert conclusion.failure is not None
+    assert conclusion.failure.kind is FailureKind.CONFIGURATION
+
+
+def test_all_rows_locked_says_nothing_against_the_configuration() -> None:
+    conclusion = conclude(report(4, 4, ("UNABLE_TO_LOCK_ROW", 4)))
+    assert conclusion.failure is not None
+    assert conclusion.failure.kind is FailureKind.TRANSIENT
+
+
+def test_all_rows_refused_for_several_reasons_is_a_data_failure() -> None:
+    conclusion = conclude(report(4, 4, ("A", 3), ("B", 1)))
+    assert conclusion.failure is not None
+    assert conclusion.failure.kind is FailureKind.DATA
+    assert "and 1 other reason)" in conclusion.failure.message
+
+
+@pytest.mark.parametrize(
+    ("limit", "outcome"),
+    [
+        (1, Outcome.FAILED),
+        (2, Outcome.PARTIAL),
+        ("19%", Outcome.FAILED),
+        ("20%", Outcome.PARTIAL),
+        (None, Outcome.PARTIAL),
+    ],
+)
+def test_max_rejected_turns_partial_into_failed(limit: int | str | None, outcome: Outcome) -> None:
+    assert conclude(report(10, 2, ("A", 2)), limit).outcome is outcome
+
+
+def test_counts_that_do_not_add_up_are_never_a_success() -> None:
+    conclusion = conclude(ExportReport(read=10, accepted=9))
+    assert conclusion.outcome is Outcome.FAILED
+    assert conclusion.failure is not None
+    assert conclusion.failure.kind is FailureKind.INTERNAL
+
+
+def test_an_error_keeps_its_kind_and_code() -> None:
+    conclusion = conclude_error(ExportError(FailureKind.TRANSIENT, "UNREACHABLE", "no answer"))
+    assert conclusion.failure is not None
+    assert (conclusion.failure.kind, conclusion.failure.code) == (FailureKind.TRANSIENT, "UNREACHABLE")
+    assert not conclusion.final
+
+
+def test_a_timeout_and_a_cancel_are_final() -> None:
+    assert conclude_timeout(60, ExportReport()).final
+    assert conclude_cancel(ExportReport()).outcome is Outcome.CANCELED
