@@ -1,0 +1,195 @@
+"""A time zone as a list of offsets from given instants on, in whole seconds, made once per zone and year.
+
+The zone data come from zoneinfo (the system's, else the tzdata package). Reading them is this module's only I/O.
+"""
+
+import difflib
+import threading
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from scheduler.dates import year_of, year_start
+
+DAY = 86_400
+FIRST_YEAR = 1900
+LAST_YEAR = 9998
+"""Years outside are not asked of the zone data: the offset of the nearest one holds."""
+FIRST_MADE = 2025
+"""The year that a table begins with; the ones around it are made as they are asked for."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SUGGESTIONS = {
+    "PST": "America/Los_Angeles",
+    "PDT": "America/Los_Angeles",
+    "CST": "America/Chicago",
+    "CDT": "America/Chicago",
+    "EDT": "America/New_York",
+    "BST": "Europe/London",
+    "CEST": "Europe/Paris",
+    "JST": "Asia/Tokyo",
+    "IST": "Asia/Kolkata",
+    "AEST": "Australia/Sydney",
+    "EST": "America/New_York",
+    "MST": "America/Denver",
+    "HST": "Pacific/Honolulu",
+    "CET": "Europe/Paris",
+    "EET": "Europe/Helsinki",
+    "WET": "Europe/Lisbon",
+    "MET": "Europe/Paris",
+}
+_ALLOWED_PLAIN = frozenset({"UTC"})
+
+
+class ZoneError(ValueError):
+    """A name that is no IANA time zone; the message suggests one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The offsets of a zone over a run of years; never changed once made, so that threads may share it.
+
+    ``starts[i]`` (Unix seconds) is where ``offsets[i]`` (seconds east of UTC) begins; the first entry stands for all
+    time before, the last for all time up to ``end`` (and after, if the years end there).
+    """
+
+    starts: tuple[int, ...]
+    offsets: tuple[int, ...]
+    low_year: int
+    high_year: int
+    safe_from: int
+    safe_until: int
+    end: int
+
+    def index(self, instant: int) -> int:
+        """Return the index of the entry that holds at a Unix time."""
+        return max(bisect_right(self.starts, instant) - 1, 0)
+
+    def end_of(self, index: int) -> int:
+        """Return where the stretch of an entry ends."""
+        return self.starts[index + 1] if index + 1 < len(self.starts) else self.end
+
+
+class Zone:
+    """One time zone, whose table grows as it is asked."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._info = ZoneInfo(name)
+        self._lock = threading.Lock()
+        begin = year_start(FIRST_MADE) * DAY
+        offset = self._offset(begin)
+        changes = self._changes(begin, year_start(FIRST_MADE + 1) * DAY, offset)
+        self._table = _table([(begin, offset), *changes], FIRST_MADE, FIRST_MADE)
+
+    def table(self, low: int, high: int) -> Table:
+        """Return a table that knows the years around the Unix times ``low`` to ``high``."""
+        table = self._table
+        if low >= table.safe_from and high <= table.safe_until:
+            return table
+        with self._lock:
+            return self._grow(max(year_of(low // DAY) - 1, FIRST_YEAR), min(year_of(high // DAY) + 1, LAST_YEAR))
+
+    def _grow(self, low_year: int, high_year: int) -> Table:
+        table = self._table
+        entries = list(zip(table.starts, table.offsets, strict=True))
+        if high_year > table.high_year:
+            begin, end = year_start(table.high_year + 1) * DAY, year_start(high_year + 1) * DAY
+            entries += self._changes(begin, end, entries[-1][1])
+        if low_year < table.low_year:
+            begin, end = year_start(low_year) * DAY, year_start(table.low_year) * DAY
+            first = self._offset(begin)
+            earlier = [(begin, first), *self._changes(begin, end, first)]
+            known_from = earlier.pop()[1] if earlier[-1][0] == end else earlier[-1][1]
+            entries = earlier + (entries[1:] if earlier and known_from == earlier[-1][1] else entries)
+        self._table = _table(entries, min(low_year, table.low_year), max(high_year, table.high_year))
+        return self._table
+
+    def _offset(self, instant: int) -> int:
+        moment = _EPOCH + timedelta(seconds=instant)
+        delta = moment.astimezone(self._info).utcoffset() or timedelta()
+        return delta.days * DAY + delta.seconds
+
+    def _changes(self, begin: int, end: int, offset: int) -> list[tuple[int, int]]:
+        """Return the (instant, offset) of each change in (begin, end], looking once a day and then halving."""
+        changes: list[tuple[int, int]] = []
+        for low in range(begin, end, DAY):
+            high = min(low + DAY, end)
+            after = self._offset(high)
+            if after == offset:
+                continue
+            before, upper = low, high
+            while upper - before > 1:
+                middle = (before + upper) // 2
+                if self._offset(middle) == offset:
+                    before = middle
+                else:
+                    upper = middle
+            changes.append((upper, after))
+            offset = after
+        return changes
+
+
+def _table(entries: list[tuple[int, int]], low_year: int, high_year: int) -> Table:
+    """Make a table; it is safe to ask where a year is known on either side, or where none is ever known."""
+    end = year_start(high_year + 1) * DAY
+    return Table(
+        starts=tuple(start for start, _ in entries),
+        offsets=tuple(offset for _, offset in entries),
+        low_year=low_year,
+        high_year=high_year,
+        safe_from=year_start(low_year + 1) * DAY if low_year > FIRST_YEAR else -(10**15),
+        safe_until=year_start(high_year) * DAY - 1 if high_year < LAST_YEAR else 10**15,
+        end=end if high_year < LAST_YEAR else 10**15,
+    )
+
+
+@cache
+def zone(name: str) -> Zone:
+    """Return the zone of that IANA name; raises ZoneError, with a suggestion, for anything else."""
+    if not name.isascii() or len(name) > 60 or not _is_known(name):  # noqa: PLR2004
+        raise ZoneError(_unknown(str(name)))
+    try:
+        return Zone(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ZoneError(_unknown(name)) from error
+
+
+def _is_known(name: str) -> bool:
+    """Whether it is a full IANA name: an area and a place, or UTC; abbreviations such as EST are not."""
+    return name in _ALLOWED_PLAIN or ("/" in name and name in _names())
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _unknown(name: str) -> str:
+    shown = repr(name[:60])
+    if name.upper() in SUGGESTIONS:
+        return f"{shown} is an abbreviation, which stands for no fixed zone; write {SUGGESTIONS[name.upper()]}"
+    by_lower = {known.lower(): known for known in _names() if "/" in known or known in _ALLOWED_PLAIN}
+    exact = by_lower.get(name.lower().replace(" ", "_"))
+    near = [exact] if exact else difflib.get_close_matches(name.lower()[:60], by_lower, n=1, cutoff=0.6)
+    hint = f"did you mean {by_lower.get(near[0], near[0])}?" if near else "write one such as America/New_York, or UTC"
+    return f"{shown} is no IANA time zone; {hint}"
+
+
+def tzdata_version() -> str:
+    """Return the version of the zone data in use, ``unknown`` where neither the system nor the package tells."""
+    from importlib import metadata  # noqa: PLC0415 - asked once a day
+    from pathlib import Path  # noqa: PLC0415
+    from zoneinfo import TZPATH  # noqa: PLC0415
+
+    for folder in TZPATH:
+        for name, prefix in (("tzdata.zi", "# version "), ("+VERSION", "")):
+            path = Path(folder) / name
+            if path.is_file():
+                with path.open(encoding="utf-8") as lines:
+                    return lines.readline().removeprefix(prefix).strip()
+    try:
+        return metadata.version("tzdata")
+    except metadata.PackageNotFoundError:
+        return "unknown"
