@@ -1,0 +1,309 @@
+"""A job: schedule, query, export and policies; made of a table of the config file or of a stored dict. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from exporter.connections import (
+    EXPORT_MODELS,
+    SOURCE_TYPES,
+    TARGET_TYPES,
+    ExportOptions,
+    FileExport,
+    OutputMapping,
+    Segment,
+)
+from exporter.settings import Duration, PositiveDuration, Settings
+from scheduler.cron import CronError
+from scheduler.faults import ConfigError, Fault, Keys, model_faults, nearest, show, under
+from scheduler.schedule import Schedule, ScheduleError, make_schedule
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_SHARE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?%")
+_WHOLE_PERCENT = 100
+
+
+def _check_max_rejected(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and _SHARE.fullmatch(value) and float(value[:-1]) <= _WHOLE_PERCENT:
+        return value
+    raise ValueError('write a number of rows, or a share of them in quotes, such as "5%"')
+
+
+class JobDefaults(Settings):
+    """A job's schedule and policies: what ``[defaults]`` may set for every job of the file."""
+
+    cron: str = Field(default="", description="when the job runs; empty: only when asked to")
+    timezone: str = Field(default="UTC", description="IANA zone of the schedule; default: that of `[daemon]`")
+    delay: Duration = Field(default=0, description="start each run this long after its scheduled time")
+    step: Literal["multiples", "offset"] = Field(
+        default="multiples", description="`*/n`: the values divisible by n, or every n-th from the field's first"
+    )
+    day_match: Literal["or", "more-often", "and"] = Field(
+        default="or", description="what holds when day of month and day of week are both restricted"
+    )
+    dst: Literal["once", "wallclock"] = Field(
+        default="once", description="sets `gap` and `fold` together: `after` and `first`, or `skip` and `both`"
+    )
+    gap: Literal["after", "skip"] | None = Field(default=None, description="a time that the clock jumps over")
+    fold: Literal["first", "second", "both"] | None = Field(default=None, description="a time that comes twice")
+    catch_up: Literal["latest", "all", "none"] = Field(
+        default="latest", description="which of the slots missed during a downtime are run"
+    )
+    catch_up_window: Duration = Field(default=7 * 86_400, description="older missed slots are never run")
+    overlap: Literal["queue", "skip", "allow"] = Field(
+        default="queue", description="a slot that comes while the previous run is still going"
+    )
+    timeout: PositiveDuration = Field(default=6 * 3600, description="a run that takes longer is canceled")
+    disable_after: int = Field(
+        default=5, ge=0, le=1000, description="disable the job after so many configuration failures in a row; 0: never"
+    )
+    retry_limit: int = Field(default=3, ge=0, le=100, description="retries of a run that failed for a passing reason")
+    initial_retry_delay: Duration = Field(default=60, description="wait before the first retry; it doubles")
+    max_rejected: Annotated[int | str | None, BeforeValidator(_check_max_rejected)] = Field(
+        default=None, description='a run with more refused rows (a number, or `"5%"`) is `failed`, not `partial`'
+    )
+
+
+class Export(Settings):
+    """Where a job's rows go, and how."""
+
+    connection: str
+    options: ExportOptions
+
+    @property
+    def type(self) -> str:
+        """Return the type of the connection that these options are for."""
+        return next(name for name, model in EXPORT_MODELS.items() if isinstance(self.options, model))
+
+
+class Job(JobDefaults):
+    """A whole definition. Durations are seconds; ``query`` is the SQL, wherever it came from."""
+
+    name: str
+    description: str | None = Field(default=None, description="what the job is for")
+    source: str = Field(description="the connection that the query runs on", examples=['"warehouse"'])
+    query: str = Field(description="the SQL", examples=['"select …", or query_file = "job.sql"'])
+    query_file: str | None = Field(default=None, description="instead of `query`: a file with the SQL")
+    export: Export
+    mapping: OutputMapping | None = Field(default=None, description="which columns go out under which names")
+    segment: Segment | None = Field(default=None, description="what the built strings of `mapping` may name")
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The schedule, or None for a job that runs only when asked to. Raises CronError or ScheduleError."""
+        if not self.cron:
+            return None
+        return _schedule(self.cron, self.timezone, self.delay, self.step, self.day_match, self.dst, self.gap, self.fold)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the definition as JSON values, all keys there; the export's keys are those of the config file."""
+        values = self.model_dump(mode="json", exclude={"export"})
+        options = self.export.options.model_dump(mode="json")
+        return {**values, "export": {"connection": self.export.connection, "type": self.export.type, **options}}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make a job of what :meth:`to_dict` returned; keys that did not exist then take their defaults.
+
+        Raises pydantic's ValidationError if another version wrote it and this one cannot read it.
+        """
+        export = dict(values["export"])
+        model = EXPORT_MODELS.get(export.pop("type"), FileExport)
+        connection = export.pop("connection")
+        return cls.model_validate(
+            {**values, "export": Export(connection=connection, options=model.model_validate(export))}
+        )
+
+
+@lru_cache(maxsize=4096)
+def _schedule(  # noqa: PLR0917 - the eight keys of a schedule
+    cron: str, timezone: str, delay: int, step: str, day_match: str, dst: str, gap: str | None, fold: str | None
+) -> Schedule:
+    return make_schedule(
+        cron, timezone=timezone, delay=delay, step=step, day_match=day_match, dst=dst, gap=gap, fold=fold
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unreadable:
+    """A query file that could not be read, and why."""
+
+    reason: str
+
+
+QueryFiles = Mapping[str, "str | Unreadable"]
+"""The query files that a config names, by that name."""
+
+
+def name_fault(kind: str, name: str) -> str | None:
+    """Return what is wrong with the name of a job or a connection, or None."""
+    if _NAME.fullmatch(name):
+        return None
+    return f"{show(name)} is no name for a {kind}: use 1 to 64 letters, digits, _, - and . (- and . not first)"
+
+
+def parse_job(
+    name: str,
+    table: object,
+    *,
+    connections: Mapping[str, str | None],
+    defaults: Mapping[str, object] | None = None,
+    query_files: QueryFiles | None = None,
+) -> Job:
+    """Make a job of a ``[jobs.NAME]`` table.
+
+    ``connections`` are the types of the known connections by name, None where a type is unknown because the connection
+    is faulty itself. ``defaults`` are the values of keys that the table leaves out. Raises ConfigError with every
+    fault; their keys begin with ``jobs`` and the name.
+    """
+    place: Keys = ("jobs", name)
+    faults: list[Fault] = []
+    if wrong := name_fault("job", name):
+        faults.append(Fault(keys=place, message=wrong))
+    if not isinstance(table, Mapping):
+        raise ConfigError([*faults, Fault(keys=place, message=f"write a table: [jobs.{name}] and its keys below")])
+    found: list[Fault] = []
+    values = {**_fitting(defaults or {}, table), **table}
+    export = _export(values.pop("export", None), connections, found)
+    _take_query(values, query_files or {}, found)
+    values["name"] = name
+    if "name" in table:
+        found.append(Fault(keys=("name",), message="a job's name stands in the header: [jobs.NAME]; remove it here"))
+    job = _validate(values, export, found)
+    if isinstance(source := values.get("source"), str):
+        found += _connection_faults(("source",), source, connections, SOURCE_TYPES)
+    if job is not None:
+        found += _segment_faults(job)
+    faults += under(place, found)
+    if faults or job is None:
+        raise ConfigError(faults)
+    return job
+
+
+def _fitting(defaults: Mapping[str, object], table: Mapping[str, object]) -> dict[str, object]:
+    """Return the defaults that the table leaves in force: a job's own ``dst`` sets its gap and fold too."""
+    own_pair = {"gap", "fold"} if "dst" in table else set()
+    return {key: value for key, value in defaults.items() if key not in own_pair}
+
+
+_PLACEHOLDER = Export(connection="", options=FileExport())
+
+
+def _validate(values: dict[str, Any], export: Export | None, found: list[Fault]) -> Job | None:
+    """Check everything but the export; a job with a faulty export is checked too, but not returned."""
+    try:
+        job = Job.model_validate({**values, "export": export or _PLACEHOLDER})
+    except ValidationError as error:
+        found += model_faults(error, model=Job, table=values)
+        faulty = {fault.keys[0] for fault in found}
+        found += schedule_faults({key: value for key, value in values.items() if key not in faulty})
+        return None
+    if wrong := schedule_faults(values):
+        found += wrong
+        return None
+    schedule = job.schedule
+    if schedule is not None:
+        job = job.model_copy(update={"cron": schedule.cron.text})
+    return job if export is not None and not found else None
+
+
+_SCHEDULE_KEYS = ("cron", "timezone", "step", "day_match", "dst", "gap", "fold")
+
+
+def schedule_faults(values: Mapping[str, Any]) -> list[Fault]:
+    """Return what the schedule's own parser says against values whose types are right."""
+    parts = {key: values[key] for key in _SCHEDULE_KEYS if values.get(key) is not None}
+    try:
+        make_schedule(parts.pop("cron", ""), **parts)
+    except CronError as error:
+        return [Fault(keys=("cron",), message=f"cron = {show(values['cron'])}: {error.message}")]
+    except ScheduleError as error:
+        fault = Fault(keys=(error.key,), message=f"{error.key} = {show(error.value)}: {error.message}")
+        others = {key: value for key, value in values.items() if key != error.key}
+        return [fault, *schedule_faults(others)]
+    return []
+
+
+def _take_query(values: dict[str, Any], query_files: QueryFiles, found: list[Fault]) -> None:
+    """Put the text of the query file into ``query``, or something that passes, so that one fault stays one."""
+    query, file = values.get("query"), values.get("query_file")
+    if file is not None and query is not None:
+        found.append(Fault(keys=("query_file",), message="query and query_file exclude each other: remove one"))
+    elif isinstance(file, str):
+        text = query_files.get(file, Unreadable(reason="it is not there"))
+        if isinstance(text, Unreadable):
+            found.append(Fault(keys=("query_file",), message=f"query_file = {show(file)}: {text.reason}"))
+            text = "-"
+        values["query"] = query = text
+    elif file is not None:
+        values["query"] = query = "-"
+    found += (
+        Fault(keys=(key,), message=f"{key} holds a NUL character: remove it")
+        for key in ("query", "description")
+        if isinstance(values.get(key), str) and "\0" in values[key]
+    )
+    if isinstance(query, str) and not query.strip():
+        key = "query" if file is None else "query_file"
+        found.append(Fault(keys=(key,), message=f"{key} is empty: write the SQL"))
+
+
+def _export(table: object, connections: Mapping[str, str | None], found: list[Fault]) -> Export | None:
+    if not isinstance(table, Mapping):
+        wrong = "export is missing" if table is None else f"export = {show(table)}: it is a table"
+        found.append(Fault(keys=("export",), message=f"{wrong}: write [jobs.NAME.export] with connection = …"))
+        return None
+    options = dict(table)
+    name = options.pop("connection", None)
+    if not isinstance(name, str):
+        wrong = "connection is missing" if name is None else f"connection = {show(name)}"
+        found.append(
+            Fault(keys=("export", "connection"), message=f"{wrong}: name the connection to export to, in quotes")
+        )
+        return None
+    if faults := _connection_faults(("export", "connection"), name, connections, TARGET_TYPES):
+        found += faults
+        return None
+    kind = connections[name]
+    if kind is None:
+        return None
+    model = EXPORT_MODELS[kind]
+    try:
+        return Export(connection=name, options=model.model_validate(options))
+    except ValidationError as error:
+        found += under(("export",), model_faults(error, model=model, table=options))
+        return None
+
+
+def _connection_faults(
+    keys: Keys, name: str, connections: Mapping[str, str | None], types: frozenset[str]
+) -> list[Fault]:
+    subject = f"{keys[-1]} = {show(name)}"
+    if name not in connections:
+        fix = nearest(name, connections) if connections else "the file has no [connections.NAME] yet"
+        return [Fault(keys=keys, message=f"{subject}: there is no such connection; {fix}")]
+    kind = connections[name]
+    if kind is None or kind in types:
+        return []
+    role = "rows cannot be read from it" if types is SOURCE_TYPES else "rows cannot be written to it"
+    fitting = sorted(each for each, other in connections.items() if other in types)
+    fix = f"use {', '.join(fitting)}" if fitting else f"add a connection of type {' or '.join(sorted(types))}"
+    return [Fault(keys=keys, message=f"{subject} is of type {kind}, and {role}: {fix}")]
+
+
+def _segment_faults(job: Job) -> list[Fault]:
+    """Return a fault for each built string that names a value which the job's segment does not have."""
+    faults = []
+    for position, column in enumerate(job.mapping.columns if job.mapping else ()):
+        for number, parameter in enumerate(column.parameters):
+            key = parameter.segment_key
+            if key is not None and getattr(job.segment, key, None) is None:
+                keys: Keys = ("mapping", "columns", position, "parameters", number)
+                fix = f"set {key} under [jobs.{job.name}.segment]"
+                faults.append(Fault(keys=keys, message=f'type = "{parameter.type}" has no value: {fix}'))
+    return faults
