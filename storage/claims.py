@@ -1,0 +1,230 @@
+"""The right to execute a run: taken by one process at a time, renewed, lost, given back, or ended by an outcome.
+
+Every write of a run in progress names the token of its claim, and finds no row once the claim is another's; that is
+the normal answer :class:`~storage.errors.ClaimLost`, after which the caller touches nothing more.
+"""
+
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from storage.errors import ClaimLost
+from storage.models import RUNNING, WAITING, table
+from storage.records import (
+    ATTEMPT,
+    RUN,
+    FailureTriple,
+    RowCounts,
+    StoredRun,
+    read_runs,
+    read_runs_by_id,
+    select_runs,
+)
+from storage.statements import chunks, try_lock_names
+
+_JOB = table("job")
+_OLDER = RUN.alias("older")
+_UNCLAIMED = {"owner": None, "token": None, "claim_expires_at": None}
+_NO_ROWS: RowCounts = (0, 0, 0, 0)
+
+
+def claim_runs(session: Session, *, owner: str, now: datetime, lease_seconds: float, limit: int) -> list[StoredRun]:
+    """Take up to ``limit`` due runs for ``owner``, the one due longest first, and return them as they now are.
+
+    Not taken: scheduled runs of a disabled job (unless they are to be canceled), a run of a job that has another one
+    running or due before it (unless the job allows overlap), and what another process is taking in this moment.
+    Give them to workers only after the commit.
+    """
+    query = (
+        select(RUN.c.id, RUN.c.job, RUN.c.alone)
+        .where(RUN.c.run_time <= now, *claimable(now))
+        .order_by(RUN.c.run_time, RUN.c.id)
+        .limit(max(limit, 0))
+        .with_for_update(skip_locked=True, of=RUN)
+    )
+    candidates = session.execute(query).all()
+    free = try_lock_names(session, {job for _, job, alone in candidates if alone})
+    numbers = [number for number, job, alone in candidates if not alone or job in free]
+    return _take(session, numbers, owner=owner, now=now, lease_seconds=lease_seconds)
+
+
+def claim_run(session: Session, run_id: int, *, owner: str, now: datetime, lease_seconds: float) -> StoredRun | None:
+    """Take this run, due or not, of a disabled job or not; None if it does not wait, or its job's other run goes on."""
+    query = select(RUN.c.job).where(RUN.c.id == run_id, RUN.c.state == WAITING)
+    job = session.execute(query).scalar()
+    if job is None or not try_lock_names(session, [job]):
+        return None
+    taken = _take(session, [run_id], owner=owner, now=now, lease_seconds=lease_seconds)
+    return taken[0] if taken else None
+
+
+def claimable(now: datetime | None = None) -> list[ColumnElement[bool]]:
+    """Say which waiting runs may be taken, by ``now`` or at all: the terms that :func:`claim_runs` explains."""
+    older = [_OLDER.c.job == RUN.c.job, _OLDER.c.state == WAITING, _OLDER.c.alone, _not_disabled(_OLDER.c)]
+    older.append(tuple_(_OLDER.c.run_time, _OLDER.c.id) < tuple_(RUN.c.run_time, RUN.c.id))
+    if now is not None:
+        older.append(_OLDER.c.run_time <= now)
+    return [
+        RUN.c.state == WAITING,
+        _not_disabled(RUN.c),
+        or_(~RUN.c.alone, and_(~_has_running(), ~exists().where(*older).correlate(RUN))),
+    ]
+
+
+def renew_claims(session: Session, *, owner: str, now: datetime, lease_seconds: float) -> int:
+    """Extend every claim that ``owner`` holds to ``lease_seconds`` from ``now``; return how many that are."""
+    held = [RUN.c.owner == owner, RUN.c.state == RUNNING]
+    expires_at = now + timedelta(seconds=lease_seconds)
+    renewed = session.execute(update(RUN).where(*held).values(claim_expires_at=expires_at).returning(RUN.c.id))
+    return len(renewed.all())
+
+
+def holds(session: Session, run_id: int, token: str, now: datetime | None = None) -> bool:
+    """Tell whether this claim still stands; with ``now``, also whether it has not expired."""
+    query = select(RUN.c.id).where(*_held(run_id, token))
+    if now is not None:
+        query = query.where(RUN.c.claim_expires_at > now)
+    if session.info.get("writes"):
+        query = query.with_for_update()
+    return session.execute(query).one_or_none() is not None
+
+
+def check_token(session: Session, run_id: int, token: str) -> None:
+    """Raise :class:`ClaimLost` unless this claim stands. In a write it then stands until the transaction ends."""
+    if not holds(session, run_id, token):
+        raise ClaimLost(run_id)
+
+
+def set_phase(session: Session, run_id: int, token: str, *, phase: str) -> None:
+    """Note that the run has come to ``query`` or ``export``; ClaimLost."""
+    _write(session, run_id, token, {"phase": phase})
+
+
+def set_progress(session: Session, run_id: int, token: str, *, progress: Mapping[str, Any]) -> None:
+    """Replace what the run tells of its progress; ClaimLost."""
+    _write(session, run_id, token, {"progress": dict(progress)})
+
+
+def settle(
+    session: Session,
+    run_id: int,
+    token: str,
+    *,
+    now: datetime,
+    outcome: str,
+    reason: str | None = None,
+    failure: FailureTriple | None = None,
+    rows: RowCounts = _NO_ROWS,
+) -> None:
+    """End the run and its claim with its outcome, once and for all; ClaimLost."""
+    read, accepted, rejected, unchanged = rows
+    counts = {"rows_read": read, "rows_accepted": accepted, "rows_rejected": rejected, "rows_unchanged": unchanged}
+    end = {"state": "finished", "outcome": outcome, "reason": reason, "finished_at": now}
+    _write(session, run_id, token, {**end, **counts, **_failure(failure), **_UNCLAIMED})
+    _close_attempts(session, [run_id], ending=outcome, now=now, failure=failure)
+
+
+def postpone(
+    session: Session, run_id: int, token: str, *, now: datetime, run_time: datetime, failure: FailureTriple
+) -> None:
+    """Put the run back, to be tried again at ``run_time``, and keep why; ClaimLost."""
+    back = {"state": "waiting", "run_time": run_time}
+    _write(session, run_id, token, {**back, **_failure(failure), **_UNCLAIMED})
+    _close_attempts(session, [run_id], ending="failed", now=now, failure=failure)
+
+
+def release(session: Session, run_id: int, token: str, *, now: datetime) -> None:
+    """Put the run back at once, as if this attempt had not been begun (its ledger stays); ClaimLost."""
+    _write(session, run_id, token, {"state": "waiting", "attempt": RUN.c.attempt - 1, **_UNCLAIMED})
+    _close_attempts(session, [run_id], ending="released", now=now)
+
+
+def expired_claims(session: Session, *, now: datetime) -> list[StoredRun]:
+    """Return the running runs whose claim was not renewed in time, the one expired longest first."""
+    expired = select_runs(RUN.c.state == RUNNING, RUN.c.claim_expires_at <= now)
+    return read_runs(session, expired.order_by(RUN.c.claim_expires_at, RUN.c.id))
+
+
+def take_back(session: Session, run_ids: Collection[int] = (), *, owners: Collection[str] = (), now: datetime) -> int:
+    """Put runs of lost processes back to wait, and return how many: the attempt counts, its token is worth nothing.
+
+    Taken back are those of ``run_ids`` whose claim has (still) expired, and every run of ``owners``, who must be dead.
+    """
+    taken: list[int] = []
+    terms = [and_(RUN.c.id.in_(chunk), RUN.c.claim_expires_at <= now) for chunk in chunks(run_ids)]
+    terms += [RUN.c.owner.in_(chunk) for chunk in chunks(owners)]
+    for term in terms:
+        back = update(RUN).where(RUN.c.state == RUNNING, term).values(state="waiting", **_UNCLAIMED)
+        taken += session.execute(back.returning(RUN.c.id)).scalars()
+    _close_attempts(session, taken, ending="interrupted", now=now)
+    return len(taken)
+
+
+def cancel_requested(session: Session, owner: str) -> set[int]:
+    """Return those runs of ``owner`` that a person wants to be stopped."""
+    query = select(RUN.c.id).where(RUN.c.owner == owner, RUN.c.state == RUNNING, RUN.c.cancel_requested_at.is_not(None))
+    return set(session.execute(query).scalars())
+
+
+def _not_disabled(run: Any) -> ColumnElement[bool]:  # noqa: ANN401 - the columns of RUN or of an alias of it
+    disabled = exists().where(_JOB.c.name == run.job, _JOB.c.disabled_at.is_not(None))
+    return or_(run.kind != "schedule", run.cancel_requested_at.is_not(None), ~disabled)
+
+
+def _has_running() -> ColumnElement[bool]:
+    other = RUN.alias("other")
+    return exists().where(other.c.job == RUN.c.job, other.c.state == RUNNING).correlate(RUN)
+
+
+def _take(
+    session: Session, numbers: Sequence[int], *, owner: str, now: datetime, lease_seconds: float
+) -> list[StoredRun]:
+    """Claim what still waits of these. The jobs' names are locked, so what was seen running is all that can be."""
+    taken: list[int] = []
+    for chunk in chunks(numbers):
+        statement = (
+            update(RUN)
+            .where(RUN.c.id.in_(chunk), RUN.c.state == WAITING, or_(~RUN.c.alone, ~_has_running()))
+            .values(
+                state="running",
+                owner=owner,
+                token=secrets.token_hex(16),
+                claim_expires_at=now + timedelta(seconds=lease_seconds),
+                attempt=RUN.c.attempt + 1,
+                started_at=func.coalesce(RUN.c.started_at, now),
+            )
+            .returning(RUN.c.id)
+        )
+        taken += session.execute(statement).scalars()
+    runs = read_runs_by_id(session, taken)
+    attempts = [{"run_id": run.id, "number": run.attempt, "owner": owner, "started_at": now} for run in runs]
+    if attempts:
+        session.execute(insert(ATTEMPT), attempts)
+    return runs
+
+
+def _held(run_id: int, token: str) -> list[ColumnElement[bool]]:
+    return [RUN.c.id == run_id, RUN.c.token == token, RUN.c.state == RUNNING]
+
+
+def _write(session: Session, run_id: int, token: str, values: Mapping[str, Any]) -> None:
+    statement = update(RUN).where(*_held(run_id, token)).values(values).returning(RUN.c.id)
+    if session.execute(statement).one_or_none() is None:
+        raise ClaimLost(run_id)
+
+
+def _failure(failure: FailureTriple | None) -> dict[str, str | None]:
+    kind, code, message = failure or (None, None, None)
+    return {"failure_kind": kind, "failure_code": code, "failure_message": message}
+
+
+def _close_attempts(
+    session: Session, run_ids: Sequence[int], *, ending: str, now: datetime, failure: FailureTriple | None = None
+) -> None:
+    for chunk in chunks(run_ids):
+        going_on = update(ATTEMPT).where(ATTEMPT.c.run_id.in_(chunk), ATTEMPT.c.ended_at.is_(None))
+        session.execute(going_on.values(ended_at=now, ending=ending, **_failure(failure)))

@@ -1,0 +1,281 @@
+"""The tables. Rows never leave this package: each module turns them into frozen values.
+
+The schema is changed by a migration in ``migrations/versions``, never by this file alone; a test compares the two.
+Definitions of jobs are kept once each in :class:`Definition`, however many runs carry a snapshot of them.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Table,
+    Text,
+    UniqueConstraint,
+    literal_column,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+from storage.types import ROW_ID, CleanText, UtcDateTime
+
+SQLModel.metadata.naming_convention = {
+    "pk": "%(table_name)s_pkey",
+    "fk": "%(table_name)s_%(column_0_name)s_fkey",
+    "uq": "%(table_name)s_%(column_0_name)s_key",
+}
+"""Every constraint has a name, the same on both databases: a later migration can only drop what it can name."""
+
+WAITING: ColumnElement[str] = literal_column("'waiting'", Text())
+"""The state as the partial indexes spell it: a bound parameter would not let the planner use them."""
+RUNNING: ColumnElement[str] = literal_column("'running'", Text())
+
+
+def _id() -> Any:  # noqa: ANN401 - what SQLModel's Field takes and gives
+    return Field(default=None, sa_column=Column("id", ROW_ID, primary_key=True, autoincrement=True))
+
+
+def _reference(target: str, *, ondelete: str | None = None, nullable: bool = False, primary_key: bool = False) -> Any:  # noqa: ANN401 - what SQLModel's Field takes and gives
+    name = target.replace(".", "_")
+    key = ForeignKey(target, ondelete=ondelete)
+    return Field(sa_column=Column(name, ROW_ID, key, nullable=nullable, primary_key=primary_key))
+
+
+def _count() -> Any:  # noqa: ANN401 - what SQLModel's Field takes and gives
+    return Field(default=0, sa_type=ROW_ID, sa_column_kwargs={"server_default": text("0")})
+
+
+class Definition(SQLModel, table=True):
+    """One definition of a job, whoever refers to it: the JSON document and the SHA-256 of its canonical form."""
+
+    __tablename__ = "definition"
+
+    id: int | None = _id()
+    digest: str = Field(sa_type=CleanText, unique=True)
+    body: dict[str, Any] = Field(sa_type=JSON)
+
+
+class Job(SQLModel, table=True):
+    """A job and its state. The row goes when the job is removed; its changes and runs stay."""
+
+    __tablename__ = "job"
+
+    name: str = Field(primary_key=True, sa_type=CleanText)
+    origin: str = Field(sa_type=CleanText)
+    definition_id: int = _reference("definition.id")
+    revision: int
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+    anchored_at: datetime = Field(sa_type=UtcDateTime)
+    high_water: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    disabled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    disabled_by: str | None = Field(default=None, sa_type=CleanText)
+    disabled_reason: str | None = Field(default=None, sa_type=CleanText)
+    failure_streak: int = 0
+    last_success: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class JobChange(SQLModel, table=True):
+    """What a job was from when on: the history from which an audit recomputes which slots were owed."""
+
+    __tablename__ = "job_change"
+    __table_args__ = (Index("job_change_job", "job", "id"), {"sqlite_autoincrement": True})
+
+    id: int | None = _id()
+    job: str = Field(sa_type=CleanText)
+    revision: int
+    change: str = Field(sa_type=CleanText)
+    definition_id: int = _reference("definition.id")
+    valid_from: datetime = Field(sa_type=UtcDateTime)
+    anchored_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Run(SQLModel, table=True):
+    """One execution of a job for one slot, or the record of why there is none. Names its job without needing it."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        UniqueConstraint("job", "scheduled_time", "kind", "repeat", name="run_slot"),
+        CheckConstraint("state IN ('waiting', 'running', 'finished')", name="run_state"),
+        CheckConstraint("(state = 'running') = (token IS NOT NULL)", name="run_claim"),
+        CheckConstraint("(state = 'finished') = (outcome IS NOT NULL)", name="run_outcome"),
+        # The database itself keeps two runs of one job apart, unless the job allows overlap.
+        Index(
+            "run_running",
+            "job",
+            unique=True,
+            sqlite_where=text("state = 'running' AND alone"),
+            postgresql_where=text("state = 'running' AND alone"),
+        ),
+        Index(
+            "run_due",
+            "run_time",
+            "id",
+            sqlite_where=text("state = 'waiting'"),
+            postgresql_where=text("state = 'waiting'"),
+        ),
+        Index(
+            "run_queue",
+            "job",
+            "run_time",
+            "id",
+            sqlite_where=text("state = 'waiting'"),
+            postgresql_where=text("state = 'waiting'"),
+        ),
+        Index(
+            "run_claimed",
+            "job",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index(
+            "run_owner",
+            "owner",
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index("run_job", "job", "id"),
+        Index(
+            "run_last",
+            "job",
+            "finished_at",
+            sqlite_where=text("outcome <> 'skipped'"),
+            postgresql_where=text("outcome <> 'skipped'"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = _id()
+    job: str = Field(sa_type=CleanText)
+    scheduled_time: datetime = Field(sa_type=UtcDateTime)
+    run_time: datetime = Field(sa_type=UtcDateTime)
+    kind: str = Field(sa_type=CleanText)
+    repeat: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    retry_of: int | None = Field(default=None, sa_type=ROW_ID)
+    definition_id: int = _reference("definition.id")
+    revision: int
+    alone: bool
+    state: str = Field(sa_type=CleanText)
+    phase: str | None = Field(default=None, sa_type=CleanText)
+    outcome: str | None = Field(default=None, sa_type=CleanText)
+    reason: str | None = Field(default=None, sa_type=CleanText)
+    failure_kind: str | None = Field(default=None, sa_type=CleanText)
+    failure_code: str | None = Field(default=None, sa_type=CleanText)
+    failure_message: str | None = Field(default=None, sa_type=CleanText)
+    attempt: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    rows_read: int = _count()
+    rows_accepted: int = _count()
+    rows_rejected: int = _count()
+    rows_unchanged: int = _count()
+    skipped: int = _count()
+    first_slot: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    owner: str | None = Field(default=None, sa_type=CleanText)
+    token: str | None = Field(default=None, sa_type=CleanText)
+    claim_expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    cancel_requested_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    progress: dict[str, Any] = Field(
+        default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": text("'{}'")}
+    )
+
+
+class Attempt(SQLModel, table=True):
+    """One try of a run: who, when, and how it ended."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (Index("attempt_run", "run_id", "id"),)
+
+    id: int | None = _id()
+    run_id: int = _reference("run.id", ondelete="CASCADE")
+    number: int
+    owner: str = Field(sa_type=CleanText)
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ending: str | None = Field(default=None, sa_type=CleanText)
+    failure_kind: str | None = Field(default=None, sa_type=CleanText)
+    failure_code: str | None = Field(default=None, sa_type=CleanText)
+    failure_message: str | None = Field(default=None, sa_type=CleanText)
+
+
+class LedgerEntry(SQLModel, table=True):
+    """An effect of a run on the outside, before or after it. Written once, never changed."""
+
+    __tablename__ = "ledger"
+    __table_args__ = (Index("ledger_run", "run_id", "id"),)
+
+    id: int | None = _id()
+    run_id: int = _reference("run.id", ondelete="CASCADE")
+    step: str = Field(sa_type=CleanText)
+    mark: str = Field(sa_type=CleanText)
+    batch: int | None = None
+    data: dict[str, Any] = Field(sa_type=JSON)
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
+class RejectedRow(SQLModel, table=True):
+    """A row that the target refused: its number in the run, the values as sent, and why."""
+
+    __tablename__ = "rejected_row"
+
+    run_id: int = _reference("run.id", ondelete="CASCADE", primary_key=True)
+    number: int = Field(sa_column=Column("number", ROW_ID, primary_key=True, autoincrement=False))
+    row_values: dict[str, Any] = Field(sa_column=Column("row_values", JSON, nullable=False))
+    code: str = Field(sa_type=CleanText)
+    message: str = Field(sa_type=CleanText)
+
+
+class Node(SQLModel, table=True):
+    """A process that may own claims, and what is needed to tell whether it still lives."""
+
+    __tablename__ = "node"
+
+    id: str = Field(primary_key=True, sa_type=CleanText)
+    kind: str = Field(sa_type=CleanText)
+    host: str = Field(sa_type=CleanText)
+    boot_id: str = Field(sa_type=CleanText)
+    pid: int = Field(sa_type=ROW_ID)
+    pid_started: str = Field(sa_type=CleanText)
+    version: str = Field(sa_type=CleanText)
+    started_at: datetime = Field(sa_type=UtcDateTime)
+    seen_at: datetime = Field(sa_type=UtcDateTime)
+    info: dict[str, Any] = Field(sa_type=JSON)
+
+
+class Setting(SQLModel, table=True):
+    """A small fact by its key. This table keeps its form for ever: an older schedctl reads the version from it."""
+
+    __tablename__ = "setting"
+
+    key: str = Field(primary_key=True, sa_type=CleanText)
+    value: str = Field(sa_type=CleanText)
+
+
+class Notice(SQLModel, table=True):
+    """A thing to tell a person, written in the transaction that made it true."""
+
+    __tablename__ = "notice"
+    __table_args__ = (
+        Index("notice_pending", "id", sqlite_where=text("sent_at IS NULL"), postgresql_where=text("sent_at IS NULL")),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = _id()
+    job: str | None = Field(default=None, sa_type=CleanText)
+    run_id: int | None = _reference("run.id", ondelete="SET NULL", nullable=True)
+    kind: str = Field(sa_type=CleanText)
+    subject: str = Field(sa_type=CleanText)
+    body: str = Field(sa_type=CleanText)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+def table(name: str) -> Table:
+    """Return a table by name, for statements over many rows at once."""
+    return SQLModel.metadata.tables[name]

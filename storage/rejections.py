@@ -1,0 +1,65 @@
+"""The rows that a target refused, each with its values and the reason."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from storage.models import table
+from storage.statements import insert_into
+
+_REJECTED = table("rejected_row")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RejectedValues:
+    """A refused row: its number in the run's result (from 1), the values as they were sent, and why."""
+
+    number: int
+    values: Mapping[str, Any]
+    code: str
+    message: str
+
+
+def add(session: Session, run_id: int, rows: Sequence[RejectedValues]) -> None:
+    """Store refused rows; a row of the same number is replaced, so that a repeated step counts none twice."""
+    if not rows:
+        return
+    statement = insert_into(session, _REJECTED)
+    changed = {key: statement.excluded[key] for key in ("row_values", "code", "message")}
+    statement = statement.on_conflict_do_update(index_elements=["run_id", "number"], set_=changed)
+    session.execute(
+        statement,
+        [
+            {
+                "run_id": run_id,
+                "number": row.number,
+                "row_values": dict(row.values),
+                "code": row.code,
+                "message": row.message,
+            }
+            for row in rows
+        ],
+    )
+
+
+def read(session: Session, run_id: int, *, after: int = 0, limit: int = 1000) -> list[RejectedValues]:
+    """Return up to ``limit`` refused rows of the run with numbers above ``after``, in order of number."""
+    query = (
+        select(_REJECTED.c.number, _REJECTED.c.row_values, _REJECTED.c.code, _REJECTED.c.message)
+        .where(_REJECTED.c.run_id == run_id, _REJECTED.c.number > after)
+        .order_by(_REJECTED.c.number)
+        .limit(limit)
+    )
+    return [
+        RejectedValues(number=number, values=values, code=code, message=message)
+        for number, values, code, message in session.execute(query)
+    ]
+
+
+def count(session: Session, run_id: int) -> int:
+    """Return how many rows of the run were refused."""
+    query = select(func.count()).select_from(_REJECTED).where(_REJECTED.c.run_id == run_id)
+    return session.execute(query).scalar_one()

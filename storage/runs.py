@@ -1,0 +1,207 @@
+"""Runs: stored when their slot fires, looked up, canceled, passed over. Claims on them are in ``storage.claims``."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import Update, exists, select, update
+from sqlalchemy.orm import Session
+
+from storage.claims import (
+    cancel_requested,
+    check_token,
+    claim_run,
+    claim_runs,
+    claimable,
+    expired_claims,
+    holds,
+    postpone,
+    release,
+    renew_claims,
+    set_phase,
+    set_progress,
+    settle,
+    take_back,
+)
+from storage.definitions import digest, keep
+from storage.models import WAITING, table
+from storage.records import ATTEMPT, RUN, NewRun, StoredAttempt, StoredRun, read_runs, select_runs
+from storage.statements import chunks, insert_into
+from storage.types import utc
+
+__all__ = [
+    "NewRun",
+    "StoredAttempt",
+    "StoredRun",
+    "attempts",
+    "cancel_requested",
+    "check_token",
+    "claim_run",
+    "claim_runs",
+    "expired_claims",
+    "get_run",
+    "holds",
+    "insert_runs",
+    "last_runs",
+    "list_runs",
+    "next_waiting_time",
+    "postpone",
+    "release",
+    "renew_claims",
+    "replace_waiting",
+    "request_cancel",
+    "set_phase",
+    "set_progress",
+    "settle",
+    "take_back",
+    "waiting_or_running",
+]
+
+_JOB = table("job")
+_LEDGER = table("ledger")
+_Key = tuple[str, datetime, str, int]
+
+
+def insert_runs(session: Session, runs: Sequence[NewRun], *, now: datetime) -> list[int | None]:
+    """Store runs, and return the number of each in the same order: None where its slot was stored before.
+
+    The database decides: of several processes that store the same slot, one gets a number.
+    """
+    digests = _digests(runs)
+    definitions = keep(session, {digests[id(run.definition)]: run.definition for run in runs}.values())
+    revisions = _revisions(session, {run.job for run in runs})
+    rows = [
+        _row(run, definition_id=definitions[digests[id(run.definition)]], revision=revisions.get(run.job, 0), now=now)
+        for run in runs
+    ]
+    numbers: dict[_Key, int] = {}
+    statement = insert_into(session, RUN).on_conflict_do_nothing().returning(*_key_columns(), RUN.c.id)
+    if rows:
+        for job, scheduled_time, kind, repeat, number in session.execute(statement, rows):
+            numbers[job, scheduled_time, kind, repeat] = number
+    return [numbers.pop((run.job, utc(run.scheduled_time), run.kind, run.repeat), None) for run in runs]
+
+
+def request_cancel(session: Session, run_id: int, *, now: datetime) -> bool:
+    """Ask for the run to be stopped; False if there is no such run or it has ended.
+
+    A waiting run that has done nothing outside is canceled here and now. One that has is made due, so that whoever
+    claims it can stop what it left behind.
+    """
+    here = update(RUN).where(RUN.c.id == run_id)
+    done_something = exists().where(_LEDGER.c.run_id == RUN.c.id).correlate(RUN)
+    end: dict[str, Any] = {"state": "finished", "outcome": "canceled", "reason": "canceled while it waited"}
+    end |= {"finished_at": now, "cancel_requested_at": now}
+    return (
+        _changed(session, here.where(RUN.c.state == WAITING, ~done_something).values(end))
+        or _changed(session, here.where(RUN.c.state == WAITING).values(cancel_requested_at=now, run_time=now))
+        or _changed(session, here.where(RUN.c.state == "running").values(cancel_requested_at=now))
+    )
+
+
+def replace_waiting(
+    session: Session, job: str, *, before: datetime, reason: str, now: datetime, kind: str = "schedule"
+) -> int:
+    """Settle as skipped those waiting slots of a job before ``before`` that never started; return how many."""
+    waiting = [RUN.c.job == job, RUN.c.kind == kind, RUN.c.state == WAITING, RUN.c.started_at.is_(None)]
+    skipped = {"state": "finished", "outcome": "skipped", "reason": reason, "skipped": 1, "finished_at": now}
+    replaced = update(RUN).where(*waiting, RUN.c.scheduled_time < before).values(skipped).returning(RUN.c.id)
+    return len(session.execute(replaced).all())
+
+
+def waiting_or_running(session: Session, job: str) -> list[StoredRun]:
+    """Return the runs of a job that have not ended, oldest slot first."""
+    query = select_runs(RUN.c.job == job, RUN.c.state.in_(["waiting", "running"]))
+    return read_runs(session, query.order_by(RUN.c.scheduled_time, RUN.c.id))
+
+
+def get_run(session: Session, run_id: int) -> StoredRun | None:
+    """Return the run of that number, if there is one."""
+    found = read_runs(session, select_runs(RUN.c.id == run_id))
+    return found[0] if found else None
+
+
+def list_runs(
+    session: Session, *, job: str | None = None, limit: int = 20, outcomes: Collection[str] | None = None
+) -> list[StoredRun]:
+    """Return the newest runs, newest first: of one job or all, with one of these outcomes or any state."""
+    query = select_runs().order_by(RUN.c.id.desc()).limit(limit)
+    if job is not None:
+        query = query.where(RUN.c.job == job)
+    if outcomes is not None:
+        query = query.where(RUN.c.outcome.in_(outcomes))
+    return read_runs(session, query)
+
+
+def last_runs(session: Session) -> dict[str, StoredRun]:
+    """Return, for each job that there is, the run that ended last; a skipped slot is no run."""
+    other = RUN.alias("other")
+    last = (
+        select(other.c.id)
+        .where(other.c.job == _JOB.c.name, other.c.outcome != "skipped")
+        .order_by(other.c.finished_at.desc(), other.c.id.desc())
+        .limit(1)
+        .correlate(_JOB)
+        .scalar_subquery()
+    )
+    return {run.job: run for run in read_runs(session, select_runs(RUN.c.id.in_(select(last).select_from(_JOB))))}
+
+
+def next_waiting_time(session: Session) -> datetime | None:
+    """Return when the next run is due that could be claimed if no running one ended before; it may have passed."""
+    query = select(RUN.c.run_time).where(*claimable()).order_by(RUN.c.run_time).limit(1)
+    return cast("datetime | None", session.execute(query).scalar())
+
+
+def attempts(session: Session, run_id: int) -> list[StoredAttempt]:
+    """Return the tries of a run, oldest first."""
+    columns = [column for column in ATTEMPT.c if column.name not in ("id", "run_id")]
+    query = select(*columns).where(ATTEMPT.c.run_id == run_id).order_by(ATTEMPT.c.id)
+    return [StoredAttempt(**row) for row in session.execute(query).mappings()]
+
+
+def _digests(runs: Iterable[NewRun]) -> dict[int, str]:
+    """Digest each definition object once: the slots of one job share theirs."""
+    digests: dict[int, str] = {}
+    for run in runs:
+        if id(run.definition) not in digests:
+            digests[id(run.definition)] = digest(run.definition)
+    return digests
+
+
+def _revisions(session: Session, jobs: Iterable[str]) -> dict[str, int]:
+    revisions: dict[str, int] = {}
+    for chunk in chunks(jobs):
+        query = select(_JOB.c.name, _JOB.c.revision).where(_JOB.c.name.in_(chunk))
+        revisions |= dict(session.execute(query).tuples().all())
+    return revisions
+
+
+def _row(run: NewRun, *, definition_id: int, revision: int, now: datetime) -> dict[str, Any]:
+    return {
+        "job": run.job,
+        "scheduled_time": run.scheduled_time,
+        "run_time": run.run_time,
+        "kind": run.kind,
+        "repeat": run.repeat,
+        "retry_of": run.retry_of,
+        "definition_id": definition_id,
+        "revision": revision,
+        # The one thing that this package reads in a definition: two runs of a job go on at once only if it says so.
+        "alone": run.definition.get("overlap") != "allow",
+        "state": run.state,
+        "outcome": run.outcome,
+        "reason": run.reason,
+        "skipped": run.skipped,
+        "first_slot": run.first_slot,
+        "created_at": now,
+        "finished_at": now if run.state == "finished" else None,
+    }
+
+
+def _key_columns() -> list[Any]:
+    return [RUN.c.job, RUN.c.scheduled_time, RUN.c.kind, RUN.c.repeat]
+
+
+def _changed(session: Session, statement: Update) -> bool:
+    return session.execute(statement.returning(RUN.c.id)).one_or_none() is not None

@@ -1,0 +1,54 @@
+"""The few statements that both databases know in nearly the same words, and what they mean by a lock."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from sqlalchemy import Table, func, select
+from sqlalchemy.dialects.postgresql import Insert as InsertPostgresql
+from sqlalchemy.dialects.sqlite import Insert as InsertSqlite
+from sqlalchemy.orm import Session
+
+CHUNK = 500
+"""Values in one IN list: far below what either database takes in one statement."""
+
+_T = TypeVar("_T")
+
+
+def insert_into(session: Session, target: Table) -> InsertPostgresql | InsertSqlite:
+    """Begin an INSERT that may say what happens on a conflict."""
+    return InsertPostgresql(target) if is_postgresql(session) else InsertSqlite(target)
+
+
+def is_postgresql(session: Session) -> bool:
+    """Tell which of the two databases this is."""
+    return session.get_bind().dialect.name == "postgresql"
+
+
+def chunks(values: Iterable[_T]) -> Iterator[Sequence[_T]]:
+    """Cut values into lists of at most :data:`CHUNK`."""
+    rest = iter(values)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk
+
+
+def lock_names(session: Session, names: Iterable[str]) -> None:
+    """Keep other transactions that lock one of these names out until this one ends. SQLite has but one writer."""
+    if is_postgresql(session):
+        for key in sorted({_key(name) for name in names}):
+            session.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def try_lock_names(session: Session, names: Iterable[str]) -> set[str]:
+    """Lock, as :func:`lock_names` does, those names that nobody else holds, and return them; waits for nobody."""
+    wanted = set(names)
+    if not wanted or not is_postgresql(session):
+        return wanted
+    keys = {name: _key(name) for name in wanted}
+    answers = session.execute(select(*(func.pg_try_advisory_xact_lock(key) for key in keys.values()))).one()
+    return {name for name, locked in zip(keys, answers, strict=True) if locked}
+
+
+def _key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
