@@ -1,0 +1,148 @@
+"""`check` and `connections`: whether the config file holds what it promises."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scheduler.advice import advise
+from scheduler.cli import options
+from scheduler.cli.late import Late
+from scheduler.cli.output import put, put_json, put_table, say, warn
+
+if TYPE_CHECKING:
+    from scheduler.cli import workbench
+    from scheduler.config import Config
+    from scheduler.operations import checks
+    from scheduler.operations.checks import CheckResult
+else:
+    workbench = Late("scheduler.cli.workbench")
+    checks = Late("scheduler.operations.checks")
+
+Subject = Annotated[str, typer.Argument(metavar="NAME", help="The connection's name.")]
+
+connections_app = typer.Typer(
+    cls=options.ListGroup,
+    help="List the connections, or try one.",
+    epilog="Example: schedctl connections test crm",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("check", epilog="Example: schedctl check --connections")(check)
+    connections_app.command("list", epilog="Example: schedctl connections list --json")(list_connections)
+    connections_app.command("test", epilog="Example: schedctl connections test crm")(try_connection)
+    app.add_typer(connections_app, name="connections")
+
+
+def check(
+    *,
+    connections: Annotated[
+        bool,
+        typer.Option("--connections", help="Log in at each connection too, and try each job's query and columns."),
+    ] = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> int:
+    """Check the config file, and connections.
+
+    Every fault is told with its key and line, and the exit code is then 4. With --connections, what source or target
+    refuse makes the exit code 1.
+    """
+    now = datetime.now(UTC)
+    loaded = workbench.read_config(config)
+    warnings = _warnings(loaded, now)
+    for warning in warnings:
+        warn(warning)
+    results: list[CheckResult] = []
+    for result in checks.check_all(loaded) if connections else ():
+        results.append(result)
+        if not as_json:
+            put(_line(result))
+    faults = [result for result in results if not result.ok]
+    if as_json:
+        put_json(_json(loaded, results, warnings))
+    else:
+        put(f"{loaded.name}: {len(loaded.jobs)} jobs, {len(loaded.connections)} connections, {len(faults)} faults")
+    for result in faults:
+        say(f"schedctl: {result.subject}: {result.message}")
+    return 1 if faults else 0
+
+
+def list_connections(*, as_json: options.Json = False, config: options.Config = None) -> None:
+    """List the connections.
+
+    What they are, where they lead, and how many jobs use them. Secrets are not shown.
+    """
+    loaded = workbench.read_config(config)
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "type": connection.type,
+            "address": _address(connection),
+            "source_of": sorted(job.name for job in loaded.jobs.values() if job.source == name),
+            "target_of": sorted(job.name for job in loaded.jobs.values() if job.export.connection == name),
+        }
+        for name, connection in sorted(loaded.connections.items())
+    ]
+    if as_json:
+        put_json({"connections": rows})
+    elif rows:
+        put_table(["name", "type", "address", "source of", "target of"], [_cells(row) for row in rows])
+    else:
+        put("no connections; add [connections.NAME] to the config file")
+
+
+def try_connection(*, name: Subject, as_json: options.Json = False, config: options.Config = None) -> int:
+    """Log in at a connection, or open it.
+
+    It says whether that works; nothing is written.
+    """
+    loaded = workbench.read_config(config)
+    result = checks.check_connection(loaded, name)
+    if as_json:
+        put_json({"connections": [_result_json(result)]})
+    else:
+        put(_line(result))
+    if not result.ok:
+        say(f"schedctl: {result.subject}: {result.message}")
+    return 0 if result.ok else 1
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    jobs = [f"{len(row[key])} job{'s' if len(row[key]) != 1 else ''}" for key in ("source_of", "target_of")]
+    return [row["name"], row["type"], row["address"], *jobs]
+
+
+def _warnings(loaded: "Config", now: datetime) -> list[str]:
+    found = [f"{loaded.name}:{fault.line}: {fault}" if fault.line else str(fault) for fault in loaded.warnings]
+    for job in loaded.jobs.values():
+        found += [f"job {job.name}: {advice.words}" for advice in (advise(job.schedule, now) if job.schedule else ())]
+    return found
+
+
+def _address(connection: Any) -> str:  # noqa: ANN401 - any of the connection models
+    for key in ("login_url", "path", "directory"):
+        if (value := getattr(connection, key, None)) is not None:
+            return str(value)
+    return "in memory"
+
+
+def _line(result: "CheckResult") -> str:
+    return f"{'ok   ' if result.ok else 'FAULT'}  {result.subject}: {result.message}"
+
+
+def _result_json(result: "CheckResult") -> dict[str, Any]:
+    return {"subject": result.subject, "ok": result.ok, "message": result.message}
+
+
+def _json(loaded: "Config", results: "list[CheckResult]", warnings: list[str]) -> dict[str, Any]:
+    return {
+        "ok": all(result.ok for result in results),
+        "config": loaded.name,
+        "jobs": len(loaded.jobs),
+        "connections": len(loaded.connections),
+        "checks": [_result_json(result) for result in results],
+        "warnings": warnings,
+    }

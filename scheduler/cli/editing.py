@@ -1,0 +1,206 @@
+"""`add`, `edit`, `remove`, `disable` and `enable`: what changes a job."""
+
+import getpass
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scheduler.advice import advise
+from scheduler.cli import options
+from scheduler.cli.job_flags import Flag, job_table, takes_job_flags
+from scheduler.cli.late import Late
+from scheduler.cli.output import put, put_json, put_sheet, say, warn
+from scheduler.cli.schedules import fire_json
+from scheduler.cli.times import local, relative
+from scheduler.cli.wire import job_details_json
+from scheduler.errors import failed, usage
+from scheduler.fires import coming
+
+if TYPE_CHECKING:
+    from scheduler.cli import workbench
+    from scheduler.cli.workbench import Bench
+    from scheduler.job import Job
+    from scheduler.operations import checks, jobs
+    from scheduler.operations.jobs import JobView
+else:
+    workbench = Late("scheduler.cli.workbench")
+    checks = Late("scheduler.operations.checks")
+    jobs = Late("scheduler.operations.jobs")
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be stored, and store nothing.")]
+Check = Annotated[
+    bool, typer.Option("--check", help="Log in at source and target first; store nothing if they refuse.")
+]
+SHOWN_FIRES = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(
+        "add",
+        epilog="Example: schedctl add contacts --cron '0 3 * * mon-fri' --timezone America/New_York "
+        "--source warehouse --query 'select email as \"Email\" from contacts' --to crm --object Contact",
+    )(takes_job_flags(add))
+    app.command("edit", epilog="Example: schedctl edit contacts --cron '30 3 * * mon-fri' --delay 10m")(
+        takes_job_flags(edit)
+    )
+    app.command("remove", epilog="Example: schedctl remove contacts")(remove)
+    app.command("disable", epilog="Example: schedctl disable contacts --reason 'org is being migrated'")(disable)
+    app.command("enable", epilog="Example: schedctl enable contacts")(enable)
+
+
+def add(
+    *,
+    name: options.Name,
+    given: Mapping[Flag, Any],
+    dry_run: DryRun = False,
+    check: Check = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Add a job. The flags are named like the keys of a job in the config file, and checked like them."""
+    now = datetime.now(UTC)
+    with workbench.opened(config, now) as bench:
+        jobs.check_name_free(bench.database, name)
+        job = jobs.make_job(name, job_table(given), bench.config, now)
+        _advise(job, now)
+        if check:
+            _check(bench, job)
+        if dry_run:
+            _put_draft(job, now, as_json=as_json)
+            return
+        view = jobs.add_job(bench.database, job, now)
+    _put_changed(view, now, "added", as_json=as_json)
+
+
+def edit(
+    *,
+    name: options.Name,
+    given: Mapping[Flag, Any],
+    dry_run: DryRun = False,
+    check: Check = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Change a job that was added here.
+
+    Only what the given flags say is changed; an empty value sets the default again.
+    """
+    now = datetime.now(UTC)
+    if not given:
+        raise usage("nothing to change: name a flag, such as --cron")
+    with workbench.opened(config, now) as bench:
+        before = jobs.view_job(bench.database, name)
+        jobs.require_cli_origin(before.stored, bench.config, "edit")
+        table = job_table(given, jobs.table_of(before.stored.definition))
+        job = jobs.make_job(name, table, bench.config, now)
+        _advise(job, now)
+        if check:
+            _check(bench, job)
+        if dry_run:
+            _put_draft(job, now, as_json=as_json)
+            return
+        changed = jobs.replace_job(bench.database, job, now, revision=before.stored.revision)
+        view = jobs.view_job(bench.database, name)
+    _put_changed(view, now, "changed" if changed else "was like this already:", as_json=as_json)
+
+
+def remove(*, name: options.Name, as_json: options.Json = False, config: options.Config = None) -> None:
+    """Remove a job that was added here.
+
+    Its runs and its history stay.
+    """
+    now = datetime.now(UTC)
+    with workbench.opened(config, now) as bench:
+        view = jobs.view_job(bench.database, name)
+        jobs.require_cli_origin(view.stored, bench.config, "remove")
+        jobs.remove_job(bench.database, name, now)
+    if as_json:
+        put_json({"removed": name})
+    else:
+        put(f"removed {name}; its runs stay: schedctl runs {name}")
+
+
+def disable(
+    *,
+    name: options.Name,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; shown by list and show.")] = None,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Pause a job until it is enabled.
+
+    What would have fired meanwhile is not made up for.
+    """
+    now = datetime.now(UTC)
+    with workbench.opened(config, now) as bench:
+        jobs.view_job(bench.database, name)
+        changed = jobs.disable_job(bench.database, name, reason or f"by {_person()}", now)
+        view = jobs.view_job(bench.database, name)
+    _put_changed(view, now, "disabled" if changed else "was disabled already:", as_json=as_json)
+
+
+def enable(*, name: options.Name, as_json: options.Json = False, config: options.Config = None) -> None:
+    """Let a disabled job fire again.
+
+    It fires from now on, and its count of failures is reset.
+    """
+    now = datetime.now(UTC)
+    with workbench.opened(config, now) as bench:
+        jobs.view_job(bench.database, name)
+        changed = jobs.enable_job(bench.database, name, now)
+        view = jobs.view_job(bench.database, name)
+    _put_changed(view, now, "enabled" if changed else "was enabled already:", as_json=as_json)
+
+
+def _person() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in some containers
+        return "a person"
+
+
+def _advise(job: "Job", now: datetime) -> None:
+    if job.schedule is None:
+        return
+    for advice in advise(job.schedule, now):
+        warn(advice.words)
+
+
+def _check(bench: "Bench", job: "Job") -> None:
+    results = checks.check_job(bench.config, job)
+    for result in results:
+        say(f"{'ok' if result.ok else 'FAULT'}: {result.subject}: {result.message}")
+    faults = [f"{result.subject}: {result.message}" for result in results if not result.ok]
+    if faults:
+        raise failed(f"nothing was stored: {faults[0]}")
+
+
+def _put_changed(view: "JobView", now: datetime, verb: str, *, as_json: bool) -> None:
+    if as_json:
+        put_json({"job": job_details_json(view, now)})
+        return
+    fire = view.next_fire(now)
+    if fire is not None:
+        follow = f"next run {local(fire.run_time, view.job.timezone)} ({relative(fire.run_time, now)})"
+    elif view.stored.disabled_at is not None:
+        follow = f"no run until schedctl enable {view.name}"
+    else:
+        follow = f"it runs when asked to: schedctl run {view.name}" if not view.job.cron else "it never fires"
+    put(f"{verb} {view.name}; {follow}")
+
+
+def _put_draft(job: "Job", now: datetime, *, as_json: bool) -> None:
+    fires = coming(job.schedule, now, SHOWN_FIRES) if job.schedule is not None else []
+    if as_json:
+        put_json({"definition": job.to_dict(), "fires": [fire_json(fire) for fire in fires]})
+        return
+    say("nothing is stored; it would be:")
+    definition = jobs.table_of(job.to_dict())
+    export = definition.pop("export")
+    put_sheet([(key, str(value)) for key, value in definition.items() if value != ""])
+    put_sheet([(f"export.{key}", str(value)) for key, value in export.items()])
+    if job.schedule is not None:
+        put(f"next slots: {', '.join(local(fire.scheduled_time, job.timezone) for fire in fires) or 'none'}")

@@ -1,0 +1,179 @@
+"""The flags of `add` and `edit`: one for each key of a job in the config file, under the same name."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scheduler.errors import usage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flag:
+    """A flag and the key that it stands for. ``kind`` is ``text``, ``whole`` (a number), ``switch`` or ``pairs``."""
+
+    key: tuple[str, ...]
+    help: str
+    metavar: str = "TEXT"
+    kind: str = "text"
+    option: str = ""
+
+    @property
+    def name(self) -> str:
+        """The option as it is typed."""
+        return self.option or "--" + self.key[-1].replace("_", "-")
+
+    @property
+    def parameter(self) -> str:
+        """The option as Python names it."""
+        return "flag_" + self.name.lstrip("-").replace("-", "_")
+
+
+def _job(key: str, help_: str, metavar: str = "TEXT", kind: str = "text") -> Flag:
+    return Flag(key=(key,), help=help_, metavar=metavar, kind=kind)
+
+
+def _export(key: str, help_: str, metavar: str = "TEXT", kind: str = "text", option: str = "") -> Flag:
+    return Flag(key=("export", key), help=help_, metavar=metavar, kind=kind, option=option)
+
+
+FLAGS = (
+    _job("cron", "When it runs, in the td dialect; empty: only when asked to.", "CRON"),
+    _job("timezone", "Time zone of the schedule; default: that of [daemon].", "ZONE"),
+    _job("delay", "How long after its slot a run starts.", "TIME"),
+    _job("source", "Connection that the query runs on.", "NAME"),
+    _job("query", "The SQL.", "SQL"),
+    _job("query_file", "A file with the SQL, which is read now and stored.", "FILE"),
+    _export("connection", "Connection that the rows go to.", "NAME", option="--to"),
+    _export("object", "Salesforce object, by its API name.", "NAME"),
+    _export("mode", "Insert, or change by key.", "append|update"),
+    _export("key", "With update: external id field, or Id.", "FIELD"),
+    _export("upsert", "With update: insert rows whose key is new.", kind="switch"),
+    _export("concurrency_mode", "Whether batches are taken at once or one by one.", "parallel|serial"),
+    _export("batch_size", "Rows per batch, at most.", "N", "whole"),
+    _export("api_version", "Salesforce API version, such as 62.0.", "VERSION"),
+    _export("bulk_api", "Which Bulk API.", "1"),
+    _export("nulls", "What a NULL does on update.", "ignore|clear"),
+    _export("retry_limit", "Retries of one call; overrides the connection's.", "N", "whole", "--call-retry-limit"),
+    _export(
+        "initial_retry_delay",
+        "Wait before a call's first retry; overrides the connection's.",
+        "TIME",
+        option="--call-initial-retry-delay",
+    ),
+    _export("file", "File name in the target's directory.", "NAME"),
+    Flag(
+        key=("mapping", "columns"),
+        help="Send this column of the query under this name; may be repeated.",
+        metavar="NAME=SOURCE",
+        kind="pairs",
+        option="--column",
+    ),
+    Flag(
+        key=("mapping", "all_columns"),
+        help="With --column: send the other columns too.",
+        kind="switch",
+        option="--all-columns",
+    ),
+    _job("step", "What */n means in day of month and month.", "multiples|offset"),
+    _job("day_match", "What two restricted day fields mean.", "or|more-often|and"),
+    _job("dst", "What changes of the clock do; sets gap and fold.", "once|wallclock"),
+    _job("gap", "A slot that the clock leaves out.", "after|skip"),
+    _job("fold", "A slot that the clock shows twice.", "first|second|both"),
+    _job("catch_up", "Missed slots that are run.", "latest|all|none"),
+    _job("catch_up_window", "Older missed slots are never run.", "TIME"),
+    _job("overlap", "A slot while the previous run goes on.", "queue|skip|allow"),
+    _job("timeout", "A run that takes longer is canceled.", "TIME"),
+    _job("retry_limit", "Retries of a run that failed for a passing reason.", "N", "whole"),
+    _job("initial_retry_delay", "Wait before a run's first retry.", "TIME"),
+    _job("disable_after", "Disable after so many configuration failures in a row; 0: never.", "N", "whole"),
+    _job("max_rejected", "More refused rows make a run failed, not partial.", "ROWS|PERCENT%"),
+    _job("description", "What the job is for."),
+)
+
+
+def takes_job_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command every flag; those that were typed reach it as ``given``: a mapping from Flag to value."""
+    own = inspect.signature(command)
+    kept = [parameter for parameter in own.parameters.values() if parameter.name != "given"]
+    added = [
+        inspect.Parameter(flag.parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(flag))
+        for flag in FLAGS
+    ]
+
+    @wraps(command)
+    def wrapped(**values: Any) -> Any:  # noqa: ANN401 - a command's own arguments and result
+        given = {flag: value for flag in FLAGS if (value := values.pop(flag.parameter)) not in (None, [])}
+        return command(**values, given=given)
+
+    head = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept]
+    wrapped.__signature__ = own.replace(parameters=[head[0], *added, *head[1:]])  # type: ignore[attr-defined]  # what typer reads
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in [*kept, *added]}
+    return wrapped
+
+
+def job_table(given: Mapping[Flag, Any], base: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a job's table as the config file would have it: ``base`` with what was typed put in.
+
+    An empty text takes a key out of it, which then has its default. A query replaces a query file.
+    """
+    table: dict[str, Any] = {key: value for key, value in (base or {}).items() if not isinstance(value, Mapping)}
+    table |= {key: dict(value) for key, value in (base or {}).items() if isinstance(value, Mapping)}
+    for flag, value in given.items():
+        *parents, key = flag.key
+        place = table
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        if value == "":
+            place.pop(key, None)
+        else:
+            place[key] = _value(flag, value)
+    _take_query_file(table)
+    return table
+
+
+def _value(flag: Flag, value: Any) -> Any:  # noqa: ANN401 - as typed, to as TOML has it
+    if flag.kind == "pairs":
+        return [_pair(flag, text) for text in value]
+    # Durations and limits are whole numbers or text in the config file; on the command line all is text.
+    if flag.kind == "text" and flag.metavar in ("TIME", "ROWS|PERCENT%") and value.isdecimal():
+        return int(value)
+    return value
+
+
+def _pair(flag: Flag, text: str) -> dict[str, str]:
+    column, equals, source = text.partition("=")
+    if not (equals and column and source):
+        raise usage(f"{flag.name} {text!r}: write NAME=SOURCE, such as Email=email")
+    return {"column": column, "source": source}
+
+
+def _take_query_file(table: dict[str, Any]) -> None:
+    name = table.pop("query_file", None)
+    if name is None:
+        return
+    try:
+        table["query"] = Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise usage(f"--query-file {name}: {why}") from error
+
+
+def _annotation(flag: Flag) -> Any:  # noqa: ANN401 - a type with typer's description of it
+    if flag.kind == "switch":
+        return Annotated[bool | None, typer.Option(f"{flag.name}/--no-{flag.name[2:]}", help=flag.help)]
+    if flag.kind == "whole":
+        return Annotated[int | None, typer.Option(flag.name, metavar=flag.metavar, help=flag.help)]
+    kind: Any = Sequence[str] | None if flag.kind == "pairs" else str | None
+    if flag.kind == "pairs":
+        kind = list[str] | None
+    return Annotated[kind, typer.Option(flag.name, metavar=flag.metavar, help=flag.help, autocompletion=_choices(flag))]
+
+
+def _choices(flag: Flag) -> Callable[[], list[str]] | None:
+    """Complete the flags whose placeholder lists the legal values."""
+    return (lambda: flag.metavar.split("|")) if flag.metavar.islower() and "|" in flag.metavar else None

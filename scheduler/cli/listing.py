@@ -1,0 +1,126 @@
+"""`list` and `show`: the jobs."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scheduler.cli import options
+from scheduler.cli.late import Late
+from scheduler.cli.output import put, put_json, put_sheet, put_table
+from scheduler.cli.tables import RUN_COLUMNS, STYLES, run_row
+from scheduler.cli.times import exact_duration, iso, local, relative
+from scheduler.cli.wire import job_details_json, job_json, run_json
+from scheduler.fires import coming
+
+if TYPE_CHECKING:
+    from scheduler.cli import workbench
+    from scheduler.operations import jobs, runs
+    from scheduler.operations.jobs import JobView
+else:
+    workbench = Late("scheduler.cli.workbench")
+    jobs = Late("scheduler.operations.jobs")
+    runs = Late("scheduler.operations.runs")
+
+STATE_WORDS = {"auto_disabled": "disabled by failures", "unscheduled": "only by hand"}
+SHOWN_FIRES = 3
+SHOWN_RUNS = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("list", epilog="Example: schedctl list --failing")(list_)
+    app.command("show", epilog="Example: schedctl show contacts")(show)
+
+
+def list_(
+    *,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Only jobs that are disabled.")] = False,
+    failing: Annotated[bool, typer.Option("--failing", help="Only jobs whose last run failed.")] = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """List the jobs.
+
+    When each runs, in words; its next run; how its last one ended; its state.
+    """
+    now = datetime.now(UTC)
+    with workbench.opened(config, now) as bench:
+        views = jobs.view_jobs(bench.database)
+    if disabled:
+        views = [view for view in views if view.stored.disabled_at is not None]
+    if failing:
+        views = [view for view in views if view.failing]
+    if as_json:
+        put_json({"jobs": [job_json(view, now) for view in views]})
+    elif views:
+        put_table(["name", "runs", "next run", "last run", "state"], [_row(view, now) for view in views], styles=STYLES)
+    else:
+        put("no such jobs" if disabled or failing else "no jobs yet; schedctl add --help shows how to add one")
+
+
+def show(*, name: options.Name, as_json: options.Json = False, config: options.Config = None) -> None:
+    """Show everything about one job."""
+    now = datetime.now(UTC)
+    with workbench.opened(config, now) as bench:
+        view = jobs.view_job(bench.database, name)
+        recent = runs.list_runs(bench.database, job=name, limit=SHOWN_RUNS)
+    if as_json:
+        put_json({"job": job_details_json(view, now) | {"runs": [run_json(run) for run in recent]}})
+        return
+    put_sheet(_sheet(view, now))
+    if recent:
+        put()
+        put_table(RUN_COLUMNS, [run_row(run, now) for run in recent], styles=STYLES)
+
+
+def next_run(view: "JobView", now: datetime) -> str:
+    """Say when a job runs next: on the clock of its zone, and how far off that is."""
+    fire = view.next_fire(now)
+    if fire is None:
+        return "-"
+    return f"{local(fire.run_time, view.job.timezone)} ({relative(fire.run_time, now)})"
+
+
+def _row(view: "JobView", now: datetime) -> list[str]:
+    last = view.last_run.outcome if view.last_run is not None else None
+    return [view.name, view.words, next_run(view, now), last or "-", STATE_WORDS.get(view.state, view.state)]
+
+
+def _sheet(view: "JobView", now: datetime) -> list[tuple[str, str | None]]:
+    job, stored = view.job, view.stored
+    export = {key: value for key, value in stored.definition["export"].items() if value is not None}
+    state = STATE_WORDS.get(view.state, view.state)
+    if stored.disabled_at is not None:
+        state += f" since {iso(stored.disabled_at)}: {stored.disabled_reason}"
+    elif stored.failure_streak:
+        state += f", {stored.failure_streak} of {job.disable_after or 'unlimited'} configuration failures"
+    schedule = job.schedule
+    fires = coming(schedule, view.settled_until(now), SHOWN_FIRES) if schedule and stored.disabled_at is None else []
+    return [
+        ("name", view.name),
+        ("description", job.description),
+        ("origin", "the config file" if stored.origin == "file" else "schedctl add"),
+        ("state", state),
+        ("cron", f"{job.cron} ({job.timezone})" if job.cron else "none"),
+        ("means", view.words),
+        ("delay", exact_duration(job.delay) if job.delay else None),
+        ("next slots", "\n".join(local(fire.scheduled_time, job.timezone) for fire in fires) or "-"),
+        ("source", job.source),
+        ("query", job.query.strip()),
+        ("export", ", ".join(f"{key} = {value}" for key, value in export.items())),
+        ("mapping", str(stored.definition["mapping"]) if job.mapping is not None else None),
+        ("policies", _policies(view)),
+        ("last success", iso(stored.last_success)),
+        ("changed", f"{iso(stored.updated_at)} (revision {stored.revision})"),
+    ]
+
+
+def _policies(view: "JobView") -> str:
+    job = view.job
+    return (
+        f"catch_up = {job.catch_up} within {exact_duration(job.catch_up_window)}, overlap = {job.overlap}, "
+        f"timeout = {exact_duration(job.timeout)}\n"
+        f"retry_limit = {job.retry_limit} from {exact_duration(job.initial_retry_delay)}, "
+        f"disable_after = {job.disable_after}, max_rejected = {job.max_rejected or 'any'}"
+    )

@@ -1,0 +1,48 @@
+"""The options that several commands share, and a group that lists when no subcommand is named."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="The config file; else $SCHEDCTL_CONFIG, ~/.config/schedctl/config.toml, /etc/schedctl/config.toml.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.")]
+RunId = Annotated[int, typer.Argument(metavar="ID", help="The run's number, as `schedctl runs` shows it.", min=1)]
+Timezone = Annotated[
+    str, typer.Option("--timezone", metavar="ZONE", help="The schedule's time zone, such as America/New_York.")
+]
+Delay = Annotated[str, typer.Option("--delay", metavar="TIME", help="How long after its slot a run starts.")]
+Step = Annotated[
+    str, typer.Option("--step", metavar="multiples|offset", help="What */n means in day of month and month.")
+]
+DayMatch = Annotated[
+    str, typer.Option("--day-match", metavar="or|more-often|and", help="What two restricted day fields mean.")
+]
+Dst = Annotated[
+    str, typer.Option("--dst", metavar="once|wallclock", help="What changes of the clock do; sets gap and fold.")
+]
+Gap = Annotated[
+    str | None, typer.Option("--gap", metavar="after|skip", help="A slot that the clock leaves out: after it, or not.")
+]
+Fold = Annotated[
+    str | None, typer.Option("--fold", metavar="first|second|both", help="A slot that the clock shows twice: when.")
+]
+
+
+class ListGroup(TyperGroup):
+    """A group whose `list` command is meant where no other is named: `runs NAME` is `runs list NAME`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's context has no public type here
+        """Put `list` in front of whatever names no subcommand and asks for no help."""
+        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)

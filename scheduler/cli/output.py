@@ -1,0 +1,119 @@
+"""Data on stdout, talk on stderr: JSON, tables (rich on a terminal, plain lines otherwise) and key-value sheets."""
+
+import json
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+
+def say(text: str) -> None:
+    """Print talk for a person, on stderr."""
+    print(text, file=sys.stderr)  # noqa: T201 - the command line's own output
+
+
+def warn(text: str) -> None:
+    """Print a warning, on stderr."""
+    say(f"schedctl: warning: {text}")
+
+
+def put(text: str = "") -> None:
+    """Print a line of data, on stdout."""
+    print(text)  # noqa: T201 - the command line's own output
+
+
+def put_json(value: object) -> None:
+    """Print a value as JSON, on stdout."""
+    put(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def is_terminal() -> bool:
+    """Whether stdout is a terminal."""
+    return sys.stdout.isatty()
+
+
+def _has_width() -> bool:
+    return is_terminal() or bool(os.environ.get("COLUMNS"))
+
+
+def put_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, styles: Mapping[str, str] | None = None
+) -> None:
+    """Print rows under their headings. ``styles`` gives a cell's text its rich style, on a terminal only.
+
+    On a terminal, or where COLUMNS says how wide the lines may be, long cells are wrapped; otherwise each row is one
+    line, with columns two blanks apart.
+    """
+    content = [[_printable(cell) for cell in row] for row in rows]
+    if _has_width():
+        _put_rich(columns, content, styles or {})
+        return
+    widths = [max(len(row[index]) for row in [columns, *content]) for index in range(len(columns))]
+    for row in [columns, *content]:
+        put("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def put_text(text: str) -> None:
+    """Print a sentence, wrapped to the width of a terminal or to COLUMNS, else on one line."""
+    for line in textwrap.wrap(text, shutil.get_terminal_size().columns) if _has_width() else [text]:
+        put(line)
+
+
+def put_sheet(pairs: Iterable[tuple[str, str | None]]) -> None:
+    """Print ``label  value`` lines; a value of None leaves its line out, further lines of a value are indented."""
+    shown = [(label, value) for label, value in pairs if value is not None]
+    width = max((len(label) for label, _ in shown), default=0)
+    for label, value in shown:
+        first, *others = _printable(value, keep="\n").split("\n")
+        put(f"{label:<{width}}  {first}".rstrip())
+        for line in others:
+            put(f"{'':<{width}}  {line}".rstrip())
+
+
+def _put_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - 50 ms that plain lines do not pay
+    from rich.table import Table  # noqa: PLC0415 - the same
+    from rich.text import Text  # noqa: PLC0415 - the same
+
+    width = shutil.get_terminal_size().columns
+    console = Console(width=width, highlight=False)  # rich itself honours NO_COLOR
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        put(line.rstrip())
+
+
+def _printable(text: str, *, keep: str = "") -> str:
+    """Keep what others wrote (messages, values) from steering the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in keep else " " if char in "\n\t\r" else "\ufffd" for char in text
+    )
+
+
+class JsonRows:
+    """Writes ``{"KEY": [row, …]}`` row by row, so that any number of rows takes no memory."""
+
+    def __init__(self, key: str) -> None:
+        self._opening = f'{{\n  "{key}": ['
+        self._any = False
+
+    def __enter__(self) -> Self:
+        sys.stdout.write(self._opening)
+        return self
+
+    def row(self, value: Mapping[str, Any]) -> None:
+        """Write one row."""
+        sys.stdout.write((",\n    " if self._any else "\n    ") + json.dumps(value, ensure_ascii=False))
+        self._any = True
+
+    def __exit__(self, *_error: object) -> None:
+        sys.stdout.write("\n  ]\n}\n" if self._any else "]\n}\n")

@@ -1,0 +1,100 @@
+"""From any exception to the one line, the JSON object and the exit code that a user gets to see. Never a traceback."""
+
+import json
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from typer.exceptions import TyperException
+
+from scheduler.errors import ErrorKind, OperationError
+
+EXIT_CODES = {
+    ErrorKind.FAILED: 1,
+    ErrorKind.INTERNAL: 1,
+    ErrorKind.USAGE: 2,
+    ErrorKind.NOT_FOUND: 3,
+    ErrorKind.CONFIG: 4,
+    ErrorKind.STORAGE: 5,
+}
+INTERRUPTED = 130
+"""128 and the number of SIGINT, as shells count it."""
+DEBUG = "SCHEDCTL_DEBUG"
+"""The environment variable that asks for tracebacks."""
+
+_KINDS = {
+    ("scheduler.faults", "ConfigError"): ErrorKind.CONFIG,
+    ("scheduler.merge", "NameConflicts"): ErrorKind.CONFIG,
+    ("scheduler.secrets", "SecretError"): ErrorKind.CONFIG,
+    ("scheduler.cron", "CronError"): ErrorKind.USAGE,
+    ("scheduler.schedule", "ScheduleError"): ErrorKind.USAGE,
+    ("scheduler.instance", "AlreadyRunningError"): ErrorKind.FAILED,
+    ("storage.errors", "StorageError"): ErrorKind.STORAGE,
+    ("exporter.failures", "ExportError"): ErrorKind.FAILED,
+}
+"""Errors by module and name: whoever raised one has imported its module, and nobody else should have to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """What went wrong, fit to be shown."""
+
+    kind: ErrorKind
+    message: str
+    faults: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """The process's exit code."""
+        return EXIT_CODES[self.kind]
+
+
+def problem_of(error: Exception) -> Problem:
+    """Say what an exception means to a user."""
+    if isinstance(error, OperationError):
+        return Problem(kind=error.kind, message=error.message, faults=error.faults)
+    if isinstance(error, TyperException):
+        return Problem(kind=ErrorKind.USAGE, message=_one_line(error.format_message()))
+    if isinstance(error, typer.Abort):
+        return Problem(kind=ErrorKind.FAILED, message="given up")
+    for known in type(error).__mro__:
+        kind = _KINDS.get((known.__module__, known.__name__))
+        if kind is not None:
+            return _known(kind, error)
+    return Problem(kind=ErrorKind.INTERNAL, message=f"{_place(error)}; {DEBUG}=1 shows the traceback")
+
+
+def report(error: Exception, *, as_json: bool) -> int:
+    """Print a line per fault on stderr and, if asked for, the JSON object on stdout; return the exit code."""
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
+    problem = problem_of(error)
+    for line in problem.faults or (problem.message,):
+        print(f"schedctl: {line}", file=sys.stderr)  # noqa: T201 - the error line
+    if as_json:
+        content = {"kind": problem.kind.value, "message": problem.message, "faults": list(problem.faults)}
+        print(json.dumps({"error": content}, indent=2, ensure_ascii=False))  # noqa: T201 - the answer itself
+    return problem.exit_code
+
+
+def _known(kind: ErrorKind, error: Exception) -> Problem:
+    lines = tuple(filter(None, map(_one_line, str(error).splitlines())))
+    if len(lines) > 1:
+        return Problem(kind=kind, message=f"{len(lines)} faults, the first: {lines[0]}", faults=lines)
+    message = lines[0] if lines else type(error).__name__
+    faults = lines if kind is ErrorKind.CONFIG else ()
+    return Problem(kind=kind, message=message, faults=faults)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _place(error: Exception) -> str:
+    """Name the kind of an unforeseen error and where it came up; its text may hold anything, so it is not shown."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"internal error: {type(error).__name__}{where}"

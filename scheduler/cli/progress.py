@@ -1,0 +1,86 @@
+"""Live progress of runs that are waited for: a moving line on a terminal, a line now and then otherwise. On stderr."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from scheduler.cli.output import say
+from scheduler.cli.times import relative
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from types import TracebackType
+
+    from exporter.events import Event
+    from storage.runs import StoredRun
+
+LINE_SECONDS = 2.0
+"""How often a run's progress is told where the lines stay."""
+
+
+class ProgressDisplay:
+    """Tells what becomes of runs; a context that clears up after itself."""
+
+    def __init__(self, *, clock: "type[datetime]") -> None:
+        self._clock = clock
+        self._status: Any = None
+        self._last = ""
+        self._told_at = 0.0
+        self._counts: dict[int, dict[str, int]] = {}
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415 - for terminals only
+
+            self._status = Console(stderr=True).status("")
+            self._status.start()
+        return self
+
+    def __exit__(self, _kind: "type[BaseException] | None", _error: object, _trace: "TracebackType | None") -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def watch(self, run: "StoredRun") -> None:
+        """Tell of a run as it is stored."""
+        self._tell(run, run.progress or self._counts.get(run.id, {}))
+
+    def listen(self, run: "StoredRun", event: "Event") -> None:
+        """Tell of an event of a run that is executed here."""
+        from exporter.events import Progress, Retrying, Warned, advance  # noqa: PLC0415 - whoever sends events has imported it
+
+        counts = Progress(**self._counts.get(run.id, {}))
+        after = advance(counts, event)
+        self._counts[run.id] = {
+            "read": after.read,
+            "sent": after.sent,
+            "accepted": after.accepted,
+            "rejected": after.rejected,
+        }
+        if after != counts:
+            self._tell(run, self._counts[run.id], running=True)
+        elif isinstance(event, Retrying | Warned):
+            say(f"run {run.id}: {event.code}: {event.message}")
+
+    def _tell(self, run: "StoredRun", counts: dict[str, int], *, running: bool = False) -> None:
+        text = f"run {run.id} ({run.job}): {self._state(run, running=running)}"
+        if run.state != "finished" and counts.get("read"):
+            text += ", " + ", ".join(
+                f"{counts.get(key, 0):,} {key}" for key in ("read", "sent", "accepted", "rejected")
+            )
+        if self._status is not None:
+            self._status.update(text)
+            return
+        is_news = text.split(",")[0] != self._last.split(",")[0]
+        if text != self._last and (is_news or time.monotonic() - self._told_at >= LINE_SECONDS):
+            self._last, self._told_at = text, time.monotonic()
+            say(text)
+
+    def _state(self, run: "StoredRun", *, running: bool) -> str:
+        if run.state == "finished":
+            return str(run.outcome)
+        if running or run.state == "running":
+            return "running" if run.phase is None else f"running ({run.phase})"
+        if run.failure_code is not None and run.attempt:
+            now = self._clock.now(run.run_time.tzinfo)
+            return f"{run.failure_code}: {run.failure_message}; next try {relative(run.run_time, now)}"
+        return "waiting"

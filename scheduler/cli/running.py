@@ -1,0 +1,315 @@
+"""`run`, `runs`, `cancel` and `rejected`: what became of jobs, and what is to become of them now."""
+
+import csv
+import sys
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scheduler.cli import options
+from scheduler.cli.late import Late
+from scheduler.cli.output import JsonRows, put, put_json, put_sheet, put_table, say
+from scheduler.cli.progress import ProgressDisplay
+from scheduler.cli.tables import RUN_COLUMNS, STYLES, run_row
+from scheduler.cli.times import duration, is_naive, iso, parse_time, relative
+from scheduler.cli.wire import rejected_json, run_details_json, run_json
+from scheduler.errors import usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scheduler.cli import workbench
+    from scheduler.cli.workbench import Bench
+    from scheduler.operations import execution, jobs, runs
+    from scheduler.operations.jobs import JobView
+    from scheduler.operations.runs import RunDetails
+    from storage.runs import StoredRun
+else:
+    workbench = Late("scheduler.cli.workbench")
+    execution = Late("scheduler.operations.execution")
+    jobs = Late("scheduler.operations.jobs")
+    runs = Late("scheduler.operations.runs")
+
+SHOWN_REJECTED = 50
+"""Refused rows that are shown in a table; --json and --csv give them all."""
+OUTCOMES = ("succeeded", "partial", "failed", "skipped", "canceled", "interrupted")
+BAD = frozenset({"failed", "interrupted", "canceled"})
+"""Outcomes that make `run --wait` exit with 1; `partial` is told by its line, and its rows by `rejected`."""
+
+runs_app = typer.Typer(
+    cls=options.ListGroup,
+    help="List the latest runs, or show one.",
+    epilog="Example: schedctl runs contacts --outcome failed",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(
+        "run", epilog="Example: schedctl run contacts --from 2026-11-01T00:00 --count 5 --wait", no_args_is_help=True
+    )(run)
+    runs_app.command("list", epilog="Example: schedctl runs list contacts --limit 5")(list_runs)
+    runs_app.command("show", epilog="Example: schedctl runs show 42")(show_run)
+    app.add_typer(runs_app, name="runs")
+    app.command("cancel", epilog="Example: schedctl cancel 42")(cancel)
+    app.command("rejected", epilog="Example: schedctl rejected 42 --csv refused.csv")(rejected)
+
+
+def run(
+    *,
+    name: options.Name,
+    at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="Run once, with this slot.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="Run the first slots at or after this time.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", metavar="N", help="With --from: how many slots; 1 by default.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; without a daemon, run it here.")] = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> int:
+    """Run a job now, or for slots of the past.
+
+    A slot of the past is run once, however often it is asked for. TIME is ISO 8601, in the job's time zone where
+    it names none, or `now`.
+    """
+    now = datetime.now(UTC)
+    if at is not None and since is not None:
+        raise usage("--at and --from exclude each other")
+    if count is not None and since is None:
+        raise usage("--count belongs to --from")
+    with workbench.opened(config, now) as bench:
+        view = jobs.view_job(bench.database, name)
+        slots = _slots(view, at, since, count or 1, now)
+        if slots is None:
+            asked = runs.start(bench.database, view.stored, now)
+        else:
+            asked = runs.backfill(bench.database, view.stored, slots, now)
+        for existing in sorted(asked.existing):
+            say(f"run {existing} was asked for before and is not repeated")
+        found: Sequence[StoredRun] = asked.runs
+        if wait:
+            found = _wait(bench, [each.id for each in found])
+    if as_json:
+        put_json({"runs": [run_json(each) for each in found], "existing": sorted(asked.existing)})
+    else:
+        for each in found:
+            put(_line(each))
+    return 1 if wait and any(each.outcome in BAD for each in found) else 0
+
+
+def list_runs(
+    *,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only runs of this job.")] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", metavar="N", help="At most so many.", min=1)] = 20,
+    outcome: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--outcome",
+            metavar="OUTCOME",
+            help=f"Only runs that ended so: {', '.join(OUTCOMES)}; may be repeated.",
+            autocompletion=lambda: list(OUTCOMES),
+        ),
+    ] = None,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """List the latest runs, newest first.
+
+    `schedctl runs` and `schedctl runs NAME` do the same.
+    """
+    now = datetime.now(UTC)
+    for each in outcome or ():
+        if each not in OUTCOMES:
+            raise usage(f"--outcome {each!r}: use one of {', '.join(OUTCOMES)}")
+    with workbench.opened(config, now, sync=False) as bench:
+        found = runs.list_runs(bench.database, job=name, limit=limit, outcomes=outcome or ())
+    if as_json:
+        put_json({"runs": [run_json(each) for each in found]})
+    elif found:
+        put_table(RUN_COLUMNS, [run_row(each, now) for each in found], styles=STYLES)
+    else:
+        put("no such runs")
+
+
+def show_run(*, run_id: options.RunId, as_json: options.Json = False, config: options.Config = None) -> None:
+    """Show one run with its attempts and ledger."""
+    now = datetime.now(UTC)
+    with workbench.opened(config, now, sync=False) as bench:
+        details = runs.run_details(bench.database, run_id)
+    if as_json:
+        put_json({"run": run_details_json(details)})
+        return
+    put_sheet(_sheet(details, now))
+    if details.attempts:
+        put()
+        rows = [
+            [
+                str(attempt.number),
+                iso(attempt.started_at) or "",
+                iso(attempt.ended_at) or "-",
+                attempt.ending or "-",
+                f"{attempt.failure_code}: {attempt.failure_message}" if attempt.failure_code else "",
+            ]
+            for attempt in details.attempts
+        ]
+        put_table(["attempt", "started", "ended", "ending", "failure"], rows, styles=STYLES)
+    if details.ledger:
+        put()
+        rows = [
+            [iso(row.at) or "", row.step, row.mark, "" if row.batch is None else str(row.batch), _data(row.data)]
+            for row in details.ledger
+        ]
+        put_table(["at", "step", "mark", "batch", "data"], rows)
+
+
+def cancel(*, run_id: options.RunId, as_json: options.Json = False, config: options.Config = None) -> None:
+    """Ask for a run to be stopped.
+
+    Whoever executes it does so within about a second.
+    """
+    now = datetime.now(UTC)
+    with workbench.opened(config, now, sync=False) as bench:
+        found = runs.cancel(bench.database, run_id, now)
+    if as_json:
+        put_json({"runs": [run_json(found)]})
+    elif found.state == "finished":
+        put(f"run {run_id} is canceled")
+    else:
+        put(f"run {run_id} is asked to stop; schedctl runs show {run_id} tells when it has")
+
+
+def rejected(
+    *,
+    run_id: options.RunId,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write them to a CSV file; - for stdout.")
+    ] = None,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Show the refused rows of a run.
+
+    Each with its number in the query's result, its values as sent, and the reason.
+    """
+    now = datetime.now(UTC)
+    with workbench.opened(config, now, sync=False) as bench:
+        kept = runs.rejected_count(bench.database, run_id)
+        rows = runs.rejected_rows(bench.database, run_id)
+        if csv_file is not None:
+            written = _write_csv(bench, run_id, csv_file)
+            say(f"{written:,} refused rows written to {csv_file}")
+        if as_json:
+            with JsonRows("rows") as out:
+                for row in rows:
+                    out.row(rejected_json(row))
+        elif csv_file is None:
+            shown = list(islice(rows, SHOWN_REJECTED))
+            _put_rejected([rejected_json(row) for row in shown], kept, run_id)
+
+
+def _slots(view: "JobView", at: str | None, since: str | None, count: int, now: datetime) -> list[datetime] | None:
+    text, option = (at, "--at") if at is not None else (since, "--from")
+    if text is None:
+        return None
+    moment = parse_time(text, timezone=view.job.timezone, now=now, option=option)
+    if is_naive(text):
+        say(f"{option} {text} is taken as {view.job.timezone}")
+    if moment > now:
+        raise usage(f"{option} {text} is still to come; the schedule runs it by itself")
+    moment = moment.replace(microsecond=0)
+    return [moment] if at is not None else runs.slots_from(view.job, moment, count, now)
+
+
+def _wait(bench: "Bench", run_ids: list[int]) -> "list[StoredRun]":
+    try:
+        with ProgressDisplay(clock=datetime) as display:
+            waiting = execution.Waiting(bench.database, bench.config, watch=display.watch, listen=display.listen)
+            return waiting.run(run_ids)
+    except KeyboardInterrupt:
+        say(f"schedctl: stopped waiting; what has not ended is left to the daemon (schedctl runs show {run_ids[0]})")
+        raise
+
+
+def _line(run_: "StoredRun") -> str:
+    head = f"run {run_.id} of {run_.job} for {iso(run_.scheduled_time)}"
+    if run_.state != "finished":
+        return f"{head}: {run_.state}; schedctl runs show {run_.id}"
+    counts = f"{run_.rows_read:,} read, {run_.rows_accepted:,} accepted, {run_.rows_rejected:,} rejected"
+    why = f"; {run_.failure_code}: {run_.failure_message}" if run_.failure_code else ""
+    return f"{head}: {run_.outcome}, {counts}{why}"
+
+
+def _sheet(details: "RunDetails", now: datetime) -> list[tuple[str, str | None]]:
+    run_ = details.run
+    took = None
+    if run_.started_at is not None and run_.finished_at is not None:
+        took = duration((run_.finished_at - run_.started_at).total_seconds())
+    phase = f" ({run_.phase})" if run_.state == "running" and run_.phase else ""
+    skipped = f"{run_.skipped} slots, from {iso(run_.first_slot)}" if run_.skipped > 1 else None
+    return [
+        ("run", str(run_.id)),
+        ("job", f"{run_.job} (revision {run_.revision})"),
+        ("kind", run_.kind),
+        ("slot", iso(run_.scheduled_time)),
+        ("state", f"{run_.outcome or run_.state}{phase}"),
+        ("reason", run_.reason),
+        ("stands for", skipped),
+        ("failure", f"{run_.failure_kind}: {run_.failure_code}: {run_.failure_message}" if run_.failure_code else None),
+        ("rows read", f"{run_.rows_read:,}"),
+        ("accepted", f"{run_.rows_accepted:,}"),
+        ("rejected", f"{run_.rows_rejected:,}" + _rejected_hint(details)),
+        ("unchanged", f"{run_.rows_unchanged:,}" if run_.rows_unchanged else None),
+        ("due", iso(run_.run_time)),
+        ("started", iso(run_.started_at)),
+        ("ended", f"{iso(run_.finished_at)} ({relative(run_.finished_at, now)})" if run_.finished_at else None),
+        ("took", took),
+        ("cancel asked", iso(run_.cancel_requested_at)),
+        ("progress", _data(run_.progress) if run_.state == "running" else None),
+    ]
+
+
+def _rejected_hint(details: "RunDetails") -> str:
+    return f" (schedctl rejected {details.run.id})" if details.rejected_kept else ""
+
+
+def _data(data: Any) -> str:  # noqa: ANN401 - JSON
+    return ", ".join(f"{key} = {value}" for key, value in dict(data).items())
+
+
+def _write_csv(bench: "Bench", run_id: int, path: Path) -> int:
+    """Write all refused rows: number, code, message, then the values' columns; return how many."""
+    columns: dict[str, None] = {}
+    for row in runs.rejected_rows(bench.database, run_id):
+        columns.update(dict.fromkeys(row.values))
+    names = ["number", "code", "message", *columns]
+    try:
+        with nullcontext(sys.stdout) if str(path) == "-" else path.open("w", encoding="utf-8", newline="") as out:
+            return _write_rows(csv.writer(out), names, list(columns), bench, run_id)
+    except OSError as error:
+        raise usage(f"--csv {path}: {error.strerror}") from error
+
+
+def _write_rows(writer: Any, names: list[str], columns: list[str], bench: "Bench", run_id: int) -> int:  # noqa: ANN401 - csv's writer has no public type
+    writer.writerow(names)
+    written = 0
+    for row in runs.rejected_rows(bench.database, run_id):
+        values = [row.values.get(column) for column in columns]
+        writer.writerow([row.number, row.code, row.message, *("" if value is None else value for value in values)])
+        written += 1
+    return written
+
+
+def _put_rejected(rows: list[dict[str, Any]], kept: int, run_id: int) -> None:
+    if not rows:
+        put("no refused rows")
+        return
+    content = [[str(row["number"]), f"{row['code']}: {row['message']}", _data(row["values"])] for row in rows]
+    put_table(["row", "refused because", "values"], content)
+    if kept > len(rows):
+        say(f"{kept - len(rows):,} more; schedctl rejected {run_id} --csv FILE writes all {kept:,}")

@@ -1,0 +1,200 @@
+"""`next` and `explain`: when a schedule fires, and what it means."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scheduler.advice import Difference, advise, differences
+from scheduler.cli import options
+from scheduler.cli.late import Late
+from scheduler.cli.output import put, put_json, put_sheet, put_table, put_text, say, warn
+from scheduler.cli.times import duration, is_naive, iso, local, parse_time, relative
+from scheduler.errors import usage
+from scheduler.fires import Fire, coming, fields
+from scheduler.schedule import Schedule, make_schedule
+
+if TYPE_CHECKING:
+    from exporter import settings
+    from scheduler.cli import workbench
+else:
+    settings = Late("exporter.settings")
+    workbench = Late("scheduler.cli.workbench")
+
+FIELD_LABELS = {
+    "minute": "minute",
+    "hour": "hour",
+    "day_of_month": "day of month",
+    "month": "month",
+    "day_of_week": "day of week",
+}
+Count = Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many fires.", min=1, max=10_000)]
+Since = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TIME", help="Strictly after this time (ISO 8601, or local to the zone); else now."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("next", epilog="Example: schedctl next '0 3 * * mon-fri' --timezone America/New_York -n 3")(next_)
+    app.command("explain", epilog="Example: schedctl explain '0 0 5,*/10,25 * *'")(explain)
+
+
+def next_(
+    *,
+    what: Annotated[str, typer.Argument(metavar="NAME|CRON", help="A job's name, or a cron expression in quotes.")],
+    count: Count = 10,
+    since: Since = None,
+    timezone: options.Timezone = "UTC",
+    delay: options.Delay = "0",
+    step: options.Step = "multiples",
+    day_match: options.DayMatch = "or",
+    dst: options.Dst = "once",
+    gap: options.Gap = None,
+    fold: options.Fold = None,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Show the coming fires of a job or a cron.
+
+    There is a note where the clock changes. For a job, its own zone, delay and policies hold; the options are for
+    an expression.
+    """
+    now = datetime.now(UTC)
+    if is_cron(what):
+        schedule = _schedule(what, timezone, delay, step=step, day_match=day_match, dst=dst, gap=gap, fold=fold)
+        start = now
+    else:
+        view = workbench.view_job(config, what, now)
+        schedule = view.job.schedule or make_schedule("", timezone=view.job.timezone)
+        start = view.settled_until(now)
+    if since is not None:
+        start = parse_time(since, timezone=schedule.timezone, now=now, option="--from")
+        if is_naive(since):
+            say(f"--from {since} is taken as {schedule.timezone}")
+    fires = coming(schedule, start, count)
+    if as_json:
+        put_json(schedule_json(schedule, fires, now))
+        return
+    _put_fires(schedule, fires, now)
+    for advice in advise(schedule, now):
+        warn(advice.words)
+
+
+def explain(
+    *,
+    cron: Annotated[str, typer.Argument(metavar="CRON", help="A cron expression, in quotes.")],
+    timezone: options.Timezone = "UTC",
+    step: options.Step = "multiples",
+    day_match: options.DayMatch = "or",
+    dst: options.Dst = "once",
+    gap: options.Gap = None,
+    fold: options.Fold = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say what a cron expression means.
+
+    In words, with its expanded fields, what people get wrong about it, and where it differs from other crons.
+    """
+    now = datetime.now(UTC)
+    schedule = _schedule(cron, timezone, "0", step=step, day_match=day_match, dst=dst, gap=gap, fold=fold)
+    fires = coming(schedule, now, 5)
+    others = differences(schedule, now)
+    if as_json:
+        put_json(schedule_json(schedule, fires, now) | {"differences": [_difference_json(other) for other in others]})
+        return
+    expanded = [(FIELD_LABELS[name], _ranges(values)) for name, values in fields(schedule.cron).items()]
+    zone_note = f" ({schedule.timezone})" if schedule.cron.text else ""
+    put_sheet([("expression", schedule.cron.text or "(none)"), ("means", schedule.cron.in_words() + zone_note)])
+    if schedule.cron.text:
+        put()
+        put_sheet(expanded)
+        put()
+    if fires:
+        _put_fires(schedule, fires, now)
+    for advice in advise(schedule, now):
+        put()
+        put_text(f"Note: {advice.words}")
+    for other in others:
+        put()
+        put_text(f"It would be different {other.words} ({other.rule}), over the coming year:")
+        put_sheet([("  adds", _dates(other.adds)), ("  leaves out", _dates(other.drops))])
+
+
+def is_cron(text: str) -> bool:
+    """Whether an argument is an expression rather than a job's name, which has neither blanks nor ``*`` or ``@``."""
+    return not text.strip() or any(char in text for char in " \t*@?,/")
+
+
+def schedule_json(schedule: Schedule, fires: Sequence[Fire], now: datetime) -> dict[str, Any]:
+    """Return the stable JSON form of a schedule and its coming fires."""
+    return {
+        "cron": schedule.cron.text,
+        "timezone": schedule.timezone,
+        "fires": [fire_json(fire) for fire in fires],
+        "fields": fields(schedule.cron),
+        "words": schedule.cron.in_words(),
+        "warnings": [advice.words for advice in advise(schedule, now)],
+    }
+
+
+def fire_json(fire: Fire) -> dict[str, Any]:
+    """Return the stable JSON form of one fire."""
+    return {
+        "scheduled_time": iso(fire.scheduled_time),
+        "run_time": iso(fire.run_time),
+        "local": fire.local,
+        "note": fire.note,
+    }
+
+
+def _schedule(cron: str, timezone: str, delay: str, **switches: Any) -> Schedule:  # noqa: ANN401 - as typed
+    return make_schedule(cron, timezone=timezone, delay=_seconds(delay), **switches)
+
+
+def _seconds(text: str) -> int:
+    if text == "0":
+        return 0
+    try:
+        return int(str(settings.parse_duration(int(text) if text.isdecimal() else text)))
+    except ValueError as error:
+        raise usage(f"--delay {text!r}: {error}") from error
+
+
+def _put_fires(schedule: Schedule, fires: Sequence[Fire], now: datetime) -> None:
+    if not fires:
+        put("no schedule" if not schedule.cron.text else "it does not fire any more")
+        return
+    columns = [f"local ({schedule.timezone})", "UTC", "from now", "note"]
+    rows = [[local(fire.scheduled_time, schedule.timezone), iso(fire.scheduled_time) or ""] for fire in fires]
+    for fire, row in zip(fires, rows, strict=True):
+        row += [relative(fire.scheduled_time, now), fire.note]
+    if schedule.timezone == "UTC":
+        columns, rows = columns[1:], [row[1:] for row in rows]
+    if not any(fire.note for fire in fires):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    put_table(columns, rows)
+    if schedule.delay:
+        put(f"each runs {duration(schedule.delay)} later")
+
+
+def _difference_json(other: Difference) -> dict[str, Any]:
+    return {"rule": other.rule, "words": other.words, "adds": list(other.adds), "drops": list(other.drops)}
+
+
+def _dates(dates: Sequence[str]) -> str | None:
+    return ", ".join(dates) or None
+
+
+def _ranges(values: Sequence[int]) -> str:
+    """Write values with runs of three or more as ``a-b``."""
+    parts: list[list[int]] = []
+    for value in values:
+        if parts and value == parts[-1][-1] + 1:
+            parts[-1].append(value)
+        else:
+            parts.append([value])
+    shown = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in parts]  # noqa: PLR2004
+    return ",".join(shown)

@@ -1,0 +1,173 @@
+"""`status`, `reload`, `daemon`, `emulator`, `demo` and `version`: the service itself."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scheduler.cli import options
+from scheduler.cli.late import Late
+from scheduler.cli.output import put, put_json, put_sheet, put_table
+from scheduler.cli.tables import RUN_COLUMNS, STYLES, run_row
+from scheduler.cli.times import iso, relative
+from scheduler.cli.wire import run_json
+from scheduler.errors import ErrorKind, OperationError, failed
+
+if TYPE_CHECKING:
+    from exporter.emulator import server as emulator_server
+    from scheduler import daemon as daemon_module
+    from scheduler.cli import demo as demo_module
+    from scheduler.cli import workbench
+    from scheduler.operations import health
+    from scheduler.operations.health import Health
+else:
+    emulator_server = Late("exporter.emulator.server")
+    daemon_module = Late("scheduler.daemon")
+    demo_module = Late("scheduler.cli.demo")
+    workbench = Late("scheduler.cli.workbench")
+    health = Late("scheduler.operations.health")
+
+RELOAD_SECONDS = 10.0
+"""How long `reload` waits for the daemon's answer; it looks about once a second."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("status", epilog="Example: schedctl status --json")(status)
+    app.command("reload", epilog="Example: schedctl reload")(reload)
+    app.command("daemon", epilog="Example: schedctl daemon --once")(daemon)
+    app.command("emulator", epilog="Example: schedctl emulator --port 8080 --state org.json")(emulator)
+    app.command("demo", epilog="Example: schedctl demo")(demo)
+    app.command("version", epilog="Example: schedctl version --json")(version)
+
+
+def status(*, as_json: options.Json = False, config: options.Config = None) -> int:
+    """Show how the daemon does.
+
+    Alive or not, what waits and runs, the last failures, and what it says of the config file. The exit code is 1
+    if no daemon is alive or its config file has faults, so that a monitor can use it.
+    """
+    now = datetime.now(UTC)
+    with workbench.opened(config, now, sync=False) as bench:
+        found = health.look(bench.database, now)
+    if as_json:
+        put_json(_health_json(found))
+    else:
+        put_sheet(_sheet(found, now))
+        if found.failures:
+            put("\nlast failures:")
+            put_table(RUN_COLUMNS, [run_row(run, now) for run in found.failures], styles=STYLES)
+    return 0 if found.good else 1
+
+
+def reload(*, as_json: options.Json = False, config: options.Config = None) -> None:
+    """Let the daemon read its config file again.
+
+    It waits for what the daemon says: a bad file changes nothing, and the exit code is then 4.
+    """
+    now = datetime.now(UTC)
+    with workbench.opened(config, now, sync=False) as bench:
+        before, _ = health.config_read_at(bench.database)
+        node = health.request_reload(bench.database, now)
+        if node is None:
+            raise failed("no daemon is alive; it reads the config file when it starts")
+        limit = time.monotonic() + RELOAD_SECONDS
+        read_at, fault = before, None
+        while read_at == before and time.monotonic() < limit:
+            time.sleep(0.1)
+            read_at, fault = health.config_read_at(bench.database)
+    if read_at == before:
+        raise failed(f"the daemon (process {node.pid} on {node.host}) did not answer within {RELOAD_SECONDS:.0f} s")
+    if fault:
+        lines = fault.splitlines()
+        raise OperationError(ErrorKind.CONFIG, f"the daemon refused the config file: {lines[0]}", faults=lines)
+    if as_json:
+        put_json({"reloaded": True, "config": str(bench.path)})
+    else:
+        put(f"the daemon has read {bench.path} again")
+
+
+def daemon(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Run what is owed now, then exit; 1 if a run failed.")] = False,
+    config: options.Config = None,
+) -> int:
+    """Run the daemon in the foreground.
+
+    This is what systemd starts.
+    """
+    return int(daemon_module.main(workbench.find_config(config), once=once))
+
+
+def emulator(
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Loopback address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="N", help="Port; 0 takes a free one.", min=0, max=65535)] = 0,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="FILE", help="Keep what arrives in this file.")
+    ] = None,
+) -> None:
+    """Run the local Salesforce in the foreground."""
+    emulator_server.serve(host=host, port=port, state=state)
+
+
+def demo() -> int:
+    """Show the whole thing on this machine.
+
+    A daemon, a schedule, a query over real data, and its rows in the local Salesforce.
+    """
+    return int(demo_module.run_demo())
+
+
+def version(*, as_json: options.Json = False) -> None:
+    """Show the version."""
+    from importlib.metadata import version as installed  # noqa: PLC0415 - 20 ms, for this command only
+
+    number = installed("schedctl")
+    if as_json:
+        put_json({"version": number})
+    else:
+        put(f"schedctl {number}")
+
+
+def _health_json(found: "Health") -> dict[str, Any]:
+    node = found.daemon
+    return {
+        "daemon": None
+        if node is None
+        else {
+            "node": node.id,
+            "host": node.host,
+            "pid": node.pid,
+            "version": node.version,
+            "started_at": iso(node.started_at),
+            "seen_at": iso(node.seen_at),
+        },
+        "config": {"path": found.config_path, "read_at": found.config_read_at, "fault": found.config_fault},
+        "queue": {"waiting": found.waiting, "running": found.running},
+        "jobs": {"total": found.jobs, "disabled": found.disabled, "auto_disabled": len(found.auto_disabled)},
+        "failures": [run_json(run) for run in found.failures],
+    }
+
+
+def _sheet(found: "Health", now: datetime) -> list[tuple[str, str | None]]:
+    node = found.daemon
+    if node is None:
+        alive = "not running; start it with systemctl start schedctl, or schedctl daemon"
+    else:
+        started = relative(node.started_at, now)
+        alive = f"alive, version {node.version}, process {node.pid} on {node.host}, started {started}"
+    return [
+        ("daemon", alive),
+        ("config", found.config_path),
+        ("config fault", found.config_fault),
+        ("queue", f"{found.running} running, {found.waiting} waiting"),
+        ("jobs", f"{found.jobs}, {found.disabled} of them disabled"),
+        (
+            "disabled by failures",
+            "\n".join(f"{job.name}: {job.disabled_reason}" for job in found.auto_disabled) or None,
+        ),
+    ]

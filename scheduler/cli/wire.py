@@ -1,0 +1,118 @@
+"""The stable JSON forms of jobs and runs: fields are added, never renamed. Pure."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from scheduler.cli.times import iso
+
+if TYPE_CHECKING:
+    from scheduler.operations.jobs import JobView
+    from scheduler.operations.runs import RunDetails
+    from storage.rejections import RejectedValues
+    from storage.runs import StoredAttempt, StoredRun
+
+
+def job_json(view: "JobView", now: datetime) -> dict[str, Any]:
+    """Return a job as `list` shows it."""
+    fire, last = view.next_fire(now), view.last_run
+    return {
+        "name": view.name,
+        "origin": view.stored.origin,
+        "cron": view.job.cron,
+        "timezone": view.job.timezone,
+        "delay": view.job.delay,
+        "state": view.state,
+        "disabled_reason": view.stored.disabled_reason,
+        "failure_streak": view.stored.failure_streak,
+        "next_scheduled_time": iso(fire.scheduled_time) if fire else None,
+        "next_run_time": iso(fire.run_time) if fire else None,
+        "last_run": None
+        if last is None
+        else {
+            "id": last.id,
+            "outcome": last.outcome,
+            "scheduled_time": iso(last.scheduled_time),
+            "finished_at": iso(last.finished_at),
+        },
+    }
+
+
+def job_details_json(view: "JobView", now: datetime) -> dict[str, Any]:
+    """Return a job as `show` shows it: what `list` has, its definition and all of its state."""
+    stored = view.stored
+    return job_json(view, now) | {
+        "words": view.words,
+        "definition": stored.definition,
+        "revision": stored.revision,
+        "created_at": iso(stored.created_at),
+        "updated_at": iso(stored.updated_at),
+        "disabled_at": iso(stored.disabled_at),
+        "last_success": iso(stored.last_success),
+        "high_water": iso(stored.high_water),
+    }
+
+
+def run_json(run: "StoredRun") -> dict[str, Any]:
+    """Return a run as `runs` shows it."""
+    return {
+        "id": run.id,
+        "job": run.job,
+        "scheduled_time": iso(run.scheduled_time),
+        "kind": run.kind,
+        "state": run.state,
+        "outcome": run.outcome,
+        "failure": failure_json(run),
+        "attempt": run.attempt,
+        "rows": {
+            "read": run.rows_read,
+            "accepted": run.rows_accepted,
+            "rejected": run.rows_rejected,
+            "unchanged": run.rows_unchanged,
+        },
+        "started_at": iso(run.started_at),
+        "finished_at": iso(run.finished_at),
+    }
+
+
+def run_details_json(details: "RunDetails") -> dict[str, Any]:
+    """Return a run as `runs show` shows it: what `runs` has, and all that is known besides."""
+    run = details.run
+    return run_json(run) | {
+        "run_time": iso(run.run_time),
+        "phase": run.phase,
+        "reason": run.reason,
+        "skipped": run.skipped,
+        "first_slot": iso(run.first_slot),
+        "progress": run.progress,
+        "rejected_kept": details.rejected_kept,
+        "created_at": iso(run.created_at),
+        "cancel_requested_at": iso(run.cancel_requested_at),
+        "revision": run.revision,
+        "definition": run.definition,
+        "attempts": [
+            {
+                "number": attempt.number,
+                "started_at": iso(attempt.started_at),
+                "ended_at": iso(attempt.ended_at),
+                "ending": attempt.ending,
+                "failure": failure_json(attempt),
+            }
+            for attempt in details.attempts
+        ],
+        "ledger": [
+            {"at": iso(row.at), "step": row.step, "mark": row.mark, "batch": row.batch, "data": dict(row.data)}
+            for row in details.ledger
+        ],
+    }
+
+
+def failure_json(of: "StoredRun | StoredAttempt") -> dict[str, Any] | None:
+    """Return why a run or an attempt did not succeed; None if nothing is known against it."""
+    if of.failure_code is None:
+        return None
+    return {"kind": of.failure_kind, "code": of.failure_code, "message": of.failure_message}
+
+
+def rejected_json(row: "RejectedValues") -> dict[str, Any]:
+    """Return a refused row."""
+    return {"number": row.number, "values": dict(row.values), "code": row.code, "message": row.message}

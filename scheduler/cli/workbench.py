@@ -1,0 +1,68 @@
+"""What most commands begin with: the config file read, the state database open, the file's jobs in it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from scheduler.cli.output import warn
+from scheduler.config import Config, load
+from scheduler.operations import jobs, presence
+from scheduler.operations.jobs import JobView
+from scheduler.paths import config_path
+from storage import settings
+from storage.database import Database, open_database
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """The config file and the open state database."""
+
+    config: Config
+    path: Path
+    database: Database
+
+
+def find_config(given: Path | None) -> Path:
+    """Return the config file that is meant, as an absolute path."""
+    return config_path(given, os.environ).absolute()
+
+
+def read_config(given: Path | None) -> Config:
+    """Read the config file; raises ConfigError."""
+    return load(find_config(given))
+
+
+@contextmanager
+def opened(given: Path | None, now: datetime, *, sync: bool = True) -> Iterator[Bench]:
+    """Open the workbench. With ``sync`` the config file's jobs are stored first, as the daemon does it.
+
+    Raises ConfigError, NameConflicts and StorageError.
+    """
+    path = find_config(given)
+    config = read_config(given)
+    database = open_database(config.storage.url)
+    try:
+        if sync:
+            _sync(database, config, path, now)
+        yield Bench(config=config, path=path, database=database)
+    finally:
+        database.close()
+
+
+def view_job(given: Path | None, name: str, now: datetime) -> JobView:
+    """Return one job."""
+    with opened(given, now) as bench:
+        return jobs.view_job(bench.database, name)
+
+
+def _sync(database: Database, config: Config, path: Path, now: datetime) -> None:
+    """Store the file's jobs, unless a daemon that lives reads another file: its jobs would be lost to it."""
+    with database.read() as session:
+        theirs = settings.get(session, "config_path")
+    if theirs and Path(theirs) != path and presence.live_daemon(database, now) is not None:
+        warn(f"the daemon of this state database reads {theirs}, so the jobs in {path} are left out")
+        return
+    jobs.sync_file_jobs(database, config, now)

@@ -1,0 +1,116 @@
+"""What a check tries outside: connections are opened, columns are asked for; nothing is written anywhere."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from exporter.connections import SOURCE_TYPES, TARGET_TYPES, ExportOptions, FileExport, SalesforceExport
+from exporter.failures import ExportError
+from scheduler.config import Config
+from scheduler.errors import not_found
+from scheduler.job import Job
+from scheduler.secrets import SecretError, resolve
+
+ANY_OBJECT = "User"
+"""The object that a login is tried with where no job names one: every org has it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckResult:
+    """One thing that was tried: what (``connection crm``, ``job contacts``), and how it went, in one line."""
+
+    subject: str
+    ok: bool
+    message: str
+
+
+def check_all(config: Config) -> Iterator[CheckResult]:
+    """Try every connection, then every job's query and columns; yields as it goes on."""
+    good: set[str] = set()
+    for name in sorted(config.connections):
+        result = check_connection(config, name)
+        if result.ok:
+            good.add(name)
+        yield result
+    for job in config.jobs.values():
+        if {job.source, job.export.connection} <= good:
+            yield from check_job(config, job, connections=False)
+
+
+def check_connection(config: Config, name: str) -> CheckResult:
+    """Log in at one connection, or open it, and with the settings of the jobs that export to it. Raises not-found."""
+    connection = config.connections.get(name)
+    if connection is None:
+        known = ", ".join(sorted(config.connections)) or "none"
+        raise not_found(f"there is no connection {name!r} (known: {known})")
+    subject = f"connection {name}"
+    did = "logged in" if connection.type == "salesforce" else "opened"
+    try:
+        if connection.type in SOURCE_TYPES:
+            _check_source(config, name)
+        if connection.type in TARGET_TYPES:
+            for options in _options(config, name):
+                _check_target(config, name, options)
+    except (ExportError, SecretError) as error:
+        return CheckResult(subject=subject, ok=False, message=_words(error))
+    return CheckResult(subject=subject, ok=True, message=f"{connection.type}, {did}")
+
+
+def check_job(config: Config, job: Job, *, connections: bool = True) -> list[CheckResult]:
+    """Try a job's connections, its query (without reading its rows) and whether its target takes the columns."""
+    results = []
+    if connections:
+        results = [check_connection(config, name) for name in dict.fromkeys((job.source, job.export.connection))]
+        if not all(result.ok for result in results):
+            return results
+    subject = f"job {job.name}"
+    try:
+        columns = _check_columns(config, job)
+    except (ExportError, SecretError) as error:
+        return [*results, CheckResult(subject=subject, ok=False, message=_words(error))]
+    return [*results, CheckResult(subject=subject, ok=True, message=f"{columns} columns fit {job.export.connection}")]
+
+
+def _check_source(config: Config, name: str) -> None:
+    from exporter.sources.opening import open_source  # noqa: PLC0415 - drivers, for those who ask for a check only
+
+    open_source(resolve(config.connections[name])).check()
+
+
+def _check_target(config: Config, name: str, options: ExportOptions) -> None:
+    from exporter.targets.opening import open_target  # noqa: PLC0415 - the same
+
+    open_target(resolve(config.connections[name]), options).check()
+
+
+def _check_columns(config: Config, job: Job) -> int:
+    """Ask the source for the query's columns and the target whether it takes them; return how many there are."""
+    from exporter.mapping import apply_mapping  # noqa: PLC0415 - the same
+    from exporter.sources.opening import open_source  # noqa: PLC0415 - the same
+    from exporter.targets.opening import open_target  # noqa: PLC0415 - the same
+
+    from exporter.sources import Query  # noqa: PLC0415 - the same
+    from scheduler.query import bind  # noqa: PLC0415 - the same
+
+    now = datetime.now(UTC)
+    bound = bind(job.query, scheduled_time=now, last_scheduled_time=None)
+    source = open_source(resolve(config.connections[job.source]))
+    with source.read(Query(sql=bound.sql, parameters=bound.parameters), batch_rows=1) as reader:
+        mapped = apply_mapping(reader, job.mapping, segment=job.segment, exported_at=now)
+        columns = mapped.schema
+    target = open_target(resolve(config.connections[job.export.connection]), job.export.options)
+    target.check(columns)
+    return len(columns.names)
+
+
+def _options(config: Config, name: str) -> list[ExportOptions]:
+    """Return the distinct settings with which jobs export to a connection, or some that any org takes."""
+    used = [job.export.options for job in config.jobs.values() if job.export.connection == name]
+    if used:
+        return list({options.model_dump_json(): options for options in used}.values())
+    salesforce = config.connections[name].type == "salesforce"
+    return [SalesforceExport(object=ANY_OBJECT) if salesforce else FileExport()]
+
+
+def _words(error: ExportError | SecretError) -> str:
+    return f"{error.code}: {error.message}" if isinstance(error, ExportError) else str(error)

@@ -1,0 +1,90 @@
+"""Runs that are waited for: the daemon executes them where one lives, else this process does."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from exporter.events import Event
+from scheduler.config import Config
+from scheduler.operations.presence import live_daemon, present
+from storage import runs
+from storage.database import ClaimLost, Database
+from storage.nodes import Node
+from storage.runs import StoredRun
+
+POLL_SECONDS = 0.2
+"""How often a run that the daemon executes is looked at."""
+Watcher = Callable[[StoredRun], None]
+"""Told a run as it is stored, each time it is looked at."""
+
+
+class Waiting:
+    """Waits for runs, one after the other, and executes those that no daemon takes."""
+
+    def __init__(
+        self,
+        database: Database,
+        config: Config,
+        *,
+        watch: Watcher,
+        listen: Callable[[StoredRun, Event], None],
+    ) -> None:
+        """``watch`` is told of runs as stored; ``listen`` of the events of a run that is executed here."""
+        self._database = database
+        self._config = config
+        self._watch = watch
+        self._listen = listen
+
+    def run(self, run_ids: list[int]) -> list[StoredRun]:
+        """Return the runs once all have ended, in the order asked for. KeyboardInterrupt hands back what goes on."""
+        with present(self._database, datetime.now(UTC)) as node:
+            return [self._until_finished(run_id, node) for run_id in run_ids]
+
+    def _until_finished(self, run_id: int, node: Node) -> StoredRun:
+        while True:
+            now = datetime.now(UTC)
+            run = self._stored(run_id)
+            self._watch(run)
+            if run.state == "finished":
+                return run
+            if run.state == "waiting" and run.run_time <= now and live_daemon(self._database, now) is None:
+                self._execute(run_id, node, now)
+            else:
+                time.sleep(POLL_SECONDS)
+
+    def _execute(self, run_id: int, node: Node, now: datetime) -> None:
+        from scheduler.runner import LEASE_SECONDS, execute  # noqa: PLC0415 - drivers, which a daemon's runs do not need
+
+        with self._database.write() as session:
+            claimed = runs.claim_run(session, run_id, owner=node.id, now=now, lease_seconds=LEASE_SECONDS)
+        if claimed is None:  # another run of the job goes on, or a daemon was faster
+            time.sleep(POLL_SECONDS)
+            return
+        try:
+            execute(
+                self._database,
+                self._config,
+                claimed,
+                owner=node.id,
+                spool_root=self._config.storage.spool,
+                listen=lambda event: self._listen(claimed, event),
+            )
+        except ClaimLost:
+            return  # somebody else goes on with it
+        except BaseException:
+            self._hand_back(claimed)
+            raise
+
+    def _hand_back(self, claimed: StoredRun) -> None:
+        try:
+            with self._database.write() as session:
+                runs.release(session, claimed.id, claimed.token or "", now=datetime.now(UTC))
+        except ClaimLost:
+            return
+
+    def _stored(self, run_id: int) -> StoredRun:
+        with self._database.read() as session:
+            found = runs.get_run(session, run_id)
+        if found is None:
+            raise LookupError(f"run {run_id} is gone from the state database")
+        return found

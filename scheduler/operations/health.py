@@ -1,0 +1,72 @@
+"""How the daemon does: who is alive, what waits, what failed last, and what became of the config file."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from scheduler.operations.presence import live_daemon
+from storage import jobs, runs, settings
+from storage.database import Database
+from storage.jobs import StoredJob
+from storage.nodes import Node
+from storage.runs import StoredRun
+
+RECENT_FAILURES = 5
+"""How many failed runs are told."""
+FAILED = ("failed", "interrupted")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """The state of the whole. ``config_fault`` is what the daemon said of the config file when it last read it."""
+
+    daemon: Node | None
+    config_path: str | None
+    config_read_at: str | None
+    config_fault: str | None
+    waiting: int
+    running: int
+    jobs: int
+    disabled: int
+    auto_disabled: tuple[StoredJob, ...]
+    failures: tuple[StoredRun, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether a daemon lives and its config file is as it should be."""
+        return self.daemon is not None and not self.config_fault
+
+
+def look(database: Database, now: datetime) -> Health:
+    """Look at the state database."""
+    daemon = live_daemon(database, now)
+    with database.read() as session:
+        stored = jobs.all_jobs(session)
+        active = [run for job in stored for run in runs.waiting_or_running(session, job.name)]
+        failures = runs.list_runs(session, limit=RECENT_FAILURES, outcomes=FAILED)
+        return Health(
+            daemon=daemon,
+            config_path=settings.get(session, "config_path"),
+            config_read_at=settings.get(session, "config_read_at"),
+            config_fault=settings.get(session, "config_fault") or None,
+            waiting=sum(run.state == "waiting" for run in active),
+            running=sum(run.state == "running" for run in active),
+            jobs=len(stored),
+            disabled=sum(job.disabled_at is not None for job in stored),
+            auto_disabled=tuple(job for job in stored if job.disabled_by == "daemon"),
+            failures=tuple(failures),
+        )
+
+
+def request_reload(database: Database, now: datetime) -> Node | None:
+    """Ask the daemon to read its config file again; returns the daemon, None if there is none to do it."""
+    daemon = live_daemon(database, now)
+    if daemon is not None:
+        with database.write() as session:
+            settings.put(session, "reload_requested", now.isoformat())
+    return daemon
+
+
+def config_read_at(database: Database) -> tuple[str | None, str | None]:
+    """Return when the daemon last read the config file and what it found wrong with it, if anything."""
+    with database.read() as session:
+        return settings.get(session, "config_read_at"), settings.get(session, "config_fault") or None

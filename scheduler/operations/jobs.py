@@ -1,0 +1,226 @@
+"""Jobs as people look at them and change them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+from scheduler.config import Config
+from scheduler.errors import failed, not_found, usage
+from scheduler.faults import ConfigError
+from scheduler.job import Job, parse_job
+from scheduler.merge import Changes, merge
+from scheduler.schedule import FireTime
+from scheduler.second_opinion import disagreement
+from storage import jobs, runs
+from storage.database import Database
+from storage.jobs import StoredJob
+from storage.runs import StoredRun
+
+SCHEDULE_KEYS = ("cron", "timezone", "delay", "step", "day_match", "dst", "gap", "fold")
+"""The keys of a definition that bear on when it fires; a change of any other leaves owed slots owed."""
+ENDED = ("succeeded", "partial", "failed", "canceled", "interrupted")
+"""The outcomes of runs that took place: a skipped slot is none."""
+RECENT = 20
+"""How many of a job's newest runs are looked at for the one that ended last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobView:
+    """A job with its state and the run that ended last."""
+
+    stored: StoredJob
+    job: Job
+    last_run: StoredRun | None = None
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.stored.name
+
+    @property
+    def state(self) -> str:
+        """``enabled``, ``disabled`` (by a person), ``auto_disabled`` (by the daemon) or ``unscheduled``."""
+        if self.stored.disabled_at is not None:
+            return "auto_disabled" if self.stored.disabled_by == "daemon" else "disabled"
+        return "enabled" if self.job.cron else "unscheduled"
+
+    @property
+    def words(self) -> str:
+        """When it runs, in words, such as ``at 03:00 from Monday to Friday``."""
+        schedule = self.job.schedule
+        return schedule.cron.in_words() if schedule is not None else "only when asked to"
+
+    @property
+    def failing(self) -> bool:
+        """Whether its last run failed, or its failures disabled it."""
+        last = self.last_run.outcome if self.last_run is not None else None
+        return last in ("failed", "interrupted") or self.state == "auto_disabled" or self.stored.failure_streak > 0
+
+    def settled_until(self, now: datetime) -> datetime:
+        """Return the instant up to which no slot will fire any more."""
+        return max(filter(None, (self.stored.high_water, self.stored.anchored_at, now)))
+
+    def next_fire(self, now: datetime) -> FireTime | None:
+        """Return the next slot that will fire; None for a job without a schedule, without a future, or disabled."""
+        schedule = self.job.schedule
+        if schedule is None or self.stored.disabled_at is not None:
+            return None
+        return schedule.next_after(self.settled_until(now))
+
+
+def sync_file_jobs(database: Database, config: Config, now: datetime) -> Changes:
+    """Bring the stored jobs of origin ``file`` in line with the config file, in one transaction.
+
+    State survives; jobs of origin ``cli`` are not touched. Raises NameConflicts if a name is in both, and then
+    changes nothing.
+    """
+    with database.read() as session:
+        changes = merge(config.jobs, jobs.all_jobs(session))
+    if not changes.put and not changes.remove:
+        return changes
+    with database.write() as session:
+        stored = jobs.all_jobs(session)
+        changes = merge(config.jobs, stored)
+        known = {job.name: job.definition for job in stored}
+        for name in changes.remove:
+            jobs.remove_job(session, name, now=now)
+        for name in changes.put:
+            definition = config.jobs[name].to_dict()
+            same = same_schedule(known.get(name), definition)
+            jobs.put_job(session, name=name, origin="file", definition=definition, now=now, same_schedule=same)
+    return changes
+
+
+def same_schedule(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> bool:
+    """Whether two definitions fire at the same times."""
+    return before is not None and all(before.get(key) == after.get(key) for key in SCHEDULE_KEYS)
+
+
+def view_jobs(database: Database) -> list[JobView]:
+    """Return every job, by name."""
+    with database.read() as session:
+        stored, last = jobs.all_jobs(session), runs.last_runs(session)
+    return [JobView(stored=each, job=Job.from_dict(each.definition), last_run=last.get(each.name)) for each in stored]
+
+
+def view_job(database: Database, name: str) -> JobView:
+    """Return one job; raises not-found, with the nearest name."""
+    with database.read() as session:
+        stored = jobs.get_job(session, name)
+        ended = runs.list_runs(session, job=name, limit=RECENT, outcomes=ENDED) if stored is not None else []
+        known = [] if stored is not None else [job.name for job in jobs.all_jobs(session)]
+    if stored is None:
+        raise not_found(f"there is no job {name!r}{_nearest(name, known)}")
+    last = max(ended, key=lambda run: (run.finished_at or run.created_at, run.id), default=None)
+    return JobView(stored=stored, job=Job.from_dict(stored.definition), last_run=last)
+
+
+def make_job(name: str, table: Mapping[str, Any], config: Config, now: datetime, *, defaults: bool = True) -> Job:
+    """Make a job of what was typed, with the same checks as for the config file, and croniter's second opinion.
+
+    Raises a usage error with every fault. ``defaults``: what the table leaves out is as ``[defaults]`` has it.
+    """
+    try:
+        job = parse_job(
+            name, table, connections=config.connection_types, defaults=config.defaults if defaults else None
+        )
+    except ConfigError as error:
+        faults = [_as_typed(str(fault), name) for fault in error.faults]
+        raise usage(f"job {name}: {'; '.join(faults)}", faults=faults) from error
+    if job.schedule is not None and (fault := disagreement(job.schedule.cron, now)):
+        raise failed(fault)
+    return job
+
+
+def add_job(database: Database, job: Job, now: datetime) -> JobView:
+    """Store a new job of origin ``cli``. Raises a usage error if its name is taken."""
+    with database.write() as session:
+        taken = jobs.get_job(session, job.name)
+        if taken is not None:
+            raise usage(_taken(taken))
+        jobs.put_job(session, name=job.name, origin="cli", definition=job.to_dict(), now=now)
+    return view_job(database, job.name)
+
+
+def check_name_free(database: Database, name: str) -> None:
+    """Raise a usage error if there is a job of that name."""
+    with database.read() as session:
+        taken = jobs.get_job(session, name)
+    if taken is not None:
+        raise usage(_taken(taken))
+
+
+def replace_job(database: Database, job: Job, now: datetime, *, revision: int) -> bool:
+    """Store a changed job of origin ``cli``; returns whether that changed anything. Its state is kept.
+
+    ``revision`` is the one that was changed: if there is another by now, nothing is stored and the error says so.
+    """
+    definition = job.to_dict()
+    with database.write() as session:
+        stored = jobs.get_job(session, job.name)
+        if stored is None or stored.revision != revision:
+            raise failed(f"somebody else changed job {job.name} meanwhile; look at it and try again")
+        same = same_schedule(stored.definition, definition)
+        return jobs.put_job(session, name=job.name, origin="cli", definition=definition, now=now, same_schedule=same)
+
+
+def remove_job(database: Database, name: str, now: datetime) -> bool:
+    """Remove a job; its runs and history stay. Returns whether there was one."""
+    with database.write() as session:
+        return jobs.remove_job(session, name, now=now)
+
+
+def disable_job(database: Database, name: str, reason: str, now: datetime) -> bool:
+    """Pause a job's schedule until it is enabled; returns whether that changed anything."""
+    with database.write() as session:
+        return jobs.disable_job(session, name, by="person", reason=reason, now=now)
+
+
+def enable_job(database: Database, name: str, now: datetime) -> bool:
+    """Let a job's schedule go on from now and reset its streak; returns whether it had been disabled."""
+    with database.write() as session:
+        return jobs.enable_job(session, name, now=now)
+
+
+def require_cli_origin(stored: StoredJob, config: Config, what: str) -> None:
+    """Raise a usage error, which names the file, if a job belongs to the config file."""
+    if stored.origin == "file":
+        raise usage(
+            f"job {stored.name} belongs to the config file: {what} [jobs.{stored.name}] in {config.name}, "
+            "which is read again within a second"
+        )
+
+
+def table_of(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored definition as the table that the config file would have, without what is unset."""
+    table: dict[str, Any] = _without_none(definition)
+    table.pop("name", None)
+    table.pop("query_file", None)  # its text is in ``query``
+    table["export"].pop("type", None)
+    return table
+
+
+def _without_none(value: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, Mapping):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_without_none(inner) for inner in value]
+    return value
+
+
+def _taken(stored: StoredJob) -> str:
+    if stored.origin == "file":
+        return f"the name {stored.name} is taken by a job of the config file; choose another"
+    return f"there is a job {stored.name} already; change it with schedctl edit {stored.name}, or choose another name"
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else "; schedctl list shows them"
+
+
+def _as_typed(fault: str, name: str) -> str:
+    """Say a fault of the config file's key as one of a flag of the same name."""
+    return fault.removeprefix(f"jobs.{name}").removeprefix(".").removeprefix(": ")

@@ -1,0 +1,42 @@
+"""Which processes work on the state database: whether a daemon lives, and this process as one that holds claims."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from scheduler.instance import is_dead, this_node
+from storage import nodes, runs
+from storage.database import Database
+from storage.nodes import Node
+
+SEEN_WITHIN = timedelta(seconds=10)
+"""A daemon on another host that was not seen for longer than this counts as gone; it tells of itself every 4 s."""
+
+
+def live_daemon(database: Database, now: datetime) -> Node | None:
+    """Return a daemon that lives, as far as one can tell from here; None if there is none."""
+    with database.read() as session:
+        known = nodes.all_nodes(session)
+    return next((node for node in known if node.kind == "daemon" and _lives(node, now)), None)
+
+
+@contextmanager
+def present(database: Database, now: datetime) -> Iterator[Node]:
+    """Be a node that may own claims while the block goes on; what dead ones of this host held is taken back first."""
+    node = this_node("cli", now)
+    with database.write() as session:
+        dead = [other.id for other in nodes.all_nodes(session) if is_dead(other)]
+        runs.take_back(session, owners=dead, now=now)
+        for other in dead:
+            nodes.gone(session, other)
+        nodes.register(session, node)
+    try:
+        yield node
+    finally:
+        with database.write() as session:
+            nodes.gone(session, node.id)
+
+
+def _lives(node: Node, now: datetime) -> bool:
+    return not is_dead(node) and (node.host == socket.gethostname() or now - node.seen_at <= SEEN_WITHIN)

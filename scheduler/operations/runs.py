@@ -1,0 +1,164 @@
+"""Runs that a person asks for, looks at and stops."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from scheduler.errors import failed, not_found, usage
+from scheduler.job import Job
+from storage import jobs, ledger, rejections, runs
+from storage.database import Database, Session
+from storage.jobs import StoredJob
+from storage.ledger import LedgerRow
+from storage.rejections import RejectedValues
+from storage.runs import NewRun, StoredAttempt, StoredRun
+
+MAX_BACKFILL = 10_000
+"""Slots in one request; more is a slip of the finger, or better done in parts."""
+MAX_SEARCHED = 1_000_000
+"""Runs of a job that are looked through for slots asked for before."""
+PAGE = 1000
+"""Refused rows that are held at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """The runs that stand for a request, in the order of their slots; ``existing`` are those that were there before."""
+
+    runs: tuple[StoredRun, ...]
+    existing: frozenset[int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunDetails:
+    """A run with its tries, its ledger and the number of refused rows that are kept."""
+
+    run: StoredRun
+    attempts: tuple[StoredAttempt, ...]
+    ledger: tuple[LedgerRow, ...]
+    rejected_kept: int
+
+
+def start(database: Database, stored: StoredJob, now: datetime) -> Asked:
+    """Ask for a run now, whose slot is this second (or this very instant, if that one is taken)."""
+    for slot in (now.replace(microsecond=0), now):
+        asked = _insert(database, stored, [slot], kind="manual", now=now)
+        if not asked.existing:
+            return asked
+    raise failed(f"job {stored.name} has a manual run of this very instant already")
+
+
+def backfill(database: Database, stored: StoredJob, slots: Sequence[datetime], now: datetime) -> Asked:
+    """Ask for runs of given slots, to start now in this order; a slot that was asked for before is not repeated."""
+    return _insert(database, stored, slots, kind="backfill", now=now)
+
+
+def slots_from(job: Job, since: datetime, count: int, now: datetime) -> list[datetime]:
+    """Return the first ``count`` slots of a job at or after ``since``; without a schedule, ``since`` itself.
+
+    Raises a usage error where that makes no sense: no schedule and a count above 1, or slots that are still to come.
+    """
+    if not 1 <= count <= MAX_BACKFILL:
+        raise usage(f"--count {count}: use 1 to {MAX_BACKFILL}")
+    schedule = job.schedule
+    if schedule is None:
+        if count > 1:
+            raise usage(f"job {job.name} has no cron, so --count must be 1")
+        return [since]
+    found: list[datetime] = []
+    fire = schedule.previous(since)
+    while len(found) < count:
+        after = fire.scheduled_time if fire is not None and not found else found[-1] if found else since
+        fire = schedule.next_after(after)
+        if fire is None or fire.scheduled_time > now:
+            coming = "does not come" if fire is None else f"is still to come ({fire.scheduled_time:%Y-%m-%dT%H:%M:%SZ})"
+            raise usage(f"slot {len(found) + 1} of {count} {coming}: the schedule runs it by itself; ask for fewer")
+        found.append(fire.scheduled_time)
+    return found
+
+
+def list_runs(database: Database, *, job: str | None, limit: int, outcomes: Sequence[str] = ()) -> list[StoredRun]:
+    """Return the newest runs, newest first. Raises not-found for a job that neither exists nor ever ran."""
+    with database.read() as session:
+        found = runs.list_runs(session, job=job, limit=limit, outcomes=outcomes or None)
+        known = job is None or found or jobs.get_job(session, job) or runs.list_runs(session, job=job, limit=1)
+    if not known:
+        raise not_found(f"there is no job {job!r}; schedctl list shows them")
+    return found
+
+
+def get_run(database: Database, run_id: int) -> StoredRun:
+    """Return a run; raises not-found."""
+    with database.read() as session:
+        found = runs.get_run(session, run_id)
+    return found if found is not None else _no_run(run_id)
+
+
+def run_details(database: Database, run_id: int) -> RunDetails:
+    """Return a run and what it did; raises not-found."""
+    with database.read() as session:
+        found = runs.get_run(session, run_id) or _no_run(run_id)
+        return RunDetails(
+            run=found,
+            attempts=tuple(runs.attempts(session, run_id)),
+            ledger=tuple(ledger.entries(session, run_id)),
+            rejected_kept=rejections.count(session, run_id),
+        )
+
+
+def cancel(database: Database, run_id: int, now: datetime) -> StoredRun:
+    """Ask for a run to be stopped and return it; whoever executes it does so within about a second.
+
+    Raises not-found, and failed if it has ended already.
+    """
+    with database.write() as session:
+        before = runs.get_run(session, run_id) or _no_run(run_id)
+        asked = runs.request_cancel(session, run_id, now=now)
+        after = runs.get_run(session, run_id)
+    if not asked or after is None:
+        raise failed(f"run {run_id} has ended already: {before.outcome}")
+    return after
+
+
+def rejected_rows(database: Database, run_id: int) -> Iterator[RejectedValues]:
+    """Yield the refused rows of a run in order of their number, a page at a time."""
+    after = 0
+    while True:
+        with database.read() as session:
+            page = rejections.read(session, run_id, after=after, limit=PAGE)
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = page[-1].number
+
+
+def rejected_count(database: Database, run_id: int) -> int:
+    """Return how many refused rows of a run are kept; raises not-found."""
+    with database.read() as session:
+        if runs.get_run(session, run_id) is None:
+            _no_run(run_id)
+        return rejections.count(session, run_id)
+
+
+def _insert(database: Database, stored: StoredJob, slots: Sequence[datetime], *, kind: str, now: datetime) -> Asked:
+    rows = [
+        NewRun(job=stored.name, scheduled_time=slot, run_time=now, kind=kind, definition=stored.definition)  # type: ignore[arg-type]  # one of the kinds
+        for slot in slots
+    ]
+    with database.write() as session:
+        ids = runs.insert_runs(session, rows, now=now)
+        missing = {slot for slot, run_id in zip(slots, ids, strict=True) if run_id is None}
+        earlier = _find(session, stored.name, kind, missing) if missing else {}
+        asked = [ids[index] or earlier[slot] for index, slot in enumerate(slots)]
+        found = tuple(run for run_id in asked if (run := runs.get_run(session, run_id)) is not None)
+    return Asked(runs=found, existing=frozenset(earlier.values()))
+
+
+def _find(session: Session, job: str, kind: str, slots: Collection[datetime]) -> dict[datetime, int]:
+    """Return the numbers of the runs of these slots, which are known to be there."""
+    found = runs.list_runs(session, job=job, limit=MAX_SEARCHED)
+    return {run.scheduled_time: run.id for run in found if run.kind == kind and run.scheduled_time in slots}
+
+
+def _no_run(run_id: int) -> StoredRun:
+    raise not_found(f"there is no run {run_id}; schedctl runs shows the latest")
