@@ -91,7 +91,8 @@ def import_crontab(
     """Turn a Vixie crontab into jobs for the config file.
 
     The jobs fire when the lines did. A crontab line holds a command, no query: what the command did is left for
-    you to write as SQL, at the places marked. Nothing is stored. Lines that have no equal here are told with the reason, and the exit code is then 1.
+    you to write as SQL, at the places marked. Nothing is stored. Lines that have no equal here are told with the
+    reason, and the exit code is then 1.
     """
     zone_name = timezone or _machine_zone()
     try:
