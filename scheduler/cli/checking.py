@@ -7,6 +7,7 @@ import typer
 
 from scheduler.advice import advise
 from scheduler.cli import options
+from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_table, say, warn
 
@@ -21,19 +22,14 @@ else:
 
 Subject = Annotated[str, typer.Argument(metavar="NAME", help="The connection's name.")]
 
-connections_app = typer.Typer(
-    cls=options.ListGroup,
-    help="List the connections, or try one.",
-    epilog="Example: schedctl connections test crm",
-)
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("check", epilog="Example: schedctl check --connections")(check)
-    connections_app.command("list", epilog="Example: schedctl connections list --json")(list_connections)
-    connections_app.command("test", epilog="Example: schedctl connections test crm")(try_connection)
-    app.add_typer(connections_app, name="connections")
+    add_command(app, "check", check, example="schedctl check --connections")
+    example = "schedctl connections test crm"
+    group = add_group(app, "connections", help_="List the connections, or try one.", example=example, lists=True)
+    add_command(group, "list", list_connections, example="schedctl connections list --json")
+    add_command(group, "test", try_connection, example=example)
 
 
 def check(

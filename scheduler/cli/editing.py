@@ -9,6 +9,7 @@ import typer
 
 from scheduler.advice import advise
 from scheduler.cli import options
+from scheduler.cli.groups import add_command
 from scheduler.cli.job_flags import Flag, job_table, takes_job_flags
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, say, warn
@@ -38,17 +39,17 @@ SHOWN_FIRES = 3
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(
-        "add",
-        epilog="Example: schedctl add contacts --cron '0 3 * * mon-fri' --timezone America/New_York "
-        "--source warehouse --query 'select email as \"Email\" from contacts' --to crm --object Contact",
-    )(takes_job_flags(add))
-    app.command("edit", epilog="Example: schedctl edit contacts --cron '30 3 * * mon-fri' --delay 10m")(
-        takes_job_flags(edit)
+    example = (
+        "schedctl add contacts --cron '0 3 * * mon-fri' --timezone America/New_York "
+        "--source warehouse --query 'select email as \"Email\" from contacts' --to crm --object Contact"
     )
-    app.command("remove", epilog="Example: schedctl remove contacts")(remove)
-    app.command("disable", epilog="Example: schedctl disable contacts --reason 'org is being migrated'")(disable)
-    app.command("enable", epilog="Example: schedctl enable contacts")(enable)
+    add_command(app, "add", takes_job_flags(add), example=example)
+    example = "schedctl edit contacts --cron '30 3 * * mon-fri' --delay 10m"
+    add_command(app, "edit", takes_job_flags(edit), example=example)
+    add_command(app, "remove", remove, example="schedctl remove contacts")
+    example = "schedctl disable contacts --reason 'the org is being migrated'"
+    add_command(app, "disable", disable, example=example)
+    add_command(app, "enable", enable, example="schedctl enable contacts")
 
 
 def add(

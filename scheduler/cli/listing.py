@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scheduler.cli import options
+from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table
 from scheduler.cli.tables import RUN_COLUMNS, STYLES, run_row
@@ -29,8 +30,8 @@ SHOWN_RUNS = 5
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("list", epilog="Example: schedctl list --failing")(list_)
-    app.command("show", epilog="Example: schedctl show contacts")(show)
+    add_command(app, "list", list_, example="schedctl list --failing")
+    add_command(app, "show", show, example="schedctl show contacts")
 
 
 def list_(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scheduler.cli import options
+from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_table, say
 from scheduler.cli.times import iso
@@ -33,18 +34,13 @@ HOW = (
 SHOWN_JOBS = 15
 BAR = 40
 
-import_app = typer.Typer(
-    help="Bring jobs over from another scheduler.", no_args_is_help=True, epilog="Example: schedctl import crontab FILE"
-)
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("forecast", epilog="Example: schedctl forecast --days 7")(forecast)
-    import_app.command(
-        "crontab", epilog="Example: crontab -l | schedctl import crontab - --timezone Europe/Berlin > jobs.toml"
-    )(import_crontab)
-    app.add_typer(import_app, name="import")
+    add_command(app, "forecast", forecast, example="schedctl forecast --days 7")
+    example = "crontab -l | schedctl import crontab - --timezone Europe/Berlin > jobs.toml"
+    group = add_group(app, "import", help_="Bring jobs over from another scheduler.", example=example)
+    add_command(group, "crontab", import_crontab, example=example)
 
 
 def forecast(

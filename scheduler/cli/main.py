@@ -10,6 +10,7 @@ import typer
 from typer.main import get_command
 
 from scheduler.cli import checking, editing, listing, load, running, schedules, service
+from scheduler.cli.groups import Group
 from scheduler.cli.problems import INTERRUPTED, report
 
 EXIT_CODES = (
@@ -18,6 +19,7 @@ EXIT_CODES = (
 
 app = typer.Typer(
     name="schedctl",
+    cls=Group,
     help="Run SQL on cron schedules and export every row to Salesforce.",
     epilog=f"Example: schedctl explain '0 3 * * mon-fri'\n\n{EXIT_CODES}",
     no_args_is_help=True,

@@ -1,10 +1,9 @@
-"""The options that several commands share, and a group that lists when no subcommand is named."""
+"""The options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 Config = Annotated[
     Path | None,
@@ -36,13 +35,3 @@ Gap = Annotated[
 Fold = Annotated[
     str | None, typer.Option("--fold", metavar="first|second|both", help="A slot that the clock shows twice: when.")
 ]
-
-
-class ListGroup(TyperGroup):
-    """A group whose `list` command is meant where no other is named: `runs NAME` is `runs list NAME`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's context has no public type here
-        """Put `list` in front of whatever names no subcommand and asks for no help."""
-        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h")):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)

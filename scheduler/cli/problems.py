@@ -56,6 +56,8 @@ def problem_of(error: Exception) -> Problem:
     """Say what an exception means to a user."""
     if isinstance(error, OperationError):
         return Problem(kind=error.kind, message=error.message, faults=error.faults)
+    if _is_call_for_help(error):
+        return Problem(kind=ErrorKind.USAGE, message="a command is missing; --help lists them")
     if isinstance(error, TyperException):
         return Problem(kind=ErrorKind.USAGE, message=_one_line(error.format_message()))
     if isinstance(error, typer.Abort):
@@ -72,6 +74,8 @@ def report(error: Exception, *, as_json: bool) -> int:
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
     problem = problem_of(error)
+    if _is_call_for_help(error) and isinstance(error, TyperException):
+        print(error.format_message(), file=sys.stderr)  # noqa: T201 - who types nothing but `schedctl` wants this
     for line in problem.faults or (problem.message,):
         print(f"schedctl: {line}", file=sys.stderr)  # noqa: T201 - the error line
     if as_json:
@@ -87,6 +91,11 @@ def _known(kind: ErrorKind, error: Exception) -> Problem:
     message = lines[0] if lines else type(error).__name__
     faults = lines if kind is ErrorKind.CONFIG else ()
     return Problem(kind=kind, message=message, faults=faults)
+
+
+def _is_call_for_help(error: Exception) -> bool:
+    """Whether no command was named; the error's message is then the whole help page."""
+    return type(error).__name__ == "NoArgsIsHelpError"
 
 
 def _one_line(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scheduler.cli import options
+from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.late import Late
 from scheduler.cli.output import JsonRows, put, put_json, put_sheet, put_table, say
 from scheduler.cli.progress import ProgressDisplay
@@ -40,23 +41,16 @@ OUTCOMES = ("succeeded", "partial", "failed", "skipped", "canceled", "interrupte
 BAD = frozenset({"failed", "interrupted", "canceled"})
 """Outcomes that make `run --wait` exit with 1; `partial` is told by its line, and its rows by `rejected`."""
 
-runs_app = typer.Typer(
-    cls=options.ListGroup,
-    help="List the latest runs, or show one.",
-    epilog="Example: schedctl runs contacts --outcome failed",
-)
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command(
-        "run", epilog="Example: schedctl run contacts --from 2026-11-01T00:00 --count 5 --wait", no_args_is_help=True
-    )(run)
-    runs_app.command("list", epilog="Example: schedctl runs list contacts --limit 5")(list_runs)
-    runs_app.command("show", epilog="Example: schedctl runs show 42")(show_run)
-    app.add_typer(runs_app, name="runs")
-    app.command("cancel", epilog="Example: schedctl cancel 42")(cancel)
-    app.command("rejected", epilog="Example: schedctl rejected 42 --csv refused.csv")(rejected)
+    add_command(app, "run", run, example="schedctl run contacts --from 2026-11-01T00:00 --count 5 --wait")
+    example = "schedctl runs contacts --outcome failed"
+    group = add_group(app, "runs", help_="List the latest runs, or show one.", example=example, lists=True)
+    add_command(group, "list", list_runs, example="schedctl runs list contacts --limit 5")
+    add_command(group, "show", show_run, example="schedctl runs show 42")
+    add_command(app, "cancel", cancel, example="schedctl cancel 42")
+    add_command(app, "rejected", rejected, example="schedctl rejected 42 --csv refused.csv")
 
 
 def run(

@@ -8,6 +8,7 @@ import typer
 
 from scheduler.advice import Difference, advise, differences
 from scheduler.cli import options
+from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table, put_text, say, warn
 from scheduler.cli.times import duration, is_naive, iso, local, parse_time, relative
@@ -38,8 +39,9 @@ Since = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("next", epilog="Example: schedctl next '0 3 * * mon-fri' --timezone America/New_York -n 3")(next_)
-    app.command("explain", epilog="Example: schedctl explain '0 0 5,*/10,25 * *'")(explain)
+    example = "schedctl next '0 3 * * mon-fri' --timezone America/New_York -n 3"
+    add_command(app, "next", next_, example=example)
+    add_command(app, "explain", explain, example="schedctl explain '0 0 5,*/10,25 * *'")
 
 
 def next_(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scheduler.cli import options
+from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table
 from scheduler.cli.tables import RUN_COLUMNS, STYLES, run_row
@@ -35,12 +36,12 @@ RELOAD_SECONDS = 10.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("status", epilog="Example: schedctl status --json")(status)
-    app.command("reload", epilog="Example: schedctl reload")(reload)
-    app.command("daemon", epilog="Example: schedctl daemon --once")(daemon)
-    app.command("emulator", epilog="Example: schedctl emulator --port 8080 --state org.json")(emulator)
-    app.command("demo", epilog="Example: schedctl demo")(demo)
-    app.command("version", epilog="Example: schedctl version --json")(version)
+    add_command(app, "status", status, example="schedctl status --json")
+    add_command(app, "reload", reload, example="schedctl reload")
+    add_command(app, "daemon", daemon, example="schedctl daemon --once")
+    add_command(app, "emulator", emulator, example="schedctl emulator --port 8080 --state org.json")
+    add_command(app, "demo", demo, example="schedctl demo")
+    add_command(app, "version", version, example="schedctl version --json")
 
 
 def status(*, as_json: options.Json = False, config: options.Config = None) -> int:

@@ -1,0 +1,77 @@
+"""How commands hang together: registered with an example each, and started without what they do not need."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class _Quick:
+    """Takes a parameter's value as it is where there is nothing to convert; else typer's own conversion does it.
+
+    Typer (0.29) converts each value, even one that was not given, by pydantic, whose import takes longer than all that
+    `explain` does. Where a later typer has no such place to step in, commands are slower, and that is all.
+    """
+
+    def __init__(self, parameter: Any) -> None:  # noqa: ANN401 - typer's parameters have no public type
+        self._parameter = parameter
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 - whatever the parameter takes
+        parameter = self._parameter
+        multiple = parameter.multiple or parameter.nargs != 1
+        annotation = parameter.type_descriptor.annotation
+        if value is None and not multiple:
+            return None
+        if not multiple and annotation in (str, bool, int) and type(value) is annotation:
+            return value
+        parameter._runtime_param = None  # noqa: SLF001 - the place to step in, put back
+        return parameter.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _quicken(parameters: Sequence[Any]) -> None:
+    for parameter in parameters:
+        if getattr(parameter, "_runtime_param", parameter) is None and hasattr(parameter, "type_descriptor"):
+            parameter._runtime_param = _Quick(parameter)  # noqa: SLF001 - see _Quick
+
+
+class Command(TyperCommand):
+    """A command that converts only what needs to be."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer's context has no public type
+        """Return the parameters, and the one that asks for help."""
+        parameters = super().get_params(ctx)
+        _quicken(parameters)
+        return parameters
+
+
+class Group(TyperGroup):
+    """A group that converts only what needs to be."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer's context has no public type
+        """Return the parameters, and the one that asks for help."""
+        parameters = super().get_params(ctx)
+        _quicken(parameters)
+        return parameters
+
+
+class ListGroup(Group):
+    """A group whose `list` command is meant where no other is named: `runs NAME` is `runs list NAME`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's context has no public type
+        """Put `list` in front of whatever names no subcommand and asks for no help."""
+        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+def add_command(app: typer.Typer, name: str, function: Callable[..., Any], *, example: str) -> None:
+    """Add a command with an example of its use, which its help ends with."""
+    app.command(name, cls=Command, epilog=f"Example: {example}")(function)
+
+
+def add_group(app: typer.Typer, name: str, *, help_: str, example: str, lists: bool = False) -> typer.Typer:
+    """Add a group of commands and return it; with ``lists`` its `list` is meant where no command is named."""
+    group = typer.Typer(cls=ListGroup if lists else Group, help=help_, epilog=f"Example: {example}")
+    app.add_typer(group, name=name, no_args_is_help=not lists)
+    return group
