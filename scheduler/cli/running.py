@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from scheduler.cli import workbench
     from scheduler.cli.workbench import Bench
-    from scheduler.operations import execution, jobs, runs
+    from scheduler.operations import execution, jobs, presence, runs
     from scheduler.operations.jobs import JobView
     from scheduler.operations.runs import RunDetails
     from storage.runs import StoredRun
@@ -33,6 +33,7 @@ else:
     workbench = Late("scheduler.cli.workbench")
     execution = Late("scheduler.operations.execution")
     jobs = Late("scheduler.operations.jobs")
+    presence = Late("scheduler.operations.presence")
     runs = Late("scheduler.operations.runs")
 
 SHOWN_REJECTED = 50
@@ -89,6 +90,8 @@ def run(
         found: Sequence[StoredRun] = asked.runs
         if wait:
             found = _wait(bench, [each.id for each in found])
+        elif presence.live_daemon(bench.database, now) is None:
+            say("no daemon is alive: this runs when one starts; --wait runs it here")
     if as_json:
         put_json({"runs": [run_json(each) for each in found], "existing": sorted(asked.existing)})
     else:

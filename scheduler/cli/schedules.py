@@ -72,6 +72,8 @@ def next_(
         view = workbench.view_job(config, what, now)
         schedule = view.job.schedule or make_schedule("", timezone=view.job.timezone)
         start = view.settled_until(now)
+        if view.stored.disabled_at is not None:
+            warn(f"{what} is disabled: it does not fire until schedctl enable {what}")
     if since is not None:
         start = parse_time(since, timezone=schedule.timezone, now=now, option="--from")
         if is_naive(since):

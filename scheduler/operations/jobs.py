@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from scheduler.config import Config
@@ -13,6 +14,7 @@ from scheduler.job import Job, parse_job
 from scheduler.merge import Changes, merge
 from scheduler.schedule import FireTime
 from scheduler.second_opinion import disagreement
+from scheduler.toml_lines import key_lines, line_of
 from storage import jobs, runs
 from storage.database import Database
 from storage.jobs import StoredJob
@@ -187,10 +189,8 @@ def enable_job(database: Database, name: str, now: datetime) -> bool:
 def require_cli_origin(stored: StoredJob, config: Config, what: str) -> None:
     """Raise a usage error, which names the file, if a job belongs to the config file."""
     if stored.origin == "file":
-        raise usage(
-            f"job {stored.name} belongs to the config file: {what} [jobs.{stored.name}] in {config.name}, "
-            "which is read again within a second"
-        )
+        place = config.name if (line := _line_of(config, stored.name)) is None else f"{config.name}, line {line}"
+        raise usage(f"job {stored.name} belongs to the config file: {what} [jobs.{stored.name}] in {place}")
 
 
 def table_of(definition: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,6 +208,14 @@ def _without_none(value: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, list | tuple):
         return [_without_none(inner) for inner in value]
     return value
+
+
+def _line_of(config: Config, name: str) -> int | None:
+    """Return the line of the config file on which a job begins, if it can still be found there."""
+    try:
+        return line_of(key_lines(Path(config.name).read_text(encoding="utf-8-sig")), ("jobs", name))
+    except (OSError, ValueError):
+        return None
 
 
 def _taken(stored: StoredJob) -> str:
