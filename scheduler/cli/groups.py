@@ -6,6 +6,9 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+MAX_DIGITS = 18
+"""Digits of a number that surely fits wherever numbers go."""
+
 
 class _Quick:
     """Takes a parameter's value as it is where there is nothing to convert; else typer's own conversion does it.
@@ -25,8 +28,17 @@ class _Quick:
             return None
         if not multiple and annotation in (str, bool, int) and type(value) is annotation:
             return value
+        if not multiple and annotation is int and _is_within(value, parameter.type_descriptor.parameter_info):
+            return int(value)
         parameter._runtime_param = None  # noqa: SLF001 - the place to step in, put back
         return parameter.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _is_within(value: object, info: Any) -> bool:  # noqa: ANN401 - typer's description of a parameter
+    """Whether a text is a plain number between the parameter's bounds; what is not gets typer's own error."""
+    if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > MAX_DIGITS:
+        return False
+    return (info.min is None or int(value) >= info.min) and (info.max is None or int(value) <= info.max)
 
 
 def _quicken(parameters: Sequence[Any]) -> None:

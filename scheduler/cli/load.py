@@ -182,9 +182,10 @@ def _machine_zone() -> str:
     return "UTC"
 
 
+_CHANGE_OF_DIRECTORY = re.compile(r"^\s*cd\s[^&;]*(?:&&|;)")
 _COMMAND_WORD = re.compile(r"[\w./+-]+")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
-_WRAPPERS = frozenset({"cd", "env", "exec", "flock", "nice", "ionice", "sudo", "sh", "bash", "time", "timeout", "test"})
+_WRAPPERS = frozenset({"env", "exec", "flock", "nice", "ionice", "sudo", "sh", "bash", "time", "timeout", "test"})
 """Words in front of a command that a job is better not named after."""
 _NAME_LENGTH = 50
 
@@ -193,7 +194,8 @@ def _names(lines: list[CrontabLine]) -> dict[int, str]:
     """Name each line's job after its command; the same command again gets a number."""
     names: dict[int, str] = {}
     for line in lines:
-        words = [word.rstrip("/").rsplit("/", 1)[-1] for word in _COMMAND_WORD.findall(line.command)]
+        command = _CHANGE_OF_DIRECTORY.sub("", line.command)
+        words = [word.rstrip("/").rsplit("/", 1)[-1] for word in _COMMAND_WORD.findall(command)]
         word = next((word for word in words if word not in _WRAPPERS and not word.startswith("-")), "")
         base = _NOT_IN_NAMES.sub("-", word).strip("-.")[:_NAME_LENGTH] or f"line-{line.number}"
         name, again = base, 1

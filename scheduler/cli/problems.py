@@ -59,7 +59,7 @@ def problem_of(error: Exception) -> Problem:
     if _is_call_for_help(error):
         return Problem(kind=ErrorKind.USAGE, message="a command is missing; --help lists them")
     if isinstance(error, TyperException):
-        return Problem(kind=ErrorKind.USAGE, message=_one_line(error.format_message()))
+        return Problem(kind=ErrorKind.USAGE, message=_one_line(error.format_message()) + _hint(error))
     if isinstance(error, typer.Abort):
         return Problem(kind=ErrorKind.FAILED, message="given up")
     for known in type(error).__mro__:
@@ -96,6 +96,12 @@ def _known(kind: ErrorKind, error: Exception) -> Problem:
 def _is_call_for_help(error: Exception) -> bool:
     """Whether no command was named; the error's message is then the whole help page."""
     return type(error).__name__ == "NoArgsIsHelpError"
+
+
+def _hint(error: TyperException) -> str:
+    """Tell what a shell may have made of an expression: several words, or the files that * stands for."""
+    extra = error.format_message().startswith("Got unexpected extra argument")
+    return "; put in quotes what holds blanks or *, such as '0 3 * * *'" if extra else ""
 
 
 def _one_line(text: str) -> str:

@@ -1,0 +1,113 @@
+"""The installed `schedctl`, with a config file and a state directory of its own."""
+
+import json
+import os
+import subprocess
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEDCTL = Path(sysconfig.get_path("scripts")) / "schedctl"
+CONFIG = """
+[connections.warehouse]
+type = "duckdb"
+[connections.files]
+type = "file"
+directory = "out"
+[connections.crm]
+type = "salesforce"
+login_url = "http://127.0.0.1:9"
+client_id = "3MVG"
+client_secret = { env = "CRM_SECRET" }
+"""
+NIGHTLY = """
+[jobs.nightly]
+cron = "0 3 * * mon-fri"
+timezone = "America/New_York"
+delay = "10m"
+source = "warehouse"
+query = "select 1 as number, 'one' as word"
+[jobs.nightly.export]
+connection = "files"
+file = "numbers.csv"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The JSON error object."""
+        error = self.json["error"]
+        assert set(error) == {"kind", "message", "faults"}
+        return dict(error)
+
+
+class Command:
+    """Runs `schedctl` in a directory with its own state; `environment` comes on top of a bare one."""
+
+    def __init__(self, directory: Path, config: str = CONFIG + NIGHTLY) -> None:
+        self.directory = directory
+        self.config = directory / "config.toml"
+        self.state = directory / "state" / "schedctl"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(directory),
+            "XDG_STATE_HOME": str(directory / "state"),
+            "SCHEDCTL_CONFIG": str(self.config),
+            "PYTHONWARNINGS": "error",
+        }
+        self.write(config)
+
+    def write(self, config: str) -> None:
+        self.config.write_text(config, encoding="utf-8")
+        self.config.chmod(0o600)
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        code: int | None = 0,
+        environment: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+    ) -> Answer:
+        """Run a command and check its exit code, and that it shows no traceback."""
+        done = subprocess.run(
+            [SCHEDCTL, *arguments],
+            env={**self.environment, **(environment or {})},
+            cwd=self.directory,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        answer = Answer(code=done.returncode, out=done.stdout, err=done.stderr)
+        assert "Traceback" not in answer.err, answer.err
+        if code is not None:
+            assert answer.code == code, answer
+        return answer
+
+    def fails(self, *arguments: str | Path, code: int, says: str) -> Answer:
+        """Run a command that is refused: one `schedctl:` line (or one per fault), also as JSON; return the latter."""
+        plain = self(*arguments, code=code)
+        assert plain.out == "", plain
+        lines = [line for line in plain.err.splitlines() if not line.startswith("schedctl: warning: ")]
+        assert lines, plain
+        assert all(line.startswith("schedctl: ") for line in lines), plain
+        assert says in plain.err, plain.err
+        as_json = self(*arguments, "--json", code=code)
+        assert as_json.error["message"]
+        assert as_json.err.startswith("schedctl: "), as_json
+        return as_json
