@@ -80,7 +80,7 @@ def run(
         raise usage("--count belongs to --from")
     with workbench.opened(config, now) as bench:
         view = jobs.view_job(bench.database, name)
-        slots = _slots(view, at, since, count or 1, now)
+        slots = _slots(view, at, since, 1 if count is None else count, now)
         if slots is None:
             asked = runs.start(bench.database, view.stored, now)
         else:
@@ -215,12 +215,13 @@ def _slots(view: "JobView", at: str | None, since: str | None, count: int, now: 
     if text is None:
         return None
     moment = parse_time(text, timezone=view.job.timezone, now=now, option=option)
-    if is_naive(text):
-        say(f"{option} {text} is taken as {view.job.timezone}")
     if moment > now:
         raise usage(f"{option} {text} is still to come; the schedule runs it by itself")
     moment = moment.replace(microsecond=0)
-    return [moment] if at is not None else runs.slots_from(view.job, moment, count, now)
+    slots = [moment] if at is not None else runs.slots_from(view.job, moment, count, now)
+    if is_naive(text):
+        say(f"{option} {text} is taken as {view.job.timezone}")
+    return slots
 
 
 def _wait(bench: "Bench", run_ids: list[int]) -> "list[StoredRun]":

@@ -1,13 +1,19 @@
 """The installed `schedctl`, with a config file and a state directory of its own."""
 
+import contextlib
+import io
 import json
 import os
+import pty
 import subprocess
 import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from scheduler.cli.main import run
 
 SCHEDCTL = Path(sysconfig.get_path("scripts")) / "schedctl"
 CONFIG = """
@@ -67,7 +73,6 @@ class Command:
             "HOME": str(directory),
             "XDG_STATE_HOME": str(directory / "state"),
             "SCHEDCTL_CONFIG": str(self.config),
-            "PYTHONWARNINGS": "error",
         }
         self.write(config)
 
@@ -83,9 +88,17 @@ class Command:
         stdin: str | None = None,
     ) -> Answer:
         """Run a command and check its exit code, and that it shows no traceback."""
+        answer = self.run([str(argument) for argument in arguments], {**self.environment, **(environment or {})}, stdin)
+        assert "Traceback" not in answer.err, answer.err
+        if code is not None:
+            assert answer.code == code, answer
+        return answer
+
+    def run(self, arguments: list[str], environment: Mapping[str, str], stdin: str | None) -> Answer:
+        """Run a command as a process."""
         done = subprocess.run(
             [SCHEDCTL, *arguments],
-            env={**self.environment, **(environment or {})},
+            env=environment,
             cwd=self.directory,
             input=stdin,
             capture_output=True,
@@ -93,11 +106,23 @@ class Command:
             timeout=60,
             check=False,
         )
-        answer = Answer(code=done.returncode, out=done.stdout, err=done.stderr)
-        assert "Traceback" not in answer.err, answer.err
-        if code is not None:
-            assert answer.code == code, answer
-        return answer
+        return Answer(code=done.returncode, out=done.stdout, err=done.stderr)
+
+    def on_terminal(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+        """Run a command on a terminal of 80 columns and return what it shows there."""
+        ours, theirs = pty.openpty()
+        variables = {**self.environment, "TERM": "xterm-256color", "COLUMNS": "80", **(environment or {})}
+        with subprocess.Popen(
+            [SCHEDCTL, *arguments], env=variables, cwd=self.directory, stdin=theirs, stdout=theirs, stderr=theirs
+        ) as process:
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):  # Linux tells the end of a terminal by EIO
+                while chunk := os.read(ours, 4096):
+                    shown += chunk
+            os.close(ours)
+            assert process.wait(timeout=60) == 0, shown
+        return shown.decode()
 
     def fails(self, *arguments: str | Path, code: int, says: str) -> Answer:
         """Run a command that is refused: one `schedctl:` line (or one per fault), also as JSON; return the latter."""
@@ -111,3 +136,20 @@ class Command:
         assert as_json.error["message"]
         assert as_json.err.startswith("schedctl: "), as_json
         return as_json
+
+
+class QuickCommand(Command):
+    """The same command line inside this process, for tests of many small variations."""
+
+    def run(self, arguments: list[str], environment: Mapping[str, str], stdin: str | None) -> Answer:
+        """Run a command here."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, environment, clear=True),
+            mock.patch("sys.stdin", io.StringIO(stdin or "")),
+            contextlib.chdir(self.directory),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            code = run(arguments)
+        return Answer(code=code, out=out.getvalue(), err=err.getvalue())
