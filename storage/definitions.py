@@ -19,13 +19,12 @@ def digest(definition: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(definition, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def keep(session: Session, definitions: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Store those documents that are not there yet; return the row number of each by its digest."""
-    documents = {digest(definition): dict(definition) for definition in definitions}
+def keep(session: Session, documents: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Store those documents, given by digest, that are not there yet; return the row number of each by digest."""
     numbers: dict[str, int] = {}
     for chunk in chunks(documents):
         found = _numbers(session, chunk)
-        missing = [{"digest": key, "body": documents[key]} for key in chunk if key not in found]
+        missing = [{"digest": key, "body": dict(documents[key])} for key in chunk if key not in found]
         if missing:
             session.execute(insert_into(session, DEFINITION).on_conflict_do_nothing(), missing)
             found = _numbers(session, chunk)

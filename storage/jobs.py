@@ -84,7 +84,7 @@ def put_job(
     mark = digest(definition)
     if found is not None and digest(found.definition) == mark:
         return found.origin != origin and _update(session, name, origin=origin, updated_at=now)
-    number = keep(session, [definition])[mark]
+    number = keep(session, {mark: definition})[mark]
     new: dict[str, Any] = {"origin": origin, "definition_id": number, "updated_at": now, "failure_streak": 0}
     new["revision"] = _last_revision(session, name) + 1
     if found is None:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKey,
     Index,
+    Integer,
     Table,
     Text,
     UniqueConstraint,
@@ -46,8 +47,9 @@ def _reference(target: str, *, ondelete: str | None = None, nullable: bool = Fal
     return Field(sa_column=Column(name, ROW_ID, key, nullable=nullable, primary_key=primary_key))
 
 
-def _count() -> Any:  # noqa: ANN401 - what SQLModel's Field takes and gives
-    return Field(default=0, sa_type=ROW_ID, sa_column_kwargs={"server_default": text("0")})
+def _default(name: str, kind: Any, value: str) -> Any:  # noqa: ANN401 - what SQLModel's Field takes and gives
+    # The default is the database's alone: one of Python's would be sent along with each of 10,000 rows.
+    return Field(sa_column=Column(name, kind, server_default=text(value), nullable=False))
 
 
 class Definition(SQLModel, table=True):
@@ -155,7 +157,7 @@ class Run(SQLModel, table=True):
     scheduled_time: datetime = Field(sa_type=UtcDateTime)
     run_time: datetime = Field(sa_type=UtcDateTime)
     kind: str = Field(sa_type=CleanText)
-    repeat: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    repeat: int = _default("repeat", Integer, "0")
     retry_of: int | None = Field(default=None, sa_type=ROW_ID)
     definition_id: int = _reference("definition.id")
     revision: int
@@ -167,12 +169,12 @@ class Run(SQLModel, table=True):
     failure_kind: str | None = Field(default=None, sa_type=CleanText)
     failure_code: str | None = Field(default=None, sa_type=CleanText)
     failure_message: str | None = Field(default=None, sa_type=CleanText)
-    attempt: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
-    rows_read: int = _count()
-    rows_accepted: int = _count()
-    rows_rejected: int = _count()
-    rows_unchanged: int = _count()
-    skipped: int = _count()
+    attempt: int = _default("attempt", Integer, "0")
+    rows_read: int = _default("rows_read", ROW_ID, "0")
+    rows_accepted: int = _default("rows_accepted", ROW_ID, "0")
+    rows_rejected: int = _default("rows_rejected", ROW_ID, "0")
+    rows_unchanged: int = _default("rows_unchanged", ROW_ID, "0")
+    skipped: int = _default("skipped", ROW_ID, "0")
     first_slot: datetime | None = Field(default=None, sa_type=UtcDateTime)
     owner: str | None = Field(default=None, sa_type=CleanText)
     token: str | None = Field(default=None, sa_type=CleanText)
@@ -181,9 +183,7 @@ class Run(SQLModel, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    progress: dict[str, Any] = Field(
-        default_factory=dict, sa_type=JSON, sa_column_kwargs={"server_default": text("'{}'")}
-    )
+    progress: dict[str, Any] = _default("progress", JSON, "'{}'")
 
 
 class Attempt(SQLModel, table=True):

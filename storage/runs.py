@@ -68,7 +68,7 @@ def insert_runs(session: Session, runs: Sequence[NewRun], *, now: datetime) -> l
     The database decides: of several processes that store the same slot, one gets a number.
     """
     digests = _digests(runs)
-    definitions = keep(session, {digests[id(run.definition)]: run.definition for run in runs}.values())
+    definitions = keep(session, {digests[id(run.definition)]: run.definition for run in runs})
     revisions = _revisions(session, {run.job for run in runs})
     rows = [
         _row(run, definition_id=definitions[digests[id(run.definition)]], revision=revisions.get(run.job, 0), now=now)
