@@ -1,0 +1,165 @@
+"""Calls to one org: logged in when needed, tried again when that may help, stopped when the run has to stop."""
+
+import random
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import urlsplit
+
+from simple_salesforce.api import Salesforce
+
+from exporter.connections import SalesforceConnection
+from exporter.events import Listener, Retrying
+from exporter.failures import ExportError
+from exporter.ledger import Control
+from exporter.targets.salesforce.auth import log_in
+from exporter.targets.salesforce.codes import Rule, Verdict, Where
+from exporter.targets.salesforce.wire import CallError, OrgSession, Received, diagnosing, open_org
+
+Result = TypeVar("Result")
+
+LONGEST_DELAY = 300.0
+"""Seconds after which a delay grows no more; an org that asks for a longer one gets it from the run's next attempt."""
+
+
+class Backoff:
+    """How long to wait before each retry of one call, and when to stop trying."""
+
+    def __init__(self, *, initial_delay: float, limit: int, spread: random.Random) -> None:
+        self._initial_delay = initial_delay
+        self._limit = limit
+        self._spread = spread
+        self._tries = 0
+
+    def delay(self, retry_after: float | None) -> float | None:
+        """Return the seconds to wait before the next try, or None if there is none."""
+        if self._tries >= self._limit or (retry_after or 0) > LONGEST_DELAY:
+            return None
+        grown = min(LONGEST_DELAY, self._initial_delay * 2.0**self._tries)
+        self._tries += 1
+        return max(grown * self._spread.uniform(0.5, 1.5), retry_after or 0)
+
+
+class Client:
+    """One org for the time of one export. A context manager, for it keeps connections open; thread-safe.
+
+    Every method raises ExportError, or what ``control`` raises.
+    """
+
+    def __init__(
+        self,
+        connection: SalesforceConnection,
+        *,
+        api_version: str,
+        make_backoff: Callable[[], Backoff],
+        control: Control,
+        listen: Listener,
+    ) -> None:
+        self._connection = connection
+        self._api_version = api_version
+        self._make_backoff = make_backoff
+        self._control = control
+        self._listen = listen
+        self._session = OrgSession(connection)
+        self._lock = threading.Lock()
+        self._org: Salesforce | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._session.close()  # the connections only: the token is shared by all sessions of the user
+
+    def call(self, act: Callable[[Salesforce, OrgSession], Result]) -> Result:
+        """Return what ``act`` returns, tried again as often as it may help. ``act`` may be called many times."""
+        try:
+            return self._try(act, safe=True)
+        except CallError as error:
+            raise error.outward() from error
+
+    def call_once(self, act: Callable[[Salesforce, OrgSession], Result]) -> Result:
+        """Do as :meth:`call`, but try again only what surely did not happen.
+
+        Raises CallError as it is: whether the request was received then decides what follows.
+        """
+        return self._try(act, safe=False)
+
+    def back_off(self, backoff: Backoff, error: CallError) -> None:
+        """Wait before the next try after ``error``, or raise its ExportError if there is none."""
+        seconds = backoff.delay(error.retry_after) if error.rule.verdict is Verdict.TRANSIENT else None
+        if seconds is None:
+            raise error.outward() from error
+        self._listen(Retrying(code=error.code, message=error.message, seconds=seconds))
+        self._control.wait(seconds)
+
+    def make_backoff(self) -> Backoff:
+        """Return a fresh backoff with the connection's delays and limit."""
+        return self._make_backoff()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the run has to stop."""
+        self._control.wait(seconds)
+
+    def _try(self, act: Callable[[Salesforce, OrgSession], Result], *, safe: bool) -> Result:
+        backoff = self._make_backoff()
+        renewed = False
+        while True:
+            self._control.check()
+            org = self._logged_in()
+            try:
+                with diagnosing(Where.CALL, urlsplit(org.base_url).netloc):
+                    return act(org, self._session)
+            except CallError as error:
+                if error.rule.verdict is Verdict.SESSION:
+                    if renewed:
+                        raise _refuse_session(error) from error
+                    renewed = True
+                    self._forget(org)
+                    continue
+                if not safe and error.received is Received.MAYBE:
+                    raise
+                if error.rule.verdict is not Verdict.TRANSIENT:
+                    raise
+                self.back_off(backoff, error)
+
+    def _logged_in(self) -> Salesforce:
+        with self._lock:
+            if self._org is None:
+                self._org = self._log_in()
+            return self._org
+
+    def _log_in(self) -> Salesforce:
+        backoff = self._make_backoff()
+        while True:
+            self._control.check()
+            try:
+                login = log_in(self._session, self._connection)
+            except CallError as error:
+                self.back_off(backoff, error)
+            else:
+                return open_org(
+                    self._session,
+                    instance_url=login.instance_url,
+                    token=login.token,
+                    api_version=self._api_version,
+                )
+
+    def _forget(self, refused: Salesforce) -> None:
+        """Have the next call log in, unless another thread already did."""
+        with self._lock:
+            if self._org is refused:
+                self._org = None
+
+
+def _refuse_session(error: CallError) -> ExportError:
+    rule = Rule(
+        where=Where.CALL,
+        code=error.code,
+        words="",
+        verdict=Verdict.CONFIGURATION,
+        advice="a new login is refused too: check the run-as user's API access, session settings and IP ranges",
+    )
+    return CallError(rule, error.code, error.message, received=Received.NO).outward()

@@ -1,0 +1,71 @@
+"""Everything that an export does to Salesforce or takes for certain: the one place that writes the ledger.
+
+Whatever changes something over there is in :class:`Effect` and goes through :meth:`Journal.do`, which writes it down
+before and after. What becomes certain without an effect is in :class:`Fact`. The crash tests are made from both lists.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+
+from exporter.ledger import Entry, Ledger, Mark
+from exporter.report import RejectedRow
+
+
+class Effect(StrEnum):
+    """What an export does at Salesforce; the values are the ledger's words."""
+
+    JOB_CREATE = "job.create"
+    """A BulkJob is opened. One of which nobody knows holds no batch, changes nothing, and is closed by Salesforce."""
+    BATCH_SEND = "batch.send"
+    """Rows are handed over: from here on they may be in Salesforce."""
+    JOB_CLOSE = "job.close"
+    """The BulkJob takes no more batches; those that it has go on."""
+    JOB_ABORT = "job.abort"
+    """The BulkJob takes no more batches, and those that have not begun never will."""
+
+
+class Fact(StrEnum):
+    """What an export found out; the values are the ledger's words."""
+
+    SPOOL_REJECTED = "spool.rejected"
+    """Rows that could not be written as text are recorded."""
+    KEYS_REFUSED = "keys.refused"
+    """Rows of a batch without a key, or with another row's key, are recorded and will not be sent."""
+    KEYS_CHECKED = "keys.checked"
+    """All keys were looked at."""
+    BATCH_ABSENT = "batch.absent"
+    """The batch's last sending did not arrive, or nothing of it will be processed: it is to be sent again."""
+    BATCH_SETTLED = "batch.settled"
+    """Salesforce has said of every row of a sending what became of it."""
+    JOB_OVER = "job.over"
+    """The BulkJob takes no more batches, and that was not our doing."""
+
+
+class Journal:
+    """The ledger of one run, and everyone who has to know what is written to it."""
+
+    def __init__(self, ledger: Ledger, follow: Callable[[Entry], None]) -> None:
+        """``follow`` is called with each entry: first with those already there, then with each when it is durable."""
+        self._ledger = ledger
+        self._follow = follow
+        for entry in ledger.entries():
+            follow(entry)
+
+    def do(self, effect: Effect, act: Callable[[], str], *, batch: int | None = None, **data: object) -> str:
+        """Do ``act`` between the two entries of ``effect``; what it returns is ``id`` in the second one's data."""
+        self._append(Entry(step=effect, mark=Mark.INTENDED, batch=batch, data=data))
+        result = act()
+        self._append(Entry(step=effect, mark=Mark.DONE, batch=batch, data={**data, "id": result}))
+        return result
+
+    def note(self, fact: Fact, *, batch: int | None = None, rows: Iterable[RejectedRow] = (), **data: object) -> None:
+        """Write down a fact together with the rows that are refused by it, in one step."""
+        self._append(Entry(step=fact, mark=Mark.DONE, batch=batch, data=data), rejected=tuple(rows))
+
+    def confirm(self, effect: Effect, result: str, *, batch: int | None = None, **data: object) -> None:
+        """Write down that an effect of which only the intent was known has happened after all."""
+        self._append(Entry(step=effect, mark=Mark.DONE, batch=batch, data={**data, "id": result}))
+
+    def _append(self, entry: Entry, *, rejected: Sequence[RejectedRow] = ()) -> None:
+        self._ledger.append(entry, rejected=rejected)
+        self._follow(entry)

@@ -1,0 +1,64 @@
+"""The rows of a spool that are refused before anything is sent, written down with their reasons."""
+
+from collections.abc import Iterable
+from itertools import islice
+
+from exporter.events import BatchSettled
+from exporter.report import RejectedRow
+from exporter.spool import Spool, SpooledBatch
+from exporter.targets.salesforce.describe import Field
+from exporter.targets.salesforce.effects import Fact
+from exporter.targets.salesforce.keys import KeyCheck
+from exporter.targets.salesforce.results import RowResult, count_reasons
+from exporter.targets.salesforce.rows import write_ranges
+from exporter.targets.salesforce.work import ExportWork
+
+_RECORDED_AT_ONCE = 1000
+
+
+def record_spooled(work: ExportWork) -> None:
+    """Write down the rows that could not be written as text, some at a time."""
+    rows = (row for row in work.spool.rejected() if row.number > work.standing.recorded_through)
+    while some := list(islice(rows, _RECORDED_AT_ONCE)):
+        work.journal.note(
+            Fact.SPOOL_REJECTED,
+            rows=some,
+            through=some[-1].number,
+            rejected=len(some),
+            refusals=_refusals(some),
+        )
+
+
+def refuse_keys(work: ExportWork, key: Field) -> None:
+    """Refuse the rows without a key and those that share one, batch by batch."""
+    check = KeyCheck(work.spool, work.manifest, key.name, case_sensitive=key.case_sensitive)
+    empty = RowResult(code="MISSING_ARGUMENT", message=f"{key.name} is empty")
+    shared = RowResult(code="DUPLICATE_VALUE", message=f"another row of the result has the same {key.name}")
+    for batch in work.manifest.batches:
+        faults = dict.fromkeys(check.empty(batch), empty) | dict.fromkeys(check.shared(batch), shared)
+        if not faults or batch.number in work.standing.refused:
+            continue
+        rows = _reject(work.spool, batch, faults)
+        work.journal.note(
+            Fact.KEYS_REFUSED,
+            batch=batch.number,
+            rows=rows,
+            numbers=write_ranges(sorted(faults)),
+            rejected=len(rows),
+            left=batch.rows - len(rows),
+            refusals=_refusals(rows),
+        )
+        work.listen(BatchSettled(batch=batch.number, accepted=0, rejected=len(rows)))
+    work.journal.note(Fact.KEYS_CHECKED)
+
+
+def _reject(spool: Spool, batch: SpooledBatch, faults: dict[int, RowResult]) -> list[RejectedRow]:
+    return [
+        RejectedRow(number=number, values=values, code=faults[number].code, message=faults[number].message)
+        for number, values in spool.values(batch, faults)
+    ]
+
+
+def _refusals(rows: Iterable[RejectedRow]) -> list[dict[str, object]]:
+    counted = count_reasons(RowResult(code=row.code, message=row.message) for row in rows)
+    return [{"code": each.code, "message": each.message, "count": each.count} for each in counted]

@@ -1,0 +1,147 @@
+"""Where an export stands, folded from the entries of its ledger: after a restart as while it goes on. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from exporter.ledger import Entry, Mark
+from exporter.report import ExportReport, Refusal
+from exporter.targets.salesforce.effects import Effect, Fact
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sending:
+    """Rows of a batch that were handed over, or were about to be, and are not settled.
+
+    ``round`` counts from 0; later ones hold only rows that were locked before. ``id`` is the batch's at Salesforce, and
+    None while it is not known whether it arrived there.
+    """
+
+    batch: int
+    round: int
+    bulk_job: str
+    sha256: str
+    rows: int
+    id: str | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class Tally:
+    """What is certain of a batch's rows."""
+
+    sent: int = 0
+    accepted: int = 0
+    rejected: int = 0
+
+
+class Standing:
+    """What the ledger says so far. Everything but :meth:`follow` only reads it.
+
+    ``bulk_job`` takes batches, as far as is known; ``unclosed`` were opened and are not known to be over.
+    ``arrived`` are the ids of all batches known to be ours. ``began`` tells that the preflight was passed.
+    ``sendings``, ``locked`` (rows to be sent again, as ranges) and ``rounds`` go by batch number, as do ``refused``
+    (rows not to be sent for their keys, as ranges), ``absences`` (how often a sending came to nothing) and ``tallies``.
+    """
+
+    def __init__(self) -> None:
+        self.bulk_job: str | None = None
+        self.unclosed: set[str] = set()
+        self.over: set[str] = set()
+        self.stopped_by_others = 0
+        self.sendings: dict[int, Sending] = {}
+        self.locked: dict[int, str] = {}
+        self.rounds: dict[int, int] = {}
+        self.refused: dict[int, str] = {}
+        self.absences: dict[int, int] = {}
+        self.tallies: dict[int, Tally] = {}
+        self.settled: set[int] = set()
+        self.arrived: set[str] = set()
+        self.keys_checked = False
+        self.recorded_through = 0
+        self.began = False
+        self._report = ExportReport()
+
+    def report(self, read: int) -> ExportReport:
+        """Return the counts so far of a result of ``read`` rows."""
+        return replace(self._report, read=read)
+
+    def follow(self, entry: Entry) -> None:
+        """Take in the next entry of the ledger; steps of others are passed over."""
+        data = cast("Mapping[str, Any]", entry.data)
+        if entry.batch is None:
+            self._follow_run(entry, data)
+        else:
+            self._follow_batch(entry, entry.batch, data)
+
+    def _follow_run(self, entry: Entry, data: Mapping[str, Any]) -> None:
+        match entry.step:
+            case Effect.JOB_CREATE:
+                self.began = True
+                if entry.mark is Mark.DONE:
+                    self.bulk_job = data["id"]
+                    self.unclosed.add(data["id"])
+            case Effect.JOB_CLOSE | Effect.JOB_ABORT:
+                self._end(data["bulk_job"], certain=entry.mark is Mark.DONE)
+            case Fact.JOB_OVER:
+                self._end(data["bulk_job"], certain=True)
+                self.stopped_by_others += 1
+            case Fact.KEYS_CHECKED:
+                self.keys_checked = True
+            case Fact.SPOOL_REJECTED:
+                self._count(0, data)
+                self.recorded_through = data["through"]
+
+    def _follow_batch(self, entry: Entry, batch: int, data: Mapping[str, Any]) -> None:
+        match entry.step:
+            case Effect.BATCH_SEND:
+                self._send(batch, entry.mark, data)
+            case Fact.BATCH_ABSENT:
+                self.sendings.pop(batch, None)
+                self.absences[batch] = self.absences.get(batch, 0) + bool(data["unprocessed"])
+            case Fact.BATCH_SETTLED:
+                self._settle(batch, data)
+            case Fact.KEYS_REFUSED:
+                self._count(batch, data)
+                self.refused[batch] = data["numbers"]
+                if not data["left"]:
+                    self.settled.add(batch)
+
+    def _send(self, batch: int, mark: Mark, data: Mapping[str, Any]) -> None:
+        self.sendings[batch] = Sending(
+            batch=batch,
+            round=data["round"],
+            bulk_job=data["bulk_job"],
+            sha256=data["sha256"],
+            rows=data["rows"],
+            id=data["id"] if mark is Mark.DONE else None,
+        )
+        if mark is Mark.DONE:
+            self.arrived.add(data["id"])
+            if not data["round"]:
+                self.tallies.setdefault(batch, Tally()).sent = data["rows"]
+
+    def _end(self, bulk_job: str, *, certain: bool) -> None:
+        """Use a BulkJob no more from the first intent to end it on."""
+        if self.bulk_job == bulk_job:
+            self.bulk_job = None
+        if certain:
+            self.unclosed.discard(bulk_job)
+            self.over.add(bulk_job)
+
+    def _settle(self, batch: int, data: Mapping[str, Any]) -> None:
+        self.sendings.pop(batch, None)
+        self._count(batch, data)
+        self.rounds[batch] = data["round"] + 1
+        if data["locked"]:
+            self.locked[batch] = data["locked"]
+        else:
+            self.locked.pop(batch, None)
+            self.settled.add(batch)
+
+    def _count(self, batch: int, data: Mapping[str, Any]) -> None:
+        tally = self.tallies.setdefault(batch, Tally())
+        accepted, rejected = data.get("accepted", 0), data["rejected"]
+        tally.accepted += accepted
+        tally.rejected += rejected
+        refusals = [Refusal(**refusal) for refusal in data["refusals"]]
+        self._report = self._report.plus(accepted=accepted, rejected=rejected, refusals=refusals)

@@ -1,0 +1,175 @@
+"""The Salesforce target: what the rest of schedctl sees of this package."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from exporter.connections import SalesforceConnection, SalesforceExport
+from exporter.events import BatchSent, BatchSettled, Event, Listener, Warned
+from exporter.failures import ExportError, FailureKind, internal
+from exporter.ledger import Control
+from exporter.report import ExportReport
+from exporter.spool import Spool, SpooledColumn, SpoolManifest
+from exporter.targets import ExportContext
+from exporter.targets.salesforce.client import Backoff, Client
+from exporter.targets.salesforce.delivery import Delivery
+from exporter.targets.salesforce.effects import Journal
+from exporter.targets.salesforce.modes import make_plan
+from exporter.targets.salesforce.preflight import Preflight
+from exporter.targets.salesforce.refusing import record_spooled, refuse_keys
+from exporter.targets.salesforce.standing import Standing
+from exporter.targets.salesforce.work import ExportWork
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCHES_A_DAY = 15_000
+"""Batches that an org takes in 24 hours, over both bulk APIs (Bulk API limits)."""
+
+
+class SalesforceTarget:
+    """One object of one org; implements :class:`~exporter.targets.Target`. Holds no connection between calls."""
+
+    def __init__(
+        self, connection: SalesforceConnection, options: SalesforceExport, *, spread: random.Random | None = None
+    ) -> None:
+        """Take a connection whose secret is looked up. Raises configuration for what the options cannot mean."""
+        self._connection = connection
+        self._options = options
+        self._plan = make_plan(options)
+        self._spread = spread or random.Random()  # noqa: S311 - it spreads retries, it guards nothing
+
+    def export(self, spool: Spool, context: ExportContext) -> ExportReport:
+        """Preflight, then send what the spool holds, each row once, whatever the ledger says was done before.
+
+        Raises ExportError. One that only a person, or we, can mend leaves no BulkJob behind that could still begin.
+        """
+        manifest = _complete(spool)
+        standing = Standing()
+        journal = Journal(context.ledger, standing.follow)
+        _replay(standing, context.listen)
+        if not _is_finished(standing, manifest):
+            with self._working(spool, context, journal, standing) as work:
+                if not standing.began:
+                    self._prepare(work)
+                _deliver(work)
+        report = standing.report(manifest.rows)
+        if not report.adds_up:
+            raise internal(
+                "COUNTS_DIFFER",
+                f"{report.read} rows were read, but {report.accepted} accepted and {report.rejected} rejected ones are "
+                "in the ledger",
+            )
+        return report
+
+    def abort(self, spool: Spool, context: ExportContext) -> None:
+        """Stop what an earlier :meth:`export` began: abort its BulkJobs, and settle the batches that were done.
+
+        What is settled is told to the listener. Rows that are in Salesforce stay there. Raises ExportError.
+        """
+        standing = Standing()
+        journal = Journal(context.ledger, standing.follow)
+        if not standing.unclosed and not standing.sendings:
+            return
+        with self._working(spool, context, journal, standing) as work:
+            Delivery(work).stop()
+
+    def check(self, columns: "pa.Schema | None" = None) -> None:
+        """Log in and check the settings (and the columns, if given) without writing anything; raise what is wrong."""
+        known = None
+        if columns is not None:
+            known = [SpooledColumn(name=field.name, type=str(field.type)) for field in columns]
+        with self._client(_Unhurried(), _ignore) as client:
+            Preflight(self._plan, client).check(known)
+
+    @contextmanager
+    def _client(self, control: Control, listen: Listener) -> Iterator[Client]:
+        own, shared = self._options, self._connection
+        delay = shared.initial_retry_delay if own.initial_retry_delay is None else own.initial_retry_delay
+        limit = shared.retry_limit if own.retry_limit is None else own.retry_limit
+        with Client(
+            shared,
+            api_version=self._plan.api_version,
+            make_backoff=lambda: Backoff(initial_delay=delay, limit=limit, spread=self._spread),
+            control=control,
+            listen=listen,
+        ) as client:
+            yield client
+
+    @contextmanager
+    def _working(
+        self, spool: Spool, context: ExportContext, journal: Journal, standing: Standing
+    ) -> Iterator[ExportWork]:
+        with self._client(context.control, context.listen) as client:
+            yield ExportWork(
+                plan=self._plan,
+                spool=spool,
+                manifest=_complete(spool),
+                client=client,
+                journal=journal,
+                standing=standing,
+                listen=context.listen,
+            )
+
+    def _prepare(self, work: ExportWork) -> None:
+        """Do all that comes before the first write: the preflight, and the rows that will not be sent."""
+        findings = Preflight(self._plan, work.client).check(work.manifest.columns)
+        for message in (*findings.warnings, *self._warnings(work.manifest)):
+            work.listen(Warned(code="PREFLIGHT", message=message))
+        record_spooled(work)
+        if findings.key is not None and not work.standing.keys_checked:
+            refuse_keys(work, findings.key)
+
+    def _warnings(self, manifest: SpoolManifest) -> Iterator[str]:
+        if self._plan.is_old:
+            yield f"api_version {self._plan.api_version} is deprecated: Salesforce switches it off in summer 2028"
+        if len(manifest.batches) > _BATCHES_A_DAY:
+            yield f"{len(manifest.batches)} batches: an org takes {_BATCHES_A_DAY} in 24 hours; raise batch_size"
+
+
+def _deliver(work: ExportWork) -> None:
+    delivery = Delivery(work)
+    try:
+        delivery.finish()
+    except ExportError as error:
+        if error.kind is not FailureKind.TRANSIENT:
+            with suppress(ExportError):  # the first error is the one to tell
+                delivery.stop()
+        raise
+
+
+class _Unhurried:
+    """The Control of a call that nobody stops."""
+
+    def check(self) -> None:
+        """Go on."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+def _ignore(_event: Event) -> None:
+    """Listen to nothing."""
+
+
+def _complete(spool: Spool) -> SpoolManifest:
+    manifest = spool.manifest()
+    if manifest is None or manifest.format != "csv":
+        raise internal("SPOOL_INCOMPLETE", f"the spool {spool.directory} holds nothing that could be sent")
+    return manifest
+
+
+def _is_finished(standing: Standing, manifest: SpoolManifest) -> bool:
+    """Whether nothing is left to do over there, so that not even a login is needed."""
+    return standing.began and len(standing.settled) == len(manifest.batches) and not standing.unclosed
+
+
+def _replay(standing: Standing, listen: Listener) -> None:
+    """Tell the listener of a later attempt what earlier ones sent and settled."""
+    for number, tally in standing.tallies.items():
+        if number:  # the rows under 0 never got into a batch: whoever read the spool has told of them
+            listen(BatchSent(batch=number, rows=tally.sent))
+            listen(BatchSettled(batch=number, accepted=tally.accepted, rejected=tally.rejected))

@@ -1,0 +1,228 @@
+"""One HTTP session to Salesforce: time-outs on every call, no redirects, answers read to the end, and what went wrong.
+
+Home of requests and simple-salesforce. The latter opens nothing itself here: it gets our session and a token.
+"""
+
+import email.utils
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import requests.exceptions
+import urllib3.exceptions
+from simple_salesforce.api import Salesforce
+
+from exporter.connections import SalesforceConnection, is_loopback
+from exporter.failures import ExportError, FailureKind
+from exporter.targets.salesforce.answers import UnreadableAnswerError, read_error
+from exporter.targets.salesforce.codes import BUSY_STATUSES, Rule, Verdict, Where, classify
+
+
+class Received(StrEnum):
+    """Whether the other side acted on a request that failed."""
+
+    NO = "no"
+    MAYBE = "maybe"
+
+
+class CallError(Exception):
+    """A request that failed. Stays inside this package; :meth:`outward` makes the error that leaves it."""
+
+    def __init__(
+        self, rule: Rule, code: str, message: str, *, received: Received, retry_after: float | None = None
+    ) -> None:
+        self.rule = rule
+        self.code = code
+        self.message = message
+        self.received = received
+        self.retry_after = retry_after
+        super().__init__(f"{code}: {message}")
+
+    def outward(self) -> ExportError:
+        """Return the ExportError to raise for this."""
+        kinds = {Verdict.CONFIGURATION: FailureKind.CONFIGURATION, Verdict.SESSION: FailureKind.CONFIGURATION}
+        kind = kinds.get(self.rule.verdict, FailureKind.TRANSIENT)
+        if self.rule.verdict in {Verdict.INTERNAL, Verdict.JOB_OVER}:
+            kind = FailureKind.INTERNAL
+        advice = f": {self.rule.advice}" if self.rule.advice else ""
+        return ExportError(kind, self.code, f"{self.message}{advice}", retry_after=self.retry_after)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """A good answer. ``date`` is the other side's clock, where it told it."""
+
+    content: bytes
+    date: datetime | None
+
+
+class RefusedError(Exception):
+    """An answer with a status of 300 or above."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self.status = response.status_code
+        self.content = response.content
+        self.retry_after = _seconds(response.headers.get("Retry-After"), _date(response))
+        self.location = urlsplit(response.headers.get("Location", "")).hostname
+        super().__init__(f"HTTP {self.status}")
+
+
+class OrgSession(requests.Session):
+    """A session that raises RefusedError for every answer but a good one, before anyone else looks at it."""
+
+    def __init__(self, connection: SalesforceConnection) -> None:
+        super().__init__()
+        self._timeouts = (connection.connect_timeout, connection.read_timeout)
+        self.headers["User-Agent"] = f"schedctl/{_own_version()}"
+        self.auth = _keep_headers  # without one, requests would put a password from ~/.netrc over our token
+        self.trust_env = not is_loopback(urlsplit(connection.login_url).hostname or "")
+
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' own signature, of twenty arguments
+        """Send a request and read its answer to the end. A redirect counts as refused: it would carry the token off."""
+        kwargs |= {"timeout": self._timeouts, "allow_redirects": False}
+        response = super().request(method, url, *args, **kwargs)
+        if not 200 <= response.status_code < 300:  # noqa: PLR2004 - what HTTP calls success
+            raise RefusedError(response)
+        return response
+
+    def exchange(
+        self, method: str, url: str, *, headers: dict[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """Send bytes, which any retry can send again, and return the bytes that come back."""
+        response = self.request(method, url, headers=headers, data=body)
+        return Answer(content=response.content, date=_date(response))
+
+
+def open_org(session: OrgSession, *, instance_url: str, token: str, api_version: str) -> Salesforce:
+    """Return simple-salesforce's client for an instance whose token we have. Sends nothing."""
+    org = Salesforce(instance_url=instance_url, session_id=token, session=session, version=api_version)
+    # It forces https on what it is given; a local Salesforce speaks http.
+    org.base_url = f"{instance_url}/services/data/v{api_version}/"
+    org.bulk_url = f"{instance_url}/services/async/{api_version}/"
+    return org
+
+
+@contextmanager
+def diagnosing(where: Where, host: str) -> Iterator[None]:
+    """Turn whatever requests, simple-salesforce and our readers raise in the block into a CallError."""
+    try:
+        yield
+    except RefusedError as error:
+        raise _diagnose_refusal(error, where, host) from error
+    except requests.RequestException as error:
+        raise _diagnose_connection(error, host) from error
+    except UnreadableAnswerError as error:
+        raise _passing("UNREADABLE_ANSWER", f"{host}: {error}", received=Received.MAYBE) from error
+
+
+def _diagnose_refusal(error: RefusedError, where: Where, host: str) -> CallError:
+    if error.status < 400:  # noqa: PLR2004 - HTTP: below are redirects
+        rule = Rule(where=where, code="", words="", verdict=Verdict.CONFIGURATION, advice="check login_url")
+        message = f"{host} sends us on to {error.location or 'another address'}"
+        return CallError(rule, "REDIRECTED", message, received=Received.NO)
+    reported = read_error(error.content)
+    rule = classify(where, reported.code, reported.message, status=error.status)
+    # A server's or gateway's own failure says nothing of what came of the request before it.
+    understood = error.status < 500 and (bool(reported.code) or error.status in BUSY_STATUSES)  # noqa: PLR2004 - HTTP
+    message = reported.message if reported.code else f"{host} answers HTTP {error.status} with {reported.message}"
+    return CallError(
+        rule,
+        reported.code or f"HTTP_{error.status}",
+        message or f"{host} answers HTTP {error.status}",
+        received=Received.NO if understood else Received.MAYBE,
+        retry_after=error.retry_after,
+    )
+
+
+_CONNECTION_FAULTS: tuple[tuple[tuple[type[BaseException], ...], str, str, Received], ...] = (
+    ((requests.exceptions.ConnectTimeout,), "CONNECT_TIMEOUT", "{} cannot be reached in time", Received.NO),
+    ((requests.exceptions.Timeout,), "READ_TIMEOUT", "{} does not answer in time", Received.MAYBE),
+    (
+        (socket.gaierror, urllib3.exceptions.NameResolutionError),
+        "HOST_UNKNOWN",
+        "there is no address for {}: check login_url",
+        Received.NO,
+    ),
+    ((ConnectionRefusedError,), "CONNECTION_REFUSED", "{} takes no connections", Received.NO),
+    ((urllib3.exceptions.NewConnectionError,), "CONNECTION_FAILED", "{} cannot be reached", Received.NO),
+    ((requests.exceptions.SSLError,), "TLS_FAILED", "{}: no secure connection", Received.MAYBE),
+    ((requests.exceptions.JSONDecodeError,), "UNREADABLE_ANSWER", "{}: the answer is no JSON", Received.MAYBE),
+    (
+        (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError),
+        "TRUNCATED_ANSWER",
+        "{}: the answer is cut short",
+        Received.MAYBE,
+    ),
+)
+"""By the first kind of error among the causes: what it is called, and whether the request may have been received."""
+
+
+def _diagnose_connection(error: requests.RequestException, host: str) -> CallError:
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        rule = Rule(where=Where.CALL, code="", words="", verdict=Verdict.CONFIGURATION, advice="check login_url")
+        return CallError(rule, "TLS_UNTRUSTED", f"the certificate of {host} is not trusted", received=Received.NO)
+    causes = list(_causes(error))
+    for kinds, code, message, received in _CONNECTION_FAULTS:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return _passing(code, message.format(host), received=received)
+    return _passing("CONNECTION_LOST", f"{host} closed the connection without an answer", received=Received.MAYBE)
+
+
+def _passing(code: str, message: str, *, received: Received) -> CallError:
+    rule = Rule(where=Where.CALL, code="", words="", verdict=Verdict.TRANSIENT)
+    return CallError(rule, code, message, received=received)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors that ``error`` wraps: requests and urllib3 keep them as arguments, reasons and causes.
+
+    Never its context: that may be an earlier call's error, which is being handled while this one is made.
+    """
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, BaseException) and id(found) not in seen:
+            seen.add(id(found))
+            yield found
+            waiting += [*found.args, getattr(found, "reason", None), found.__cause__]
+
+
+def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _own_version() -> str:
+    try:
+        return version("schedctl")
+    except PackageNotFoundError:  # run from a tree that was never installed
+        return "0"
+
+
+def _date(response: requests.Response) -> datetime | None:
+    return _http_date(response.headers.get("Date"))
+
+
+def _http_date(text: str | None) -> datetime | None:
+    try:
+        found = email.utils.parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def _seconds(retry_after: str | None, now: datetime | None) -> float | None:
+    """Read Retry-After: seconds, or a time by the other side's own clock."""
+    if retry_after is None:
+        return None
+    if retry_after.strip().isdecimal():
+        return float(retry_after)
+    until = _http_date(retry_after)
+    return max(0.0, (until - now).total_seconds()) if until is not None and now is not None else None
