@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, exists, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from storage.errors import ClaimLost
@@ -24,7 +24,8 @@ from storage.records import (
     read_runs_by_id,
     select_runs,
 )
-from storage.statements import chunks, try_lock_names
+from storage.statements import CHUNK, chunks, try_lock_names
+from storage.types import UtcDateTime, utc
 
 _JOB = table("job")
 _OLDER = RUN.alias("older")
@@ -33,7 +34,7 @@ _NO_ROWS: RowCounts = (0, 0, 0, 0)
 
 
 def claim_runs(session: Session, *, owner: str, now: datetime, lease_seconds: float, limit: int) -> list[StoredRun]:
-    """Take up to ``limit`` due runs for ``owner``, the one due longest first, and return them as they now are.
+    """Take up to ``limit`` (at most 500) due runs for ``owner``, the one due longest first, and return them.
 
     Not taken: scheduled runs of a disabled job (unless they are to be canceled), a run of a job that has another one
     running or due before it (unless the job allows overlap), and what another process is taking in this moment.
@@ -43,7 +44,7 @@ def claim_runs(session: Session, *, owner: str, now: datetime, lease_seconds: fl
         select(RUN.c.id, RUN.c.job, RUN.c.alone)
         .where(RUN.c.run_time <= now, *claimable(now))
         .order_by(RUN.c.run_time, RUN.c.id)
-        .limit(max(limit, 0))
+        .limit(min(max(limit, 0), CHUNK))
         .with_for_update(skip_locked=True, of=RUN)
     )
     candidates = session.execute(query).all()
@@ -78,7 +79,7 @@ def claimable(now: datetime | None = None) -> list[ColumnElement[bool]]:
 def renew_claims(session: Session, *, owner: str, now: datetime, lease_seconds: float) -> int:
     """Extend every claim that ``owner`` holds to ``lease_seconds`` from ``now``; return how many that are."""
     held = [RUN.c.owner == owner, RUN.c.state == RUNNING]
-    expires_at = now + timedelta(seconds=lease_seconds)
+    expires_at = utc(now) + timedelta(seconds=lease_seconds)
     renewed = session.execute(update(RUN).where(*held).values(claim_expires_at=expires_at).returning(RUN.c.id))
     return len(renewed.all())
 
@@ -193,9 +194,9 @@ def _take(
                 state="running",
                 owner=owner,
                 token=secrets.token_hex(16),
-                claim_expires_at=now + timedelta(seconds=lease_seconds),
+                claim_expires_at=utc(now) + timedelta(seconds=lease_seconds),
                 attempt=RUN.c.attempt + 1,
-                started_at=func.coalesce(RUN.c.started_at, now),
+                started_at=func.coalesce(RUN.c.started_at, literal(now, UtcDateTime())),
             )
             .returning(RUN.c.id)
         )

@@ -16,7 +16,8 @@ DEFINITION = table("definition")
 
 def digest(definition: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the document's canonical JSON; equal documents have equal digests."""
-    return hashlib.sha256(json.dumps(definition, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    canonical = json.dumps(definition, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def keep(session: Session, documents: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
@@ -34,4 +35,4 @@ def keep(session: Session, documents: Mapping[str, Mapping[str, Any]]) -> dict[s
 
 def _numbers(session: Session, digests: Iterable[str]) -> dict[str, int]:
     query = select(DEFINITION.c.digest, DEFINITION.c.id).where(DEFINITION.c.digest.in_(digests))
-    return dict(session.execute(query).tuples().all())
+    return {row.digest: row.id for row in session.execute(query)}

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 
 from storage.address import Address
 from storage.errors import StorageError
+from storage.types import to_json
 
 if TYPE_CHECKING:
     from psycopg import Connection as PsycopgConnection
@@ -21,16 +22,17 @@ _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 
 
 def make_engine(address: Address, *, foreign_keys: bool = True) -> Engine:
-    """Make the pool of connections to ``address``; nothing is opened yet.
+    """Make the pool of connections to ``address``; nothing is opened yet. Its errors never show values, which are data.
 
     ``foreign_keys`` is false while a migration rebuilds tables: SQLite's DROP TABLE would delete what refers to them.
     """
+    common: dict[str, Any] = {"pool_timeout": PATIENCE, "hide_parameters": True, "json_serializer": to_json}
     if address.kind == "sqlite":
-        return _sqlite_engine(address, foreign_keys=foreign_keys)
+        return _sqlite_engine(create_engine(address.url, **common), foreign_keys=foreign_keys)
     arguments = {"connect_timeout": _CONNECT_TIMEOUT, "application_name": "schedctl", **_KEEPALIVE}
     arguments = {key: value for key, value in arguments.items() if key not in address.url.query}
     try:
-        engine = create_engine(address.url, connect_args=arguments, pool_pre_ping=True, pool_timeout=PATIENCE)
+        engine = create_engine(address.url, connect_args=arguments, pool_pre_ping=True, **common)
     except ImportError as error:  # psycopg is there, but neither its binary part nor a libpq
         message = f"{address.name}: the PostgreSQL driver does not load ({error}); pip install 'schedctl[postgresql]'"
         raise StorageError("DRIVER_MISSING", message) from error
@@ -53,9 +55,7 @@ def outside_transactions(engine: Engine) -> Engine:
     return engine.execution_options(no_begin=True)
 
 
-def _sqlite_engine(address: Address, *, foreign_keys: bool) -> Engine:
-    engine = create_engine(address.url, pool_timeout=PATIENCE)
-
+def _sqlite_engine(engine: Engine, *, foreign_keys: bool) -> Engine:
     def greet(connection: SqliteConnection, _record: object) -> None:
         # Python's sqlite3 would begin transactions by itself, too late and without IMMEDIATE.
         connection.isolation_level = None

@@ -36,6 +36,17 @@ _POSTGRESQL = {
 }
 """SQLSTATE or its beginning, longest match first, to our code and what to change."""
 
+_POSTGRESQL_WORDS = {
+    "authentication failed": "28",
+    "no password supplied": "28",
+    "no pg_hba.conf entry": "28",
+    "role": "28",
+    "too many clients": "53300",
+    "the database system is": "57P",
+    "database": "3D",
+}
+"""What a server says when it refuses a connection, for which psycopg gives no SQLSTATE; the first that occurs."""
+
 
 class StorageError(Exception):
     """The one error of this package that a person has to hear of.
@@ -85,14 +96,14 @@ def _recognise(error: SQLAlchemyError, cause: BaseException | None) -> tuple[str
     state = getattr(cause, "sqlstate", None)
     if isinstance(state, str):
         return _longest_match(_POSTGRESQL, state) or ("INTERNAL", f"an unexpected error, SQLSTATE {state}")
-    if isinstance(error, DBAPIError) and (error.connection_invalidated or _no_connection(cause)):
+    # psycopg gives no SQLSTATE when it never got as far as a server, or when the server went away in the middle.
+    if isinstance(error, DBAPIError) and type(cause).__name__ in {"OperationalError", "ConnectionTimeout"}:
+        refusal = str(cause).rpartition("FATAL:")
+        words = [state for word, state in _POSTGRESQL_WORDS.items() if refusal[1] and word in refusal[2]]
+        if words:
+            return _POSTGRESQL[words[0]]
         return "UNREACHABLE", "the server cannot be reached; check that it runs, and [storage] url"
     return "INTERNAL", "an unexpected error"
-
-
-def _no_connection(cause: BaseException | None) -> bool:
-    # psycopg gives no SQLSTATE when it never got as far as a server, or when the server went away in the middle.
-    return type(cause).__name__ in {"OperationalError", "ConnectionTimeout"}
 
 
 def _longest_match(table: dict[str, tuple[str, str]], key: str) -> tuple[str, str] | None:

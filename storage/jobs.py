@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.definitions import DEFINITION, digest, keep
@@ -116,7 +116,9 @@ def remove_job(session: Session, name: str, *, now: datetime) -> bool:
             state="finished", outcome="skipped", reason="the job was removed", skipped=1, finished_at=now
         )
     )
-    session.execute(waiting.values(cancel_requested_at=func.coalesce(_RUN.c.cancel_requested_at, now), run_time=now))
+    # A time beside a column in a function does not take on the column's type: it has to be told.
+    asked_at = func.coalesce(_RUN.c.cancel_requested_at, literal(now, UtcDateTime()))
+    session.execute(waiting.values(cancel_requested_at=asked_at, run_time=now))
     return True
 
 

@@ -173,7 +173,7 @@ def _revisions(session: Session, jobs: Iterable[str]) -> dict[str, int]:
     revisions: dict[str, int] = {}
     for chunk in chunks(jobs):
         query = select(_JOB.c.name, _JOB.c.revision).where(_JOB.c.name.in_(chunk))
-        revisions |= dict(session.execute(query).tuples().all())
+        revisions |= {row.name: row.revision for row in session.execute(query)}
     return revisions
 
 

@@ -5,13 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, func, select, text
 from sqlalchemy.dialects.postgresql import Insert as InsertPostgresql
 from sqlalchemy.dialects.sqlite import Insert as InsertSqlite
 from sqlalchemy.orm import Session
 
 CHUNK = 500
 """Values in one IN list: far below what either database takes in one statement."""
+
+_TRY_LOCKS = text("SELECT key FROM unnest(CAST(:keys AS bigint[])) AS key WHERE pg_try_advisory_xact_lock(key)")
 
 _T = TypeVar("_T")
 
@@ -45,9 +47,9 @@ def try_lock_names(session: Session, names: Iterable[str]) -> set[str]:
     wanted = set(names)
     if not wanted or not is_postgresql(session):
         return wanted
-    keys = {name: _key(name) for name in wanted}
-    answers = session.execute(select(*(func.pg_try_advisory_xact_lock(key) for key in keys.values()))).one()
-    return {name for name, locked in zip(keys, answers, strict=True) if locked}
+    keys = {_key(name): name for name in wanted}
+    locked = session.execute(_TRY_LOCKS, {"keys": list(keys)}).scalars()
+    return {keys[key] for key in locked}
 
 
 def _key(name: str) -> int:

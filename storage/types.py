@@ -1,5 +1,6 @@
 """Column types that behave alike on SQLite and PostgreSQL: UTC times, clean text, large row numbers."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +23,11 @@ def utc(value: datetime) -> datetime:
     if value.utcoffset() is None:
         raise NaiveTimeError(f"{value!r} has no time zone: the database takes aware times only")
     return value.astimezone(UTC)
+
+
+def to_json(document: object) -> str:
+    """Write a document as JSON, or raise ValueError or TypeError for what is none, such as NaN."""
+    return json.dumps(document, allow_nan=False)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

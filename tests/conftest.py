@@ -1,0 +1,57 @@
+"""Fixtures for more than one folder: one PostgreSQL server for the whole session, one empty database for each test."""
+
+import fcntl
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import postgres
+
+_NOTE = "postgresql.directory"
+_numbers = itertools.count(1)
+
+
+def _shared(factory: pytest.TempPathFactory) -> Path:
+    """Return the directory that all of pytest-xdist's workers share: the one that theirs are in."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Start the server, unless another worker has; without any server to start, skip, and in CI fail."""
+    shared = _shared(tmp_path_factory)
+    with (shared / "postgresql.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        note = shared / _NOTE
+        if not note.exists():
+            try:
+                note.write_text(str(postgres.start()))
+            except postgres.NoPostgresqlError as error:
+                if os.environ.get("CI") == "true":
+                    pytest.fail(str(error))
+                pytest.skip(str(error))
+        return Path(note.read_text())
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: Path) -> Iterator[str]:
+    """Make an empty database and return its URL; it is dropped after the test, whoever still uses it."""
+    psycopg = pytest.importorskip("psycopg")
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(f"host={postgresql_server} user=postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield postgres.url(postgresql_server, name)
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the server when every worker is done."""
+    if hasattr(session.config, "workerinput"):
+        return
+    note = session.config._tmp_path_factory.getbasetemp() / _NOTE  # type: ignore[attr-defined] # pytest has no other way
+    if note.exists():
+        postgres.stop(Path(note.read_text()))
+        note.unlink()

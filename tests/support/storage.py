@@ -1,0 +1,99 @@
+"""Values for the tests of the storage, and processes that use it."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from storage.database import Database
+from storage.runs import NewRun, StoredRun, claim_run, insert_runs
+
+NOON = datetime(2026, 3, 8, 12, 0, tzinfo=UTC)
+
+
+def at(minutes: float) -> datetime:
+    """Give the instant so many minutes after noon."""
+    return NOON + timedelta(minutes=minutes)
+
+
+def new_run(job: str = "nightly", minutes: float = 0, **changes: Any) -> NewRun:
+    """Give a slot of a job at so many minutes after noon, due at once."""
+    values: dict[str, Any] = {
+        "job": job,
+        "scheduled_time": at(minutes),
+        "run_time": at(minutes),
+        "kind": "schedule",
+        "definition": {"query": "select 1"},
+    }
+    return NewRun(**{**values, **changes})
+
+
+def stored(database: Database, *runs: NewRun) -> list[int]:
+    """Store runs, all new, and return their numbers."""
+    with database.write() as session:
+        numbers = insert_runs(session, runs, now=NOON)
+    assert None not in numbers
+    return [number for number in numbers if number is not None]
+
+
+def claimed(database: Database, run: NewRun | None = None, *, owner: str = "node-a") -> StoredRun:
+    """Store a run and claim it for a minute."""
+    (number,) = stored(database, run or new_run())
+    with database.write() as session:
+        claim = claim_run(session, number, owner=owner, now=NOON, lease_seconds=60)
+    assert claim is not None
+    return claim
+
+
+def token_of(run: StoredRun) -> str:
+    """Give the token of a run that is claimed."""
+    assert run.token is not None
+    return run.token
+
+
+class Process:
+    """A Python process with a program of ours and arguments. It says ``ready`` first and goes on when told to."""
+
+    _PROLOGUE = "import sys\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+
+    def __init__(self, program: str, *arguments: str) -> None:
+        imports, _, rest = program.partition("#go\n")
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", imports + self._PROLOGUE + rest, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def line(self) -> str:
+        """Wait for the next line that it prints; empty once it has ended."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def go(self) -> None:
+        """Let it go on."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def kill(self) -> None:
+        """Kill it as the kernel would, and wait until it is gone."""
+        self._process.kill()
+        self._process.communicate(timeout=30)
+
+    def result(self) -> str:
+        """Wait for its end, which must be a good one, and return the rest of what it printed."""
+        out, err = self._process.communicate(timeout=120)
+        assert self._process.returncode == 0, err
+        return out.strip()
+
+
+def all_at_once(program: str, arguments: list[list[str]]) -> list[str]:
+    """Run one process for each list of arguments, let all go on together, and return what each printed."""
+    processes = [Process(program, *each) for each in arguments]
+    for process in processes:
+        assert process.line() == "ready"
+    for process in processes:
+        process.go()
+    return [process.result() for process in processes]
