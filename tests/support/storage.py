@@ -1,9 +1,12 @@
 """Values for the tests of the storage, and processes that use it."""
 
+import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from storage.database import Database
 from storage.runs import NewRun, StoredRun, claim_run, insert_runs
@@ -52,35 +55,49 @@ def token_of(run: StoredRun) -> str:
 
 
 class Process:
-    """A Python process with a program of ours and arguments. It says ``ready`` first and goes on when told to."""
+    """A Python process with a program of ours and arguments; leaving the block kills it.
 
-    _PROLOGUE = "import sys\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+    It says ``ready`` where the program has the line ``#go``, and goes on from there when told to.
+    """
+
+    _GATE = "import sys\nprint('ready', flush=True)\nsys.stdin.readline()\n"
 
     def __init__(self, program: str, *arguments: str) -> None:
-        imports, _, rest = program.partition("#go\n")
+        path = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
-            [sys.executable, "-c", imports + self._PROLOGUE + rest, *arguments],
+            [sys.executable, "-c", program.replace("#go\n", self._GATE), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, "PYTHONPATH": path},
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
     def line(self) -> str:
-        """Wait for the next line that it prints; empty once it has ended."""
+        """Wait for the next line that it prints."""
         assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        line = self._process.stdout.readline()
+        assert line, self._process.communicate(timeout=30)[1]
+        return line.strip()
 
     def go(self) -> None:
-        """Let it go on."""
+        """Wait until it is ready, and let it go on."""
         assert self._process.stdin is not None
+        assert self.line() == "ready"
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
     def kill(self) -> None:
-        """Kill it as the kernel would, and wait until it is gone."""
-        self._process.kill()
-        self._process.communicate(timeout=30)
+        """Kill it as the kernel would, unless it has ended, and wait until it is gone."""
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate(timeout=30)
 
     def result(self) -> str:
         """Wait for its end, which must be a good one, and return the rest of what it printed."""
@@ -91,9 +108,8 @@ class Process:
 
 def all_at_once(program: str, arguments: list[list[str]]) -> list[str]:
     """Run one process for each list of arguments, let all go on together, and return what each printed."""
-    processes = [Process(program, *each) for each in arguments]
-    for process in processes:
-        assert process.line() == "ready"
-    for process in processes:
-        process.go()
-    return [process.result() for process in processes]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(Process(program, *each)) for each in arguments]
+        for process in processes:
+            process.go()
+        return [process.result() for process in processes]
