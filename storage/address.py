@@ -33,6 +33,11 @@ class Address:
         return self.url.password
 
 
+def sqlite_url(path: Path) -> str:
+    """Write the URL of a state database in a file, whatever characters its path has."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
 def parse_address(text: str) -> Address:
     """Read a database URL, or raise :class:`StorageError` (``BAD_URL`` or ``DRIVER_MISSING``)."""
     try:
@@ -65,5 +70,5 @@ def _postgresql(url: URL) -> Address:
 
 def _shown(url: URL) -> str:
     """Give the URL without any password; its options may hold some too (libpq knows password and sslpassword)."""
-    secret = [key for key in url.query if "pass" in key.lower()]
-    return url.set(password=None).difference_update_query(secret).render_as_string()
+    options = {key: value for key, value in url.query.items() if "pass" not in key.lower()}
+    return URL.create(url.drivername, url.username, None, url.host, url.port, url.database, options).render_as_string()

@@ -7,13 +7,13 @@ from contextlib import contextmanager, nullcontext
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
-from storage.address import Address, parse_address
+from storage.address import Address, parse_address, sqlite_url
 from storage.engine import PATIENCE, make_engine, reading, writing
 from storage.errors import ClaimLost, StorageError, from_sqlalchemy
-from storage.files import make_file, turn, use_wal
+from storage.files import identity, make_file, turn, use_wal
 from storage.schema import SCHEMA, Schema, bring_up_to_date
 
-__all__ = ["ClaimLost", "Database", "Session", "StorageError", "open_database"]
+__all__ = ["ClaimLost", "Database", "Session", "StorageError", "open_database", "sqlite_url"]
 
 
 class Database:
@@ -28,6 +28,7 @@ class Database:
         self.name = address.name
         self.path = address.path
         self._password = address.password
+        self._identity = identity(address.path) if address.path else None
         self._engine = make_engine(address)
         self._writing = writing(self._engine)
         self._reading = reading(self._engine)
@@ -40,6 +41,7 @@ class Database:
 
         On SQLite it holds the write lock from the start. Do nothing slow inside, and never nest it.
         """
+        self._check_file()
         with self._turn(), self._translated(), Session(self._writing) as session, session.begin():
             session.info["writes"] = True
             session.connection()
@@ -48,6 +50,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Give a session that sees committed rows, on SQLite all as of one instant; writing in it is an error."""
+        self._check_file()
         with self._translated(), Session(self._reading) as session, session.begin():
             yield session
 
@@ -61,6 +64,12 @@ class Database:
             if self.path is not None:
                 use_wal(self._engine, self.name)
             bring_up_to_date(self._engine, address, schema, migrate=migrate)
+
+    def _check_file(self) -> None:
+        # SQLite would go on in the deleted file, which is gone with this process.
+        if self.path is not None and identity(self.path) != self._identity:
+            message = f"the state database {self.name} was moved, deleted or replaced while in use; restart schedctl"
+            raise StorageError("UNREACHABLE", message)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -86,9 +95,10 @@ class Database:
 def open_database(url: str, *, migrate: bool = True, schema: Schema = SCHEMA) -> Database:
     """Open the state database at ``url`` and bring its schema up to date; StorageError says what stands in the way.
 
-    ``url`` is ``sqlite:///PATH`` or ``postgresql+psycopg://user@host/database``. A missing SQLite file is made,
-    private to its owner. Without ``migrate`` nothing is made or changed: what is not there yet, or is not at the
-    current schema, is refused. An older database is migrated in one transaction, a SQLite file after a copy of it.
+    ``url`` is ``sqlite:///PATH`` (percent-encoded, see :func:`sqlite_url`) or
+    ``postgresql+psycopg://user@host/database``. A missing SQLite file is made, private to its owner. Without ``migrate``
+    nothing is made or changed: what is not there yet, or is not at the current schema, is refused. An older database
+    is migrated in one transaction, a SQLite file after a copy of it.
     """
     address = parse_address(url)
     if address.path is not None:

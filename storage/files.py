@@ -76,6 +76,15 @@ def use_wal(engine: Engine, name: str) -> None:
     raise StorageError("NOT_PERMITTED", message)
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Tell which file this is, so that another one in its place, or none, can be noticed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def back_up(path: Path, copy: Path) -> None:
     """Copy the database as it was last committed to ``copy``, mode 0600, whole or not at all; replaces an older one."""
     unfinished = copy.with_name(copy.name + ".unfinished")
