@@ -4,7 +4,6 @@ It runs in this process, so that a test can look into it; the emulator is the on
 """
 
 import csv
-import hashlib
 import io
 import itertools
 import json
@@ -36,7 +35,8 @@ class Fault:
     """What happens to the requests ``at`` (counted from 1) whose ``METHOD /path`` matches ``pattern``.
 
     ``how`` is a reply instead of the true one, or ``lose`` (acted on, never answered), ``drop`` (never acted on),
-    ``cut`` (the answer breaks off) or ``hang`` (no answer until the server ends).
+    ``cut`` (the answer breaks off), ``hang`` (no answer until the server ends) or ``late`` (acted on when
+    :meth:`SmallOrg.act_late` is called).
     """
 
     pattern: str
@@ -117,6 +117,8 @@ class SmallOrg:
         self.polls = 0
         self.on_call: Callable[[str], None] = lambda _call: None
         self.ended = threading.Event()
+        self.late: list[tuple[str, str, Any, bytes]] = []
+        self.late_replies: list[Reply] = []
         self._numbers = itertools.count(1)
 
     def values(self, name: str) -> list[str]:
@@ -126,6 +128,11 @@ class SmallOrg:
     def count(self, pattern: str) -> int:
         with self.lock:
             return sum(bool(re.search(pattern, call)) for call in self.calls)
+
+    def act_late(self) -> None:
+        """Act on the requests that have lain about."""
+        with self.lock:
+            self.late_replies += [self.reply(*request) for request in self.late]
 
     def fault_for(self, call: str) -> str | Reply | None:
         for fault in self.faults:
@@ -158,50 +165,56 @@ class SmallOrg:
 
     def _bulk(self, method: str, path: list[str], body: bytes) -> Reply:
         if path == ["job"]:
-            job = SmallJob(
-                id=f"750{next(self._numbers):015d}",
-                operation=_tag(body, "operation"),
-                key=_tag(body, "externalIdFieldName") or None,
-                mode=_tag(body, "concurrencyMode"),
-            )
-            self.jobs[job.id] = job
-            return _job(job, 201)
+            return self._open(body)
         job = self.jobs[path[1]]
-        match method, path[2:]:
-            case "GET", []:
-                return _job(job)
-            case "POST", []:
-                if job.state != "Open":
-                    return _refusal("InvalidJobState", f"Job is {job.state}")
-                job.state = _tag(body, "state")
-                if job.state == "Aborted":
-                    for batch in job.batches:
-                        if batch.state == "Queued":
-                            batch.state, batch.polls_left = "NotProcessed", 0
-                return _job(job)
-            case "POST", ["batch"]:
-                if job.state != "Open":
-                    return _refusal("InvalidJobState", f"{job.state} job cannot accept batches")
-                return _xml(201, _batch(self._take(job, body)))
-            case "GET", ["batch"]:
-                for batch in job.batches:
-                    self._advance(job, batch)
-                return _xml(
-                    200, f'<batchInfoList xmlns="{NAMESPACE}">{"".join(map(_batch, job.batches))}</batchInfoList>'
-                )
+        if len(path) == 2:
+            return _job(job) if method == "GET" else self._end(job, body)
+        if len(path) == 3:
+            return self._list(job) if method == "GET" else self._take(job, body)
         batch = next(each for each in job.batches if each.id == path[3])
         if path[4] == "request":
             return Reply(200, batch.content, "text/csv")
-        if batch.state == "Failed" or batch.state == "NotProcessed":
+        if batch.state in {"Failed", "NotProcessed"} and not batch.results:
             return _refusal("InvalidBatch", "Records not processed")
         return Reply(200, _results(batch), "text/csv")
 
-    def _take(self, job: SmallJob, body: bytes) -> SmallBatch:
+    def _open(self, body: bytes) -> Reply:
+        job = SmallJob(
+            id=f"750{next(self._numbers):015d}",
+            operation=_tag(body, "operation"),
+            key=_tag(body, "externalIdFieldName") or None,
+            mode=_tag(body, "concurrencyMode"),
+        )
+        self.jobs[job.id] = job
+        return _job(job, 201)
+
+    def _end(self, job: SmallJob, body: bytes) -> Reply:
+        if job.state != "Open":
+            return _refusal("InvalidJobState", f"Job is {job.state}")
+        self.end(job, _tag(body, "state"))
+        return _job(job)
+
+    def end(self, job: SmallJob, state: str) -> None:
+        """Bring a job to an end as its owner or an administrator does."""
+        job.state = state
+        for batch in job.batches:
+            if state == "Aborted" and batch.state == "Queued":
+                batch.state = "NotProcessed"
+
+    def _list(self, job: SmallJob) -> Reply:
+        for batch in job.batches:
+            self._advance(job, batch)
+        batches = "".join(_batch(batch) for batch in job.batches)
+        return _xml(200, f'<batchInfoList xmlns="{NAMESPACE}">{batches}</batchInfoList>')
+
+    def _take(self, job: SmallJob, body: bytes) -> Reply:
+        if job.state != "Open":
+            return _refusal("InvalidJobState", f"{job.state} job cannot accept batches")
         batch = SmallBatch(id=f"751{next(self._numbers):015d}", content=body, state="Queued", polls_left=self.polls)
         job.batches.append(batch)
         if not self.polls:
             self._advance(job, batch)
-        return batch
+        return _xml(201, _batch(batch))
 
     def _advance(self, job: SmallJob, batch: SmallBatch) -> None:
         if batch.state != "Queued":
@@ -218,7 +231,7 @@ class SmallOrg:
             batch.results.append(self._write(job, row))
 
     def _write(self, job: SmallJob, row: dict[str, str]) -> tuple[str, bool, bool, str]:
-        key = job.key or "Id"
+        key = next((name for name in row if name.lower() == (job.key or "Id").lower()), "Id")
         if job.operation != "insert":
             found = next((each for each in self.records if each.get(key) == row[key]), None)
             if found is not None:
@@ -273,6 +286,7 @@ def _results(batch: SmallBatch) -> bytes:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one packet per answer: two would wait for each other for 40 ms
     org: SmallOrg
 
     def do_GET(self) -> None:
@@ -293,8 +307,10 @@ class _Handler(BaseHTTPRequestHandler):
             how = self.org.fault_for(call)
             acted = how in (None, "lose", "cut")
             reply = self.org.reply(self.command, self.path, self.headers, body) if acted else how
-        if how in ("lose", "drop", "hang"):
-            if how == "hang":
+            if how == "late":
+                self.org.late.append((self.command, self.path, self.headers, body))
+        if how in ("lose", "drop", "hang", "late"):
+            if how in ("hang", "late"):
                 self.org.ended.wait()
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -306,6 +322,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         self.wfile.write(reply.body[: len(reply.body) // 2] if how == "cut" else reply.body)
+        self.wfile.flush()
         if how == "cut":
             self.close_connection = True
 
@@ -314,7 +331,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A peer that is killed says nothing about this server."""
+        """Say nothing: peers that are killed are what these tests are about."""
 
 
 @contextmanager
@@ -332,7 +349,3 @@ def small_org() -> Iterator[SmallOrg]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
