@@ -11,8 +11,8 @@ from scheduler.errors import not_found
 from scheduler.job import Job
 from scheduler.secrets import SecretError, resolve
 
-ANY_OBJECT = "User"
-"""The object that a login is tried with where no job names one: every org has it."""
+_NO_JOBS = SalesforceExport(object="User")
+"""What a login is tried with where no job exports to the org: every org has users."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +80,11 @@ def _check_source(config: Config, name: str) -> None:
 def _check_target(config: Config, name: str, options: ExportOptions) -> None:
     from exporter.targets.opening import open_target  # noqa: PLC0415 - the same
 
-    open_target(resolve(config.connections[name]), options).check()
+    try:
+        open_target(resolve(config.connections[name]), options).check()
+    except ExportError as error:
+        if not (options == _NO_JOBS and error.code == "UNKNOWN_OBJECT"):
+            raise  # with the probe's object unknown, the login itself was good
 
 
 def _check_columns(config: Config, job: Job) -> int:
@@ -109,7 +113,7 @@ def _options(config: Config, name: str) -> list[ExportOptions]:
     if used:
         return list({options.model_dump_json(): options for options in used}.values())
     salesforce = config.connections[name].type == "salesforce"
-    return [SalesforceExport(object=ANY_OBJECT) if salesforce else FileExport()]
+    return [_NO_JOBS if salesforce else FileExport()]
 
 
 def _words(error: ExportError | SecretError) -> str:
