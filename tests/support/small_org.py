@@ -116,6 +116,7 @@ class SmallOrg:
         self.refuse: Callable[[dict[str, str]], str | None] = lambda _row: None
         self.polls = 0
         self.on_call: Callable[[str], None] = lambda _call: None
+        self.on_peer: Callable[[object], None] = lambda _address: None
         self.ended = threading.Event()
         self.late: list[tuple[str, str, Any, bytes]] = []
         self.late_replies: list[Reply] = []
@@ -303,6 +304,7 @@ class _Handler(BaseHTTPRequestHandler):
         call = f"{self.command} {self.path}"
         with self.org.lock:
             self.org.calls.append(call)
+            self.org.on_peer(self.client_address)
             self.org.on_call(call)
             how = self.org.fault_for(call)
             acted = how in (None, "lose", "cut")

@@ -71,14 +71,17 @@ def read_row_error(text: str) -> RowResult:
 
 # What a message quotes of the row it speaks of. Refusals are counted, kept and shown without it.
 _QUOTES = (
-    (re.compile(r"(invalid email address: ).*?(?= \[|$)"), r"\1…"),
+    (re.compile(r"(invalid email address: ).*?(?= \[[\w, ]*\]$|$)"), r"\1…"),
     (re.compile(r"(data value too large: ).*(?= \(max length=)"), r"\1…"),
-    (re.compile(r"(bad value for restricted picklist field: ).*?(?= \[|$)"), r"\1…"),
-    (re.compile(r"(id value of incorrect type: |malformed id |invalid id: ?).*?(?= \[|$)", re.IGNORECASE), r"\1…"),
+    (re.compile(r"(bad value for restricted picklist field: ).*?(?= \[[\w, ]*\]$|$)"), r"\1…"),
+    (
+        re.compile(r"(id value of incorrect type: |malformed id |invalid id: ?).*?(?= \[[\w, ]*\]$|$)", re.IGNORECASE),
+        r"\1…",
+    ),
     (re.compile(r"(Foreign key external ID: ).*(?= not found)"), r"\1…"),
-    (re.compile(r"(Duplicate external id specified: ).*?(?= \[|$)", re.IGNORECASE), r"\1…"),
+    (re.compile(r"(Duplicate external id specified: ).*?(?= \[[\w, ]*\]$|$)", re.IGNORECASE), r"\1…"),
     (re.compile(r"'.*'(?= is not a valid value)", re.DOTALL), "'…'"),
-    (re.compile(r"(value not of required type: ).*?(?= \[|$)"), r"\1…"),
+    (re.compile(r"(value not of required type: ).*?(?= \[[\w, ]*\]$|$)"), r"\1…"),
     (re.compile(r"\b(?=[a-zA-Z0-9]*[0-9])[a-zA-Z0-9]{15}(?:[a-zA-Z0-9]{3})?\b"), "…"),
 )
 
