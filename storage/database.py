@@ -96,9 +96,9 @@ def open_database(url: str, *, migrate: bool = True, schema: Schema = SCHEMA) ->
     """Open the state database at ``url`` and bring its schema up to date; StorageError says what stands in the way.
 
     ``url`` is ``sqlite:///PATH`` (percent-encoded, see :func:`sqlite_url`) or
-    ``postgresql+psycopg://user@host/database``. A missing SQLite file is made, private to its owner. Without ``migrate``
-    nothing is made or changed: what is not there yet, or is not at the current schema, is refused. An older database
-    is migrated in one transaction, a SQLite file after a copy of it.
+    ``postgresql+psycopg://user@host/database``. A missing SQLite file is made, private to its owner. An older
+    database is migrated in one transaction, a SQLite file after a copy of it. Without ``migrate`` nothing is made or
+    changed: what is not there yet, or is not at the current schema, is refused.
     """
     address = parse_address(url)
     if address.path is not None:

@@ -86,10 +86,13 @@ class Process:
         assert line, self._process.communicate(timeout=30)[1]
         return line.strip()
 
-    def go(self) -> None:
-        """Wait until it is ready, and let it go on."""
-        assert self._process.stdin is not None
+    def wait(self) -> None:
+        """Wait until it has come to its gate."""
         assert self.line() == "ready"
+
+    def go(self) -> None:
+        """Let it go on."""
+        assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
@@ -106,10 +109,16 @@ class Process:
         return out.strip()
 
 
-def all_at_once(program: str, arguments: list[list[str]]) -> list[str]:
-    """Run one process for each list of arguments, let all go on together, and return what each printed."""
+def all_at_once(program: str, arguments: list[list[str]], *, gates: int = 1) -> list[str]:
+    """Run one process for each list of arguments, let all go on together, and return what each printed.
+
+    No process passes a gate (a line ``#go`` of the program) before all have come to it.
+    """
     with ExitStack() as stack:
         processes = [stack.enter_context(Process(program, *each)) for each in arguments]
-        for process in processes:
-            process.go()
+        for _ in range(gates):
+            for process in processes:
+                process.wait()
+            for process in processes:
+                process.go()
         return [process.result() for process in processes]

@@ -181,6 +181,7 @@ def test_a_file_that_is_read_only_is_not_permitted(unprivileged: Path, sqlite_te
 
 def test_a_full_disk_is_told_of_loses_nothing_committed_and_recovers(tmp_path: Path) -> None:
     with Process(FILLER, url_of(tmp_path / "state.db")) as process:
+        process.wait()
         process.go()
         code, message, whole = process.result().split("\n")
     assert (code, whole) == ("FULL", "True")
