@@ -1,0 +1,23 @@
+"""From settings to an open source; only the one asked for is imported."""
+
+from pathlib import Path
+
+from exporter.connections import Connection, DuckdbConnection
+from exporter.failures import configuration
+from exporter.sources import Source
+
+
+def open_source(settings: Connection, *, directory: Path | None = None, spill: Path | None = None) -> Source:
+    """Return the source of a connection whose secrets are looked up. Opens nothing yet.
+
+    ``directory`` is where relative paths inside a query are looked up, ``spill`` where what does not fit into memory
+    goes (by default a temporary directory); sources without files use neither.
+    Raises configuration ``NOT_A_SOURCE`` for a connection that rows cannot come from.
+    """
+    match settings:
+        case DuckdbConnection():
+            from exporter.sources.duckdb import DuckdbSource  # noqa: PLC0415 - duckdb and pyarrow take 0.3 s
+
+            return DuckdbSource(settings, directory=directory, spill=spill)
+        case _:
+            raise configuration("NOT_A_SOURCE", f"a connection of type {settings.type} gives no rows")
