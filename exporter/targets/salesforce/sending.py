@@ -98,7 +98,7 @@ class Sender:
         if bulk_job in self._standing.over:
             return
         self._journal.note(Fact.JOB_OVER, bulk_job=bulk_job, state=state)
-        message = f"BulkJob {bulk_job} was {state.lower()} by someone else"
+        message = f"BulkJob {bulk_job} is {state}, and not by our doing"
         if self._standing.stopped_by_others >= _MAX_STOPS:
             raise transient("BULK_JOB_STOPPED", f"{message}, as others before it: cancel the run if that is meant")
         self._listen(Warned(code="BULK_JOB_STOPPED", message=f"{message}: the rest goes to a new one"))

@@ -81,14 +81,16 @@ class SalesforceTarget:
         known = None
         if columns is not None:
             known = [SpooledColumn(name=field.name, type=str(field.type)) for field in columns]
-        with self._client(_Unhurried(), _ignore) as client:
+        with self._client(_Unhurried(), _ignore, impatient=True) as client:
             Preflight(self._plan, client).check(known)
 
     @contextmanager
-    def _client(self, control: Control, listen: Listener) -> Iterator[Client]:
+    def _client(self, control: Control, listen: Listener, *, impatient: bool = False) -> Iterator[Client]:
         own, shared = self._options, self._connection
         delay = shared.initial_retry_delay if own.initial_retry_delay is None else own.initial_retry_delay
         limit = shared.retry_limit if own.retry_limit is None else own.retry_limit
+        if impatient:  # somebody sits before the screen
+            delay, limit = min(delay, 1), min(limit, 1)
         with Client(
             shared,
             api_version=self._plan.api_version,

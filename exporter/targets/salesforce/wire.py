@@ -24,6 +24,9 @@ from exporter.failures import ExportError, FailureKind
 from exporter.targets.salesforce.answers import UnreadableAnswerError, read_error
 from exporter.targets.salesforce.codes import BUSY_STATUSES, Rule, Verdict, Where, classify
 
+_REDIRECTS, _REFUSALS, _REQUEST_TIMEOUT, _SERVER_FAULT = 300, 400, 408, 500
+"""HTTP statuses. A server's or gateway's own failure, or time-out, says nothing of what became of the request."""
+
 
 class Received(StrEnum):
     """Whether the other side acted on a request that failed."""
@@ -88,7 +91,7 @@ class OrgSession(requests.Session):
         """Send a request and read its answer to the end. A redirect counts as refused: it would carry the token off."""
         kwargs |= {"timeout": self._timeouts, "allow_redirects": False}
         response = super().request(method, url, *args, **kwargs)
-        if not 200 <= response.status_code < 300:  # noqa: PLR2004 - what HTTP calls success
+        if response.status_code >= _REDIRECTS:
             raise RefusedError(response)
         return response
 
@@ -123,14 +126,14 @@ def diagnosing(where: Where, host: str) -> Iterator[None]:
 
 
 def _diagnose_refusal(error: RefusedError, where: Where, host: str) -> CallError:
-    if error.status < 400:  # noqa: PLR2004 - HTTP: below are redirects
+    if error.status < _REFUSALS:
         rule = Rule(where=where, code="", words="", verdict=Verdict.CONFIGURATION, advice="check login_url")
         message = f"{host} sends us on to {error.location or 'another address'}"
         return CallError(rule, "REDIRECTED", message, received=Received.NO)
     reported = read_error(error.content)
     rule = classify(where, reported.code, reported.message, status=error.status)
-    # A server's or gateway's own failure says nothing of what came of the request before it.
-    understood = error.status < 500 and (bool(reported.code) or error.status in BUSY_STATUSES)  # noqa: PLR2004 - HTTP
+    is_refusal = error.status < _SERVER_FAULT and error.status != _REQUEST_TIMEOUT
+    understood = is_refusal and (bool(reported.code) or error.status in BUSY_STATUSES)
     message = reported.message if reported.code else f"{host} answers HTTP {error.status} with {reported.message}"
     return CallError(
         rule,
