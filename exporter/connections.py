@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from exporter.settings import (
     Duration,
+    PathText,
     PositiveDuration,
     Secret,
     SecretReference,
@@ -59,7 +60,9 @@ class DuckdbConnection(ConnectionSettings):
     """A DuckDB database file, or none for an in-memory one that reads Parquet, CSV and JSON files by path."""
 
     type: Literal["duckdb"] = Field(description="`duckdb`", examples=['"duckdb"'])
-    path: Text | None = Field(default=None, description="the database file; none: in memory, for reading files by path")
+    path: PathText | None = Field(
+        default=None, description="the database file; none: in memory, for reading files by path"
+    )
     read_only: bool = Field(default=True, description="open the file for reading only, so that others may read it too")
 
 
@@ -67,7 +70,7 @@ class FileConnection(ConnectionSettings):
     """A directory that receives files."""
 
     type: Literal["file"] = Field(description="`file`", examples=['"file"'])
-    directory: Text = Field(description="where the files go; made when it is missing", examples=['"out"'])
+    directory: PathText = Field(description="where the files go; made when it is missing", examples=['"out"'])
 
 
 _SHARED_LOGIN_HOSTS = frozenset({"login.salesforce.com", "test.salesforce.com"})
@@ -316,5 +319,5 @@ NOT_YET: Mapping[str, frozenset[str]] = {
     "bulk_api": frozenset({"2"}),
 }
 """Values of a key that a later version will take: a fault says so instead of calling them wrong."""
-NOT_YET_KEYS = frozenset({"hard_delete", "allow_empty", "proxy", "ca_file", "source_address"})
+NOT_YET_KEYS = frozenset({"hard_delete", "allow_empty", "proxy", "ca_file", "source_address", "metrics", "include"})
 """Keys that a later version will have."""

@@ -56,6 +56,29 @@ def key_fault(key: str, message: str) -> NoReturn:
     raise PydanticCustomError("key", "{message}", {"key": key, "message": message})
 
 
+def _not_empty(value: str) -> str:
+    if not value.strip():
+        raise ValueError("it may not be empty")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_not_empty)]
+"""Text that says something."""
+
+
+def check_path(value: str) -> str:
+    """Refuse what only a shell would understand, or no system would."""
+    if value.startswith("~"):
+        raise ValueError("~ is not expanded here: write the whole path")
+    if "\0" in value:
+        raise ValueError("a path holds no NUL character")
+    return value
+
+
+PathText = Annotated[Text, AfterValidator(check_path)]
+"""A path; a relative one is relative to the config file."""
+
+
 class SecretReference(Settings):
     """Where a secret is kept: exactly one of ``env``, ``file`` and ``credential``."""
 
@@ -89,6 +112,8 @@ def _check_secret(value: object) -> object:
     place = value[named[0]]
     if not isinstance(place, str) or not place or "\0" in place:
         raise ValueError(f"{named[0]} is text in quotes, and not empty")
+    if named[0] == "file":
+        check_path(place)
     if named[0] == "credential" and (place in {".", ".."} or "/" in place):
         raise ValueError("a credential has a name, not a path")
     shared = value.get("shared", False)
@@ -99,13 +124,3 @@ def _check_secret(value: object) -> object:
 
 Secret = Annotated[SecretStr | SecretReference, BeforeValidator(_check_secret)]
 """A secret as the config file gives it: plain text (never printed), or a reference that is resolved when it is used."""
-
-
-def _not_empty(value: str) -> str:
-    if not value.strip():
-        raise ValueError("it may not be empty")
-    return value
-
-
-Text = Annotated[str, AfterValidator(_not_empty)]
-"""Text that says something."""

@@ -17,7 +17,7 @@ from exporter.connections import (
     OutputMapping,
     Segment,
 )
-from exporter.settings import Duration, PositiveDuration, Settings
+from exporter.settings import Duration, PathText, PositiveDuration, Settings
 from scheduler.cron import CronError
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, nearest, show, under
 from scheduler.schedule import Schedule, ScheduleError, make_schedule
@@ -89,7 +89,7 @@ class Job(JobDefaults):
     description: str | None = Field(default=None, description="what the job is for")
     source: str = Field(description="the connection that the query runs on", examples=['"warehouse"'])
     query: str = Field(description="the SQL", examples=['"select …", or query_file = "job.sql"'])
-    query_file: str | None = Field(default=None, description="instead of `query`: a file with the SQL")
+    query_file: PathText | None = Field(default=None, description="instead of `query`: a file with the SQL")
     export: Export
     mapping: OutputMapping | None = Field(default=None, description="which columns go out under which names")
     segment: Segment | None = Field(default=None, description="what the built strings of `mapping` may name")

@@ -1,0 +1,103 @@
+"""The tables of the config file that are neither jobs nor connections, and the file as a whole. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from exporter.connections import Connection
+from exporter.settings import Duration, PathText, Secret, SecretReference, Settings, Text
+from scheduler.faults import Fault
+from scheduler.job import Job
+from scheduler.paths import sqlite_file
+
+
+class DaemonSettings(Settings):
+    """How this node runs."""
+
+    timezone: str = Field(default="UTC", description="IANA zone of every job that names none")
+    max_running: int = Field(default=4, ge=1, le=1000, description="runs at once on this node, at most")
+    drain_timeout: Duration = Field(default=300, description="how long a stop waits for runs to end")
+
+
+def _check_url(value: str) -> str:
+    file = sqlite_file(value)
+    if file is None:
+        try:
+            is_known = urlsplit(value).scheme == "postgresql+psycopg"
+        except ValueError:  # such as a bracket that is not closed
+            is_known = False
+        if not is_known:
+            raise ValueError('write "sqlite:///state.db" or "postgresql+psycopg://user@host/database"')
+        return value
+    if file.name in {"", ":memory:"}:
+        raise ValueError('state must survive a restart: name a file, such as "sqlite:///state.db"')
+    return value
+
+
+class StorageTable(Settings):
+    """Where state is kept."""
+
+    url: Annotated[Text, AfterValidator(_check_url)] | None = Field(
+        default=None,
+        description="`sqlite:///FILE` or `postgresql+psycopg://…`; default: `state.db` in the state directory",
+        examples=['"sqlite:///state.db"'],
+    )
+    spool: PathText | None = Field(
+        default=None,
+        description="directory for rows on their way; default: `spool` beside the state file",
+        examples=['"spool"'],
+    )
+    history: Duration = Field(default=90 * 86_400, description="how long runs and their refused rows are kept")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Storage:
+    """Where state is kept: a database URL (it may hold a password, so it is not printed) and absolute paths."""
+
+    url: str = field(repr=False)
+    spool: Path
+    history: int
+
+
+def _check_notify_url(value: SecretStr | SecretReference) -> SecretStr | SecretReference:
+    if isinstance(value, SecretStr) and not value.get_secret_value().partition("://")[2]:
+        raise ValueError("write an address with a scheme, such as mailtos://user:password@host?to=me@example.com")
+    return value
+
+
+class NotifySettings(Settings):
+    """Whom to tell what. Checked and kept; this version sends nothing yet."""
+
+    urls: tuple[Annotated[Secret, AfterValidator(_check_notify_url)], ...] = Field(
+        default=(), strict=False, description="apprise addresses: plain text, or references to secrets"
+    )
+    on: tuple[Literal["failed", "partial", "disabled", "recovered", "succeeded"], ...] = Field(
+        default=("failed", "partial", "disabled", "recovered"), strict=False, description="what is told"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole config file. Paths are absolute if it was read from a file; durations are seconds.
+
+    ``defaults`` are the values that jobs take for keys they leave out (``[defaults]`` and the daemon's zone): pass them
+    to :func:`scheduler.job.parse_job` for a job from elsewhere. ``warnings`` stop nothing.
+    """
+
+    name: str = "config.toml"
+    daemon: DaemonSettings = field(default_factory=DaemonSettings)
+    storage: Storage
+    notify: NotifySettings = field(default_factory=NotifySettings)
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    connections: Mapping[str, Connection] = field(default_factory=dict)
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    warnings: tuple[Fault, ...] = ()
+
+    @property
+    def connection_types(self) -> Mapping[str, str | None]:
+        """Return the type of each connection by name, as :func:`scheduler.job.parse_job` takes them."""
+        return {name: connection.type for name, connection in self.connections.items()}

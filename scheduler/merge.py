@@ -1,0 +1,77 @@
+"""The jobs of the config file against those in the database: what has to change, or which names are taken. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from scheduler.job import Job
+
+
+class StoredDefinition(Protocol):
+    """What merging needs of a stored job."""
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+
+    @property
+    def origin(self) -> str:
+        """``file`` or ``cli``."""
+
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """What :meth:`Job.to_dict` returned when it was stored."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changes:
+    """What makes the database's file jobs equal to the file: definitions to put by name, names to remove."""
+
+    put: Mapping[str, Job]
+    remove: frozenset[str]
+    unchanged: frozenset[str]
+
+
+class NameConflicts(Exception):  # noqa: N818 - what it says, as ConfigError would not
+    """Names that the file and the command line both claim; the file's jobs stay as they were."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(sorted(names))
+        super().__init__(
+            "; ".join(
+                f"job {name} is in the config file and was also added by schedctl add: rename the one in the file, "
+                f"or give the other up with schedctl remove {name}"
+                for name in self.names
+            )
+        )
+
+
+def merge(file_jobs: Mapping[str, Job], stored: Iterable[StoredDefinition]) -> Changes:
+    """Compare by value, so that a definition that another version wrote differently is no change if it means the same.
+
+    Jobs of the command line stay out of it, unless the file has their name: that raises NameConflicts with all of them.
+    """
+    by_origin: dict[str, dict[str, StoredDefinition]] = {"file": {}, "cli": {}}
+    for each in stored:
+        by_origin[each.origin][each.name] = each
+    if taken := file_jobs.keys() & by_origin["cli"].keys():
+        raise NameConflicts(taken)
+    kept = by_origin["file"]
+    unchanged = frozenset(
+        name for name, job in file_jobs.items() if name in kept and _read(kept[name].definition) == job
+    )
+    return Changes(
+        put={name: job for name, job in file_jobs.items() if name not in unchanged},
+        remove=frozenset(kept.keys() - file_jobs.keys()),
+        unchanged=unchanged,
+    )
+
+
+def _read(definition: Mapping[str, Any]) -> Job | None:
+    """Return the stored job, or None if this version cannot read it: it is put anew."""
+    try:
+        return Job.from_dict(definition)
+    except (ValidationError, KeyError, TypeError, ValueError):
+        return None
