@@ -26,7 +26,7 @@ from storage.claims import (
 from storage.definitions import digest, keep
 from storage.models import WAITING, table
 from storage.records import ATTEMPT, RUN, NewRun, StoredAttempt, StoredRun, read_runs, select_runs
-from storage.statements import chunks, insert_into
+from storage.statements import chunks, insert_new
 from storage.types import utc
 
 __all__ = [
@@ -75,10 +75,9 @@ def insert_runs(session: Session, runs: Sequence[NewRun], *, now: datetime) -> l
         for run in runs
     ]
     numbers: dict[_Key, int] = {}
-    statement = insert_into(session, RUN).on_conflict_do_nothing().returning(*_key_columns(), RUN.c.id)
-    if rows:
-        for job, scheduled_time, kind, repeat, number in session.execute(statement, rows):
-            numbers[job, scheduled_time, kind, repeat] = number
+    returning = [RUN.c.job, RUN.c.scheduled_time, RUN.c.kind, RUN.c.repeat, RUN.c.id]
+    for job, scheduled_time, kind, repeat, number in insert_new(session, RUN, rows, returning):
+        numbers[job, scheduled_time, kind, repeat] = number
     return [numbers.pop((run.job, utc(run.scheduled_time), run.kind, run.repeat), None) for run in runs]
 
 
@@ -197,10 +196,6 @@ def _row(run: NewRun, *, definition_id: int, revision: int, now: datetime) -> di
         "created_at": now,
         "finished_at": now if run.state == "finished" else None,
     }
-
-
-def _key_columns() -> list[Any]:
-    return [RUN.c.job, RUN.c.scheduled_time, RUN.c.kind, RUN.c.repeat]
 
 
 def _changed(session: Session, statement: Update) -> bool:

@@ -1,11 +1,11 @@
 """The few statements that both databases know in nearly the same words, and what they mean by a lock."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Table, func, select, text
+from sqlalchemy import ARRAY, Column, ColumnElement, Table, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import Insert as InsertPostgresql
 from sqlalchemy.dialects.sqlite import Insert as InsertSqlite
 from sqlalchemy.orm import Session
@@ -21,6 +21,27 @@ _T = TypeVar("_T")
 def insert_into(session: Session, target: Table) -> InsertPostgresql | InsertSqlite:
     """Begin an INSERT that may say what happens on a conflict."""
     return InsertPostgresql(target) if is_postgresql(session) else InsertSqlite(target)
+
+
+def insert_new(
+    session: Session, target: Table, rows: Sequence[Mapping[str, Any]], returning: Sequence[ColumnElement[Any]]
+) -> list[tuple[Any, ...]]:
+    """Insert those rows (all of the same columns) that are not there yet, and return something of each that was new.
+
+    PostgreSQL gets one array for each column: psycopg would take most of the time to look through a statement with
+    some thousand parameters.
+    """
+    if not rows:
+        return []
+    if not is_postgresql(session):
+        insert = InsertSqlite(target).on_conflict_do_nothing().returning(*returning)
+        return [tuple(row) for row in session.execute(insert, rows)]
+    columns = [target.c[name] for name in rows[0]]
+    arrays = [bindparam(None, [row[column.name] for row in rows], type_=ARRAY(column.type)) for column in columns]
+    named = (Column(column.name, column.type) for column in columns)
+    source = func.unnest(*arrays).table_valued(*named).render_derived(name="new")
+    statement = InsertPostgresql(target).from_select(columns, select(*source.c))
+    return [tuple(row) for row in session.execute(statement.on_conflict_do_nothing().returning(*returning))]
 
 
 def is_postgresql(session: Session) -> bool:
