@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -335,6 +335,28 @@ def test_an_owner_who_took_the_run_away_is_obeyed_at_once(org: SmallOrg, tmp_pat
     calls = list(org.calls)
     assert calls[-1].endswith("/job")
     assert org.records == []
+
+
+def test_a_process_that_slept_through_its_claim_adds_nothing_when_it_wakes(org: SmallOrg, tmp_path: Path) -> None:
+    """It fell asleep between its note of the intent and the request; meanwhile another one ended the export."""
+    spool, shared = make_spool(tmp_path / "s", people(6)), ListLedger()
+
+    class SleepersLedger(ListLedger):
+        awake = True
+
+        def append(self, entry: Entry, *, rejected: Sequence[RejectedRow] = ()) -> None:
+            if not self.awake:
+                raise _StoppedError
+            shared.append(entry, rejected=rejected)
+            if (entry.step, entry.mark, entry.batch) == ("batch.send", Mark.INTENDED, 2):
+                self.awake = False
+                assert make_target(org.url).export(spool, make_context(shared)).accepted == 6
+
+    with pytest.raises(_StoppedError):
+        make_target(org.url).export(spool, make_context(SleepersLedger()))
+    assert org.calls[-1].startswith("POST")
+    assert org.calls[-1].endswith("/batch")
+    assert sorted(org.values("LastName")) == [name for name, _ in people(6)]
 
 
 def test_an_incomplete_spool_is_never_exported(org: SmallOrg, tmp_path: Path) -> None:
