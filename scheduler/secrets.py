@@ -100,8 +100,10 @@ def _look_up(
     secret = secret.rstrip("\r\n")
     if not secret:
         raise SecretError(f"{subject}: it is empty; put the secret {fix}")
-    if not secret.isprintable():
-        raise SecretError(f"{subject}: it holds a line break or another character that no secret has; mend it {fix}")
+    try:
+        secret.encode()
+    except UnicodeEncodeError:
+        raise SecretError(f"{subject}: it is not UTF-8 text; mend it {fix}") from None
     return secret
 
 
