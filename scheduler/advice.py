@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from scheduler.cron import FIELDS, CronExpression, parse
+from scheduler.cron import CronExpression, parse
+from scheduler.cron_fields import FIELDS
 from scheduler.schedule import Schedule
 from scheduler.zones import zone
 

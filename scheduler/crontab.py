@@ -1,7 +1,7 @@
 """Lines of a Vixie crontab as schedules of this dialect, with Vixie's own rules made explicit. Pure.
 
 Vixie counts ``*/n`` from the field's first value, and its "star bit" rule joins the two day fields with AND if either
-*begins* with ``*``, else with OR (the crontab(5) manual page of Debian's cron).
+*begins* with ``*``, else with OR (entry.c and cron.c of Debian's cron 3.0pl1; crontab(5) tells half of it).
 """
 
 import re
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from scheduler.cron import ALIASES, CronError, parse
 from scheduler.schedule import ScheduleError, make_schedule
 
-_SETTING = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+_SETTING = re.compile(r"""["']?([A-Za-z_][A-Za-z0-9_]*)["']?[ \t]*=[ \t]*(.*)""")
+_BLANKS = re.compile(r"[ \t]+")
+_FIELDS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,35 +31,44 @@ class CrontabLine:
 def parse_crontab(text: str, *, with_user: bool = False) -> list[CrontabLine]:
     """Read crontab text; ``with_user`` for /etc/crontab, whose lines name a user before the command.
 
-    Blank lines, comments and settings are left out; ``CRON_TZ`` holds for the lines after it.
+    Blank lines, comments and settings are left out; ``CRON_TZ`` holds for the lines after it. A line that this
+    dialect has no words for (``@reboot``, ``*`` in a list, ``*/60``) is a fault that says what to write instead.
     """
     found: list[CrontabLine] = []
     timezone: str | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
+    for number, line in enumerate(text.split("\n"), 1):
+        stripped = line.strip(" \t\r")
         if not stripped or stripped.startswith("#"):
             continue
         setting = _SETTING.fullmatch(stripped)
-        if setting:
-            if setting[1] == "CRON_TZ":
-                timezone = setting[2].strip().strip("\"'") or None
-            continue
-        found.append(_line(number, stripped, timezone, with_user=with_user))
+        if setting is None:
+            found.append(_line(number, stripped, timezone, with_user=with_user))
+        elif setting[1] == "CRON_TZ":
+            timezone = setting[2].strip(" \t\"'") or None
     return found
 
 
+def star_bit_rule(cron: str) -> str:
+    """Return the day_match that makes Vixie's rule for the two day fields explicit."""
+    fields = cron.split(" ")
+    if len(fields) != _FIELDS or "*" in (fields[2], fields[4]):
+        return "or"
+    return "and" if fields[2][0] == "*" or fields[4][0] == "*" else "or"
+
+
 def _line(number: int, line: str, timezone: str | None, *, with_user: bool) -> CrontabLine:
-    words = line.split(None, 1) if line.startswith("@") else line.split(None, 5)
-    fields, command = words[:-1], words[-1]
-    if (line.startswith("@") and len(words) != 2) or (not line.startswith("@") and len(words) != 6):  # noqa: PLR2004
-        return CrontabLine(number=number, fault="five fields (or an alias such as @daily) and a command are needed")
-    cron = " ".join(fields)
-    if with_user:
-        command = command.split(None, 1)[-1]
-    starred = len(fields) == 5 and (fields[2].startswith("*") or fields[4].startswith("*"))  # noqa: PLR2004
-    day_match = "and" if starred and "*" not in (fields[2], fields[4]) else "or"
+    times = 1 if line.startswith("@") else _FIELDS
+    words = _BLANKS.split(line, maxsplit=times + with_user)
+    if len(words) != times + with_user + 1:
+        user = ", a user" if with_user else ""
+        return CrontabLine(
+            number=number, fault=f"five fields (or an alias such as @daily){user} and a command are needed"
+        )
+    cron, command = " ".join(words[:times]), words[-1]
+    cron = ALIASES.get(cron, cron)
+    day_match = star_bit_rule(cron)
     try:
-        text = parse(ALIASES.get(cron, cron), step="offset", day_match=day_match).text
+        text = parse(cron, step="offset", day_match=day_match).text
         make_schedule(text, timezone=timezone or "UTC", step="offset", day_match=day_match)
     except (CronError, ScheduleError) as error:
         return CrontabLine(number=number, cron=cron, timezone=timezone, command=command, fault=error.message)

@@ -1,28 +1,23 @@
-"""A schedule: expression, time zone, DST policy and delay; and its fires, over instants in UTC. Pure.
+"""A schedule: expression, time zone, DST policy and delay; and its fires, over instants in UTC. Pure."""
 
-Inside, instants are Unix seconds and local times are "local seconds": the Unix seconds that the wall clock would show
-if it were UTC. In each stretch of constant offset the two differ by that offset, so that all the work is done on the
-calendar of days and minutes, stretch by stretch.
-"""
-
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from scheduler.cron import CronExpression, parse
-from scheduler.zones import Table, ZoneError, zone
+from scheduler.instants import DAY, Instants
+from scheduler.zones import ZoneError, zone
+
+__all__ = ["DAY", "DST_PAIRS", "DstEffect", "FireTime", "Schedule", "ScheduleError", "make_schedule"]
 
 Gap = Literal["after", "skip"]
 Fold = Literal["first", "second", "both"]
 DST_PAIRS: dict[str, tuple[Gap, Fold]] = {"once": ("after", "first"), "wallclock": ("skip", "both")}
-DAY = 86_400
+MAX_DELAY = 365 * DAY
+LONG = 10 * DAY
+"""From this span on, a list of fires is made by adding to each day's midnight, which costs a little in advance."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LAST_INSTANT = 253_370_764_800
-"""9999-01-01 UTC: no fire is looked for after it, so that every local time is a date that Python can hold."""
-FIRST_INSTANT = -62_104_060_800
-"""0002-01-01 UTC: none is looked for before it."""
 
 
 class ScheduleError(ValueError):
@@ -35,9 +30,11 @@ class ScheduleError(ValueError):
         super().__init__(f"{key}: {message}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FireTime:
-    """A slot and when its run may start, both UTC: ``run_time = scheduled_time + delay``."""
+class FireTime(NamedTuple):
+    """A slot and when its run may start, both UTC: ``run_time = scheduled_time + delay``.
+
+    A named tuple, the cheapest value there is: a year of a busy schedule has a hundred thousand of them.
+    """
 
     scheduled_time: datetime
     run_time: datetime
@@ -52,30 +49,25 @@ class DstEffect:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """A stretch of constant offset as a schedule sees it: local times in [low, high), maybe a fire at its start."""
-
-    start: int
-    offset: int
-    low: int
-    high: int
-    extra: bool
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
-    """When a job fires. ``delay`` is in seconds. All instants in and out are aware; the ones out are UTC."""
+    """When a job fires. ``delay`` is in seconds. All instants in and out are aware; the ones out are UTC.
+
+    Nothing fires in the years 1 and 9999, whose local times Python cannot always hold. A schedule whose every time
+    falls into a gap that ``gap = "skip"`` passes over never fires; that is known after 400 years of the zone's rules.
+    """
 
     cron: CronExpression
     timezone: str = "UTC"
     delay: int = 0
     gap: Gap = "after"
     fold: Fold = "first"
+    _instants: Instants | None = field(default=None, init=False, compare=False, repr=False)
+    """The engine, made when it is first needed."""
 
     def next_after(self, t: datetime) -> FireTime | None:
         """Return the first fire strictly after ``t``; None if there is none before the year 9999."""
-        found = self.next_epoch(_floor(t))
+        found = (self._instants or self._make()).next(_floor(t))
         return None if found is None else self._fire(found)
 
     def previous(self, t: datetime) -> FireTime | None:
@@ -83,9 +75,32 @@ class Schedule:
         found = self.previous_epoch(_ceil(t))
         return None if found is None else self._fire(found)
 
+    def fires_after(self, t: datetime) -> Iterator[FireTime]:
+        """Yield the fires strictly after ``t``, as long as there are any."""
+        epoch = self.next_epoch(_floor(t))
+        while epoch is not None:
+            yield self._fire(epoch)
+            epoch = self.next_epoch(epoch)
+
     def between(self, a: datetime, b: datetime) -> list[FireTime]:
         """Return every fire with ``a < scheduled_time <= b``, in order."""
-        return [self._fire(epoch) for epoch in self.epochs_between(_floor(a), _floor(b))]
+        slots = self.slots_between(a, b)
+        runs = slots if not self.delay else [slot + timedelta(seconds=self.delay) for slot in slots]
+        make = tuple.__new__
+        return [make(FireTime, pair) for pair in zip(slots, runs, strict=True)]
+
+    def slots_between(self, a: datetime, b: datetime) -> list[datetime]:
+        """Return the scheduled times alone, in (a, b]."""
+        low, high = _floor(a), _floor(b)
+        instants = self._instants or self._make()
+        if high - low < LONG:
+            return [_utc(epoch) for epoch in instants.between(low, high)]
+        steps = [timedelta(seconds=second) for second in instants.seconds]
+        slots: list[datetime] = []
+        for base, first, last in instants.days(low, high):
+            midnight = _utc(base)
+            slots.extend([midnight + step for step in steps[first:last]] if first < last else [midnight])
+        return slots
 
     def count(self, a: datetime, b: datetime) -> int:
         """Count the fires with ``a < scheduled_time <= b`` without listing them."""
@@ -98,96 +113,24 @@ class Schedule:
 
     def next_epoch(self, t: int) -> int | None:
         """Return the Unix time of the first fire strictly after ``t``."""
-        cron = self.cron
-        if not cron.text or cron.masks.never:
-            return None
-        begin = max(t, FIRST_INSTANT) + 1
-        zone_ = zone(self.timezone)
-        minutes = cron.minutes_of_day
-        while begin < LAST_INSTANT:
-            table = zone_.table(begin, begin)
-            index = table.index(begin)
-            stretch = self._stretch(table, index)
-            if stretch.extra and begin == stretch.start:
-                return begin
-            found = _next_local(cron, minutes, max(begin + stretch.offset, stretch.low))
-            if found is None:
-                return None
-            if found < stretch.high:
-                return found - stretch.offset
-            # Nothing in this stretch: go on with the next one, or just before the match if that is far ahead and no
-            # match of late could come again in a fold.
-            begin = table.end_of(index)
-            if _next_local(cron, minutes, stretch.high - 2 * DAY) == found:
-                begin = max(begin, found - stretch.offset - 2 * DAY)
-        return None
+        return (self._instants or self._make()).next(t)
 
     def previous_epoch(self, t: int) -> int | None:
         """Return the Unix time of the last fire strictly before ``t``."""
-        cron = self.cron
-        if not cron.text or cron.masks.never:
-            return None
-        t = min(t, LAST_INSTANT)
-        zone_ = zone(self.timezone)
-        minutes = cron.minutes_of_day
-        while t > FIRST_INSTANT:
-            table = zone_.table(t - 1, t - 1)
-            index = table.index(t - 1)
-            stretch = self._stretch(table, index)
-            local = min(t + stretch.offset, stretch.high)
-            found = _previous_local(cron, minutes, local)
-            if found is not None and found >= stretch.low:
-                return found - stretch.offset
-            if stretch.extra and stretch.start < t:
-                return stretch.start
-            if found is None:
-                return None
-            t = stretch.start if index else FIRST_INSTANT
-            if _previous_local(cron, minutes, stretch.low + 2 * DAY) == found:
-                t = min(t, found - stretch.offset + 2 * DAY)
-        return None
+        return (self._instants or self._make()).previous(t)
 
     def epochs_between(self, a: int, b: int) -> list[int]:
         """Return the Unix times of the fires in (a, b], in order, a day at a time."""
-        cron = self.cron
-        fires: list[int] = []
-        if not cron.text or cron.masks.never:
-            return fires
-        seconds = [minute * 60 for minute in cron.minutes_of_day]
-        for stretch, low, high in self._local_ranges(a, b):
-            if stretch.extra and a < stretch.start <= b and (not fires or fires[-1] != stretch.start):
-                fires.append(stretch.start)
-                low = max(low, stretch.start + stretch.offset + 1)  # noqa: PLW2901 - merged with a fire at the start
-            day = cron.masks.next_day(low // DAY)
-            while day is not None and day * DAY < high:
-                base = day * DAY - stretch.offset
-                first = bisect_left(seconds, low - day * DAY) if day * DAY < low else 0
-                last = bisect_left(seconds, high - day * DAY) if day * DAY + DAY > high else len(seconds)
-                fires.extend([base + second for second in seconds[first:last]])
-                day = cron.masks.next_day(day + 1)
-        return fires
+        return (self._instants or self._make()).between(a, b)
 
     def count_epochs(self, a: int, b: int) -> int:
         """Count the fires in (a, b]."""
-        cron = self.cron
-        if not cron.text or cron.masks.never:
-            return 0
-        minutes = cron.minutes_of_day
-        total = 0
-        for stretch, low, high in self._local_ranges(a, b):
-            if stretch.extra and a < stretch.start <= b:
-                total += 1
-                low = max(low, stretch.start + stretch.offset + 1)  # noqa: PLW2901 - merged with a fire at the start
-            if low < high:
-                total += _count_local(cron, minutes, low, high)
-        return total
+        return (self._instants or self._make()).count(a, b)
 
     def dst_effects(self, a: datetime, b: datetime) -> list[DstEffect]:
         """Return what the changes of the clock in (a, b] do to this schedule, in order, where they do anything."""
         effects: list[DstEffect] = []
-        cron = self.cron
-        if not cron.text or cron.masks.never:
-            return effects
+        instants = self._instants or self._make()
         low, high = _floor(a), _floor(b)
         table = zone(self.timezone).table(low, high)
         for index in range(max(table.index(low), 1), table.index(high) + 1):
@@ -195,10 +138,10 @@ class Schedule:
             if not low < start <= high:
                 continue
             if offset > before:
-                hit = _count_local(cron, cron.minutes_of_day, start + before, start + offset)
+                hit = instants.count_local(start + before, start + offset)
                 words = self._gap_words(hit)
             else:
-                hit = _count_local(cron, cron.minutes_of_day, start + offset, start + before)
+                hit = instants.count_local(start + offset, start + before)
                 words = self._fold_words(hit)
             if hit:
                 kind: Literal["gap", "fold"] = "gap" if offset > before else "fold"
@@ -220,46 +163,14 @@ class Schedule:
         which = {"first": "fires in the first pass only", "second": "fires in the second pass only"}
         return f"the clock goes back over {times} of this schedule: {which.get(self.fold, 'fires in both passes')}"
 
-    def _stretch(self, table: Table, index: int) -> _Stretch:
-        """Say which local times of a stretch are fires of its own, by the policies for gap and fold."""
-        offsets = table.offsets
-        start, offset = table.starts[index], offsets[index]
-        end = table.end_of(index)
-        low = (start if index else FIRST_INSTANT - DAY) + offset
-        high = end + offset
-        extra = False
-        if self.cron.interval:
-            return _Stretch(start, offset, low, high, extra)
-        if index:
-            before = offsets[index - 1]
-            if offset > before and self.gap == "after":
-                gap = _next_local(self.cron, self.cron.minutes_of_day, start + before)
-                extra = gap is not None and gap < low
-            elif offset < before and self.fold == "first":
-                low = min(start + before, high)
-        if self.fold == "second" and index + 1 < len(offsets) and offsets[index + 1] < offset:
-            high = max(end + offsets[index + 1], low)
-        return _Stretch(start, offset, low, high, extra)
-
-    def _local_ranges(self, a: int, b: int) -> Iterator[tuple[_Stretch, int, int]]:
-        """Yield each stretch that meets (a, b] with the local times [low, high) in it that are to be looked at."""
-        a, b = max(a, FIRST_INSTANT), min(b, LAST_INSTANT)
-        if a >= b:
-            return
-        table = zone(self.timezone).table(a, b)
-        index = table.index(a)
-        while index < len(table.starts) and (index == 0 or table.starts[index] <= b):
-            stretch = self._stretch(table, index)
-            yield (
-                stretch,
-                max(stretch.low, a + 1 + stretch.offset),
-                min(stretch.high, b + 1 + stretch.offset),
-            )
-            index += 1
-
     def _fire(self, epoch: int) -> FireTime:
         slot = _utc(epoch)
-        return FireTime(scheduled_time=slot, run_time=slot + timedelta(seconds=self.delay))
+        return FireTime(slot, slot + timedelta(seconds=self.delay) if self.delay else slot)
+
+    def _make(self) -> Instants:
+        made = Instants(self.cron, self.timezone, self.gap, self.fold)
+        object.__setattr__(self, "_instants", made)
+        return made
 
 
 def make_schedule(
@@ -287,6 +198,8 @@ def make_schedule(
         raise ScheduleError("fold", fold, f"{fold!r}: use one of first, second, both")
     if delay < 0:
         raise ScheduleError("delay", delay, f"{delay} is negative: a run cannot start before its slot")
+    if delay > MAX_DELAY:
+        raise ScheduleError("delay", delay, f"{delay} seconds are over a year, the longest delay")
     try:
         zone(timezone)
     except ZoneError as error:
@@ -298,50 +211,6 @@ def make_schedule(
         gap=cast("Gap", chosen_gap),
         fold=cast("Fold", chosen_fold),
     )
-
-
-def _next_local(cron: CronExpression, minutes: tuple[int, ...], local: int) -> int | None:
-    """Return the first matching local time that is not before ``local``."""
-    day, second = divmod(local, DAY)
-    found = cron.masks.next_day(day)
-    if found is None:
-        return None
-    if found == day:
-        place = bisect_left(minutes, -(-second // 60))
-        if place < len(minutes):
-            return day * DAY + minutes[place] * 60
-        found = cron.masks.next_day(day + 1)
-        if found is None:
-            return None
-    return found * DAY + minutes[0] * 60
-
-
-def _previous_local(cron: CronExpression, minutes: tuple[int, ...], local: int) -> int | None:
-    """Return the last matching local time strictly before ``local``."""
-    day, second = divmod(local - 1, DAY)
-    found = cron.masks.previous_day(day)
-    if found is None:
-        return None
-    if found == day:
-        place = bisect_right(minutes, second // 60)
-        if place:
-            return day * DAY + minutes[place - 1] * 60
-        found = cron.masks.previous_day(day - 1)
-        if found is None:
-            return None
-    return found * DAY + minutes[-1] * 60
-
-
-def _count_local(cron: CronExpression, minutes: tuple[int, ...], low: int, high: int) -> int:
-    """Count the matching local times in [low, high)."""
-    first_day, first_second = divmod(low, DAY)
-    last_day, last_second = divmod(high - 1, DAY)
-    count = cron.masks.count_days(first_day, last_day) * len(minutes)
-    if cron.masks.next_day(first_day) == first_day:
-        count -= bisect_left(minutes, -(-first_second // 60))
-    if cron.masks.next_day(last_day) == last_day:
-        count -= len(minutes) - bisect_right(minutes, last_second // 60)
-    return count
 
 
 def _floor(t: datetime) -> int:
@@ -357,4 +226,4 @@ def _ceil(t: datetime) -> int:
 
 
 def _utc(epoch: int) -> datetime:
-    return _EPOCH + timedelta(seconds=epoch)
+    return datetime.fromtimestamp(epoch, UTC)

@@ -3,11 +3,10 @@
 The zone data come from zoneinfo (the system's, else the tzdata package). Reading them is this module's only I/O.
 """
 
-import difflib
 import threading
 from bisect import bisect_right
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
@@ -19,7 +18,9 @@ LAST_YEAR = 9998
 """Years outside are not asked of the zone data: the offset of the nearest one holds."""
 FIRST_MADE = 2025
 """The year that a table begins with; the ones around it are made as they are asked for."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+RULES_FROM = 2038
+"""From this year on the zone data are yearly rules, and Morocco's list of its five weeks of Ramadan: seasons so
+long that a look every ten days misses no change. Before, it takes a look each day."""
 SUGGESTIONS = {
     "PST": "America/Los_Angeles",
     "PDT": "America/Los_Angeles",
@@ -38,8 +39,11 @@ SUGGESTIONS = {
     "EET": "Europe/Helsinki",
     "WET": "Europe/Lisbon",
     "MET": "Europe/Paris",
+    "GMT": "UTC, or Europe/London",
+    "Z": "UTC",
 }
-_ALLOWED_PLAIN = frozenset({"UTC"})
+MAX_NAME = 60
+"""No IANA name is half as long."""
 
 
 class ZoneError(ValueError):
@@ -95,8 +99,9 @@ class Zone:
         table = self._table
         entries = list(zip(table.starts, table.offsets, strict=True))
         if high_year > table.high_year:
-            begin, end = year_start(table.high_year + 1) * DAY, year_start(high_year + 1) * DAY
-            entries += self._changes(begin, end, entries[-1][1])
+            rules_from = min(max(RULES_FROM, table.high_year + 1), high_year + 1)
+            for first, last in ((table.high_year + 1, rules_from), (rules_from, high_year + 1)):
+                entries += self._changes(year_start(first) * DAY, year_start(last) * DAY, entries[-1][1])
         if low_year < table.low_year:
             begin, end = year_start(low_year) * DAY, year_start(table.low_year) * DAY
             first = self._offset(begin)
@@ -107,15 +112,15 @@ class Zone:
         return self._table
 
     def _offset(self, instant: int) -> int:
-        moment = _EPOCH + timedelta(seconds=instant)
-        delta = moment.astimezone(self._info).utcoffset() or timedelta()
+        delta = datetime.fromtimestamp(instant, self._info).utcoffset() or timedelta()
         return delta.days * DAY + delta.seconds
 
     def _changes(self, begin: int, end: int, offset: int) -> list[tuple[int, int]]:
-        """Return the (instant, offset) of each change in (begin, end], looking once a day and then halving."""
+        """Return the (instant, offset) of each change in (begin, end], looking every so often and then halving."""
         changes: list[tuple[int, int]] = []
-        for low in range(begin, end, DAY):
-            high = min(low + DAY, end)
+        step = DAY if begin < year_start(RULES_FROM) * DAY else 10 * DAY
+        for low in range(begin, end, step):
+            high = min(low + step, end)
             after = self._offset(high)
             if after == offset:
                 continue
@@ -148,32 +153,40 @@ def _table(entries: list[tuple[int, int]], low_year: int, high_year: int) -> Tab
 @cache
 def zone(name: str) -> Zone:
     """Return the zone of that IANA name; raises ZoneError, with a suggestion, for anything else."""
-    if not name.isascii() or len(name) > 60 or not _is_known(name):  # noqa: PLR2004
-        raise ZoneError(_unknown(str(name)))
+    if not _is_full_name(name):
+        raise ZoneError(_unknown(name))
     try:
         return Zone(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ZoneError(_unknown(name)) from error
 
 
-def _is_known(name: str) -> bool:
-    """Whether it is a full IANA name: an area and a place, or UTC; abbreviations such as EST are not."""
-    return name in _ALLOWED_PLAIN or ("/" in name and name in _names())
+def _is_full_name(name: str) -> bool:
+    """Whether it may be an IANA name: ``UTC``, an area and a place, or a country's; an abbreviation has capitals only.
+
+    Names that begin small are files beside the zones (``posix/…``, ``right/…``, ``localtime``), Factory is no place.
+    """
+    if name == "UTC":
+        return True
+    plain = name.isascii() and len(name) <= MAX_NAME and name[:1].isupper() and not name.isupper()
+    return plain and name != "Factory"
 
 
 @cache
-def _names() -> frozenset[str]:
-    return frozenset(available_timezones())
+def _names() -> dict[str, str]:
+    """Return every full name by its lower-case form."""
+    return {name.lower(): name for name in available_timezones() if _is_full_name(name)}
 
 
 def _unknown(name: str) -> str:
-    shown = repr(name[:60])
+    from difflib import get_close_matches  # noqa: PLC0415 - 5 ms, and only when something is wrong
+
+    shown = repr(name[:MAX_NAME])
     if name.upper() in SUGGESTIONS:
         return f"{shown} is an abbreviation, which stands for no fixed zone; write {SUGGESTIONS[name.upper()]}"
-    by_lower = {known.lower(): known for known in _names() if "/" in known or known in _ALLOWED_PLAIN}
-    exact = by_lower.get(name.lower().replace(" ", "_"))
-    near = [exact] if exact else difflib.get_close_matches(name.lower()[:60], by_lower, n=1, cutoff=0.6)
-    hint = f"did you mean {by_lower.get(near[0], near[0])}?" if near else "write one such as America/New_York, or UTC"
+    lowered, names = name[:MAX_NAME].lower().replace(" ", "_"), _names()
+    near = [lowered] if lowered in names else get_close_matches(lowered, names, n=1, cutoff=0.6)
+    hint = f"did you mean {names[near[0]]}?" if near else "write one such as America/New_York, or UTC"
     return f"{shown} is no IANA time zone; {hint}"
 
 
