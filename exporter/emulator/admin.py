@@ -1,0 +1,52 @@
+"""``/_emulator``: what a test or a person may see and do that no Salesforce would allow. No login."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from exporter.emulator.org import Org
+from exporter.emulator.wire import RefusalError, Reply, Request, Route, reply_json
+from exporter.emulator.worker import Worker
+
+
+class Admin:
+    """The emulator's own endpoints."""
+
+    def __init__(self, org: Org, worker: Worker, calls: Callable[[], Mapping[str, int]]) -> None:
+        self._org = org
+        self._worker = worker
+        self._calls = calls
+
+    def routes(self) -> Iterable[Route]:
+        """Return the paths of the emulator's own."""
+        for method, path, handler in (
+            ("GET", "/_emulator/state", self._state),
+            ("POST", "/_emulator/sessions/expire", self._expire),
+            ("PUT", "/_emulator/worker", self._work),
+        ):
+            yield Route(method=method, path=path, handler=handler, needs_login=False)
+
+    def _state(self, _request: Request, _names: Mapping[str, str]) -> Reply:
+        names = [each.name for each in self._org.schema.objects.values()]
+        with self._org.store.reading() as db:
+            jobs = db.execute("SELECT id, api, operation, object, state FROM sys_job ORDER BY id").fetchall()
+            batches = db.execute("SELECT state, count(*) AS n FROM sys_batch GROUP BY state ORDER BY state").fetchall()
+        return reply_json(
+            {
+                "records": {name: self._org.count(name) for name in names},
+                "recycle_bin": {name: self._org.count(name, deleted=True) for name in names},
+                "jobs": [dict(row) for row in jobs],
+                "batches": {row["state"]: row["n"] for row in batches},
+                "calls": self._calls(),
+                "worker_paused": self._worker.paused,
+            }
+        )
+
+    def _expire(self, _request: Request, _names: Mapping[str, str]) -> Reply:
+        return reply_json({"ended": self._org.expire_sessions()})
+
+    def _work(self, request: Request, _names: Mapping[str, str]) -> Reply:
+        try:
+            paused = request.json()["paused"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise RefusalError(400, "", 'the body has to be {"paused": true} or {"paused": false}') from error
+        self._worker.pause(paused=bool(paused))
+        return reply_json({"paused": self._worker.paused})

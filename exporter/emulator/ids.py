@@ -1,0 +1,82 @@
+"""Record Ids: 18 characters, of which the first three name the object and the last three check the case. Pure."""
+
+import re
+from collections.abc import Iterator
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CHECKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+_POD = "5g0"
+"""What stands between prefix and number: a real org's instance; this one is nobody's."""
+_NUMBER_DIGITS = 9
+_CHUNK = 5
+_SHORT, _LONG = 15, 18
+_FORM = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?")
+
+
+def make_id(prefix: str, number: int) -> str:
+    """Return the Id of an object's record by its number, from 1."""
+    return next(make_ids(prefix, number, 1))
+
+
+def make_ids(prefix: str, first: int, count: int) -> Iterator[str]:
+    """Yield the Ids of consecutive records; later ones sort behind earlier ones, byte by byte."""
+    head = prefix + _POD
+    for number in range(first, first + count):
+        short = head + _base62(number)
+        yield short + checksum(short)
+
+
+def _base62(number: int) -> str:
+    digits = []
+    for _ in range(_NUMBER_DIGITS):
+        number, digit = divmod(number, 62)
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))
+
+
+def checksum(short: str) -> str:
+    """Return the three characters that follow a 15-character Id: one per five, a bit for each capital letter.
+
+    https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/field_types.htm (ID)
+    """
+    return "".join(_check(short[start : start + _CHUNK]) for start in range(0, _SHORT, _CHUNK))
+
+
+def _check(chunk: str) -> str:
+    found = _KNOWN.get(chunk)
+    if found is None:
+        found = _CHECKS[sum(1 << place for place, letter in enumerate(chunk) if "A" <= letter <= "Z")]
+        if len(_KNOWN) < _MAX_KNOWN:
+            _KNOWN[chunk] = found
+    return found
+
+
+_MAX_KNOWN = 10_000
+_KNOWN: dict[str, str] = {}
+
+
+def normal_id(text: str) -> str | None:
+    """Return the 18 characters of an Id given with 15 or 18 of them; None if it is none.
+
+    Salesforce repairs the case of an 18-character Id by its checksum; this does too.
+    """
+    if not _FORM.fullmatch(text):
+        return None
+    if len(text) == _SHORT:
+        return text + checksum(text)
+    if checksum(text[:_SHORT]) == text[_SHORT:]:
+        return text
+    return _repaired(text)
+
+
+def _repaired(text: str) -> str | None:
+    letters = []
+    for start, check in zip(range(0, _SHORT, _CHUNK), text[_SHORT:].upper(), strict=True):
+        bits = _CHECKS.find(check)
+        if bits < 0:
+            return None
+        for place, letter in enumerate(text[start : start + _CHUNK]):
+            letters.append(letter.upper() if bits >> place & 1 else letter.lower())
+    short = "".join(letters)
+    whole = short + text[_SHORT:].upper()
+    return whole if checksum(short) == whole[_SHORT:] else None
