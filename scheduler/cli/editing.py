@@ -114,7 +114,7 @@ def remove(*, name: options.Name, as_json: options.Json = False, config: options
     Its runs and its history stay.
     """
     now = datetime.now(UTC)
-    with workbench.opened(config, now) as bench:
+    with workbench.opened(config, now, giving_up=name) as bench:
         view = jobs.view_job(bench.database, name)
         jobs.require_cli_origin(view.stored, bench.config, "remove")
         jobs.remove_job(bench.database, name, now)

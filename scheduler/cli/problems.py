@@ -35,7 +35,7 @@ _KINDS = {
     ("storage.errors", "StorageError"): ErrorKind.STORAGE,
     ("exporter.failures", "ExportError"): ErrorKind.FAILED,
 }
-"""Errors by module and name: whoever raised one has imported its module, and nobody else should have to."""
+"""Errors by a module that has them and their name: whoever raised one has imported it, and nobody else should have to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +62,9 @@ def problem_of(error: Exception) -> Problem:
         return Problem(kind=ErrorKind.USAGE, message=_one_line(error.format_message()) + _hint(error))
     if isinstance(error, typer.Abort):
         return Problem(kind=ErrorKind.FAILED, message="given up")
-    for known in type(error).__mro__:
-        kind = _KINDS.get((known.__module__, known.__name__))
-        if kind is not None:
+    for (module, name), kind in _KINDS.items():
+        known = getattr(sys.modules.get(module), name, None)
+        if known is not None and isinstance(error, known):
             return _known(kind, error)
     return Problem(kind=ErrorKind.INTERNAL, message=f"{_place(error)}; {DEBUG}=1 shows the traceback")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scheduler.cli.output import warn
 from scheduler.config import Config, load
+from scheduler.merge import NameConflicts
 from scheduler.operations import jobs, presence
 from scheduler.operations.jobs import JobView
 from scheduler.paths import config_path
@@ -36,17 +37,18 @@ def read_config(given: Path | None) -> Config:
 
 
 @contextmanager
-def opened(given: Path | None, now: datetime, *, sync: bool = True) -> Iterator[Bench]:
+def opened(given: Path | None, now: datetime, *, sync: bool = True, giving_up: str | None = None) -> Iterator[Bench]:
     """Open the workbench. With ``sync`` the config file's jobs are stored first, as the daemon does it.
 
-    Raises ConfigError, NameConflicts and StorageError.
+    Raises ConfigError, StorageError, and NameConflicts, but not over the job that is being given up: without it there
+    would be no way out of the conflict.
     """
     path = find_config(given)
     config = read_config(given)
     database = open_database(config.storage.url)
     try:
         if sync:
-            _sync(database, config, path, now)
+            _sync(database, config, path, now, giving_up=giving_up)
         yield Bench(config=config, path=path, database=database)
     finally:
         database.close()
@@ -58,11 +60,15 @@ def view_job(given: Path | None, name: str, now: datetime) -> JobView:
         return jobs.view_job(bench.database, name)
 
 
-def _sync(database: Database, config: Config, path: Path, now: datetime) -> None:
+def _sync(database: Database, config: Config, path: Path, now: datetime, *, giving_up: str | None) -> None:
     """Store the file's jobs, unless a daemon that lives reads another file: its jobs would be lost to it."""
     with database.read() as session:
         theirs = settings.get(session, "config_path")
     if theirs and Path(theirs) != path and presence.live_daemon(database, now) is not None:
         warn(f"the daemon of this state database reads {theirs}, so the jobs in {path} are left out")
         return
-    jobs.sync_file_jobs(database, config, now)
+    try:
+        jobs.sync_file_jobs(database, config, now)
+    except NameConflicts as conflicts:
+        if giving_up not in conflicts.names:
+            raise

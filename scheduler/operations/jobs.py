@@ -85,11 +85,11 @@ def sync_file_jobs(database: Database, config: Config, now: datetime) -> Changes
     with database.write() as session:
         stored = jobs.all_jobs(session)
         changes = merge(config.jobs, stored)
-        known = {job.name: job.definition for job in stored}
+        known = {each.name: each.definition for each in stored}
         for name in changes.remove:
             jobs.remove_job(session, name, now=now)
-        for name in changes.put:
-            definition = config.jobs[name].to_dict()
+        for name, job in changes.put.items():
+            definition = job.to_dict()
             same = same_schedule(known.get(name), definition)
             jobs.put_job(session, name=name, origin="file", definition=definition, now=now, same_schedule=same)
     return changes

@@ -241,7 +241,10 @@ def test_the_nearest_name_is_suggested(quick: QuickCommand) -> None:
 def test_a_name_in_file_and_database_is_a_config_fault(schedctl: Command) -> None:
     schedctl(*ADD)
     schedctl.write(CONFIG + NIGHTLY.replace("nightly", "leads"))
-    assert schedctl.fails("list", code=4, says="leads").error["kind"] == "config"
+    error = schedctl.fails("list", code=4, says="schedctl remove leads").error
+    assert (error["kind"], len(error["faults"])) == ("config", 1)
+    schedctl("remove", "leads")
+    assert jobs(schedctl)["leads"]["origin"] == "file"
 
 
 def test_a_broken_config_file_is_exit_code_4_with_every_fault_and_line(schedctl: Command) -> None:
