@@ -124,14 +124,18 @@ class Run(SQLModel, table=True):
         Index(
             "run_queue",
             "job",
+            "state",
             "run_time",
             "id",
             sqlite_where=text("state = 'waiting'"),
             postgresql_where=text("state = 'waiting'"),
         ),
+        # The state, although always the same, is a column too: otherwise SQLite, which knows no sizes, takes an index
+        # over all that the job ever did.
         Index(
             "run_claimed",
             "job",
+            "state",
             sqlite_where=text("state = 'running'"),
             postgresql_where=text("state = 'running'"),
         ),

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Update, exists, select, update
+from sqlalchemy import ColumnElement, Select, Update, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.claims import (
@@ -24,7 +24,7 @@ from storage.claims import (
     take_back,
 )
 from storage.definitions import digest, keep
-from storage.models import WAITING, table
+from storage.models import RUNNING, WAITING, table
 from storage.records import ATTEMPT, RUN, NewRun, StoredAttempt, StoredRun, read_runs, select_runs
 from storage.statements import chunks, insert_new
 from storage.types import utc
@@ -94,7 +94,7 @@ def request_cancel(session: Session, run_id: int, *, now: datetime) -> bool:
     return (
         _changed(session, here.where(RUN.c.state == WAITING, ~done_something).values(end))
         or _changed(session, here.where(RUN.c.state == WAITING).values(cancel_requested_at=now, run_time=now))
-        or _changed(session, here.where(RUN.c.state == "running").values(cancel_requested_at=now))
+        or _changed(session, here.where(RUN.c.state == RUNNING).values(cancel_requested_at=now))
     )
 
 
@@ -102,7 +102,8 @@ def replace_waiting(
     session: Session, job: str, *, before: datetime, reason: str, now: datetime, kind: str = "schedule"
 ) -> int:
     """Settle as skipped those waiting slots of a job before ``before`` that never started; return how many."""
-    waiting = [RUN.c.job == job, RUN.c.kind == kind, RUN.c.state == WAITING, RUN.c.started_at.is_(None)]
+    waiting = [RUN.c.id.in_(_of_job(job, WAITING)), RUN.c.state == WAITING]
+    waiting += [RUN.c.kind == kind, RUN.c.started_at.is_(None)]
     skipped = {"state": "finished", "outcome": "skipped", "reason": reason, "skipped": 1, "finished_at": now}
     replaced = update(RUN).where(*waiting, RUN.c.scheduled_time < before).values(skipped).returning(RUN.c.id)
     return len(session.execute(replaced).all())
@@ -110,7 +111,7 @@ def replace_waiting(
 
 def waiting_or_running(session: Session, job: str) -> list[StoredRun]:
     """Return the runs of a job that have not ended, oldest slot first."""
-    query = select_runs(RUN.c.job == job, RUN.c.state.in_(["waiting", "running"]))
+    query = select_runs(or_(RUN.c.id.in_(_of_job(job, WAITING)), RUN.c.id.in_(_of_job(job, RUNNING))))
     return read_runs(session, query.order_by(RUN.c.scheduled_time, RUN.c.id))
 
 
@@ -157,6 +158,12 @@ def attempts(session: Session, run_id: int) -> list[StoredAttempt]:
     columns = [column for column in ATTEMPT.c if column.name not in ("id", "run_id")]
     query = select(*columns).where(ATTEMPT.c.run_id == run_id).order_by(ATTEMPT.c.id)
     return [StoredAttempt(**row) for row in session.execute(query).mappings()]
+
+
+def _of_job(job: str, state: ColumnElement[str]) -> Select[tuple[int]]:
+    """Find a job's runs in one state apart from all that is asked of them, or SQLite searches the job's whole past."""
+    other = RUN.alias("other")
+    return select(other.c.id).where(other.c.job == job, other.c.state == state)
 
 
 def _digests(runs: Iterable[NewRun]) -> dict[int, str]:

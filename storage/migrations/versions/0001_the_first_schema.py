@@ -115,7 +115,7 @@ def upgrade() -> None:
     op.create_index(
         "run_claimed",
         "run",
-        ["job"],
+        ["job", "state"],
         sqlite_where=sa.text("state = 'running'"),
         postgresql_where=sa.text("state = 'running'"),
     )
@@ -144,7 +144,7 @@ def upgrade() -> None:
     op.create_index(
         "run_queue",
         "run",
-        ["job", "run_time", "id"],
+        ["job", "state", "run_time", "id"],
         sqlite_where=sa.text("state = 'waiting'"),
         postgresql_where=sa.text("state = 'waiting'"),
     )
