@@ -190,6 +190,8 @@ class SalesforceExport(Settings):
         for name, value in (("key", self.key is not None), ("upsert", self.upsert)):
             if value and self.mode != "update":
                 key_fault(name, f'{name} belongs to mode = "update": set that, or remove {name}')
+        if self.key is not None and self.key.lower() != "id" and not self.upsert:
+            key_fault("key", f'key = "{self.key}": without upsert = true this version updates by key = "Id" only')
         return self
 
 

@@ -88,9 +88,9 @@ class Job(JobDefaults):
     name: str
     description: str | None = Field(default=None, description="what the job is for")
     source: str = Field(description="the connection that the query runs on", examples=['"warehouse"'])
-    query: str = Field(description="the SQL", examples=['"select …", or query_file = "job.sql"'])
+    query: str = Field(description="the SQL; or `query_file`", examples=['"select …", or query_file = "job.sql"'])
     query_file: PathText | None = Field(default=None, description="instead of `query`: a file with the SQL")
-    export: Export
+    export: Export = Field(description="where the rows go, and how: the next tables")
     mapping: OutputMapping | None = Field(default=None, description="which columns go out under which names")
     segment: Segment | None = Field(default=None, description="what the built strings of `mapping` may name")
 
