@@ -58,6 +58,8 @@ def _sqlite(url: URL) -> Address:
         raise StorageError("DRIVER_MISSING", message)
     if url.host or not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise StorageError("BAD_URL", f"{_shown(url)} names no file (three slashes before the path); {_FORMS}")
+    if url.query:
+        raise StorageError("BAD_URL", f"{_shown(url)}: a SQLite address takes no options; {_FORMS}")
     return Address(kind="sqlite", name=_shown(url), url=url.set(drivername="sqlite"), path=Path(url.database))
 
 

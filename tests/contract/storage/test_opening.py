@@ -214,6 +214,7 @@ def test_a_file_that_vanishes_under_us_is_told_of(tmp_path: Path, *, replaced: b
         ("sqlite:///:memory:", "names no file"),
         ("sqlite:///file:state.db?uri=true", "names no file"),
         ("sqlite://state.db", "three slashes"),
+        ("sqlite:///state.db?mode=ro", "takes no options"),
         ("state.db", "is no URL"),
         ("", "is no URL"),
         ("postgresql+psycopg://bob:hunter2@host:port/db", "is no URL"),
