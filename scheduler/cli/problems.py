@@ -34,8 +34,9 @@ _KINDS = {
     ("scheduler.instance", "AlreadyRunningError"): ErrorKind.FAILED,
     ("storage.errors", "StorageError"): ErrorKind.STORAGE,
     ("exporter.failures", "ExportError"): ErrorKind.FAILED,
+    ("exporter.emulator.schema", "SchemaError"): ErrorKind.USAGE,
 }
-"""Errors by a module that has them and their name: whoever raised one has imported it, and nobody else should have to."""
+"""Errors by a module that has them and their name: who raised one has imported it, and nobody else should have to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,7 @@
 """`run`, `runs`, `cancel` and `rejected`: what became of jobs, and what is to become of them now."""
 
 import csv
+import os
 import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.late import Late
 from scheduler.cli.output import JsonRows, put, put_json, put_sheet, put_table, say
+from scheduler.cli.problems import DEBUG
 from scheduler.cli.progress import ProgressDisplay
 from scheduler.cli.tables import RUN_COLUMNS, STYLES, run_row
 from scheduler.cli.times import duration, is_naive, iso, parse_time, relative
@@ -23,6 +25,7 @@ from scheduler.errors import usage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scheduler import logs
     from scheduler.cli import workbench
     from scheduler.cli.workbench import Bench
     from scheduler.operations import execution, jobs, presence, runs
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from scheduler.operations.runs import RunDetails
     from storage.runs import StoredRun
 else:
+    logs = Late("scheduler.logs")
     workbench = Late("scheduler.cli.workbench")
     execution = Late("scheduler.operations.execution")
     jobs = Late("scheduler.operations.jobs")
@@ -225,6 +229,8 @@ def _slots(view: "JobView", at: str | None, since: str | None, count: int, now: 
 
 
 def _wait(bench: "Bench", run_ids: list[int]) -> "list[StoredRun]":
+    # A run that is executed here would log as in the daemon; its progress and the line at its end say the same.
+    logs.configure(level="debug" if os.environ.get(DEBUG) else "critical")
     try:
         with ProgressDisplay(clock=datetime) as display:
             waiting = execution.Waiting(bench.database, bench.config, watch=display.watch, listen=display.listen)

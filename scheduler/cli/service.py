@@ -1,5 +1,6 @@
 """`status`, `reload`, `daemon`, `emulator`, `demo` and `version`: the service itself."""
 
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import typer
 from scheduler.cli import options
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, put_sheet, put_table
+from scheduler.cli.output import put, put_json, put_sheet, put_table, say
 from scheduler.cli.tables import RUN_COLUMNS, STYLES, run_row
 from scheduler.cli.times import iso, relative
 from scheduler.cli.wire import run_json
@@ -19,6 +20,7 @@ from scheduler.errors import ErrorKind, OperationError, failed
 if TYPE_CHECKING:
     from exporter.emulator import server as emulator_server
     from scheduler import daemon as daemon_module
+    from scheduler import logs
     from scheduler.cli import demo as demo_module
     from scheduler.cli import workbench
     from scheduler.operations import health
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 else:
     emulator_server = Late("exporter.emulator.server")
     daemon_module = Late("scheduler.daemon")
+    logs = Late("scheduler.logs")
     demo_module = Late("scheduler.cli.demo")
     workbench = Late("scheduler.cli.workbench")
     health = Late("scheduler.operations.health")
@@ -39,7 +42,7 @@ def register(app: typer.Typer) -> None:
     add_command(app, "status", status, example="schedctl status --json")
     add_command(app, "reload", reload, example="schedctl reload")
     add_command(app, "daemon", daemon, example="schedctl daemon --once")
-    add_command(app, "emulator", emulator, example="schedctl emulator --port 8080 --state org.json")
+    add_command(app, "emulator", emulator, example="schedctl emulator --port 8080 --state org.db")
     add_command(app, "demo", demo, example="schedctl demo")
     add_command(app, "version", version, example="schedctl version --json")
 
@@ -97,22 +100,44 @@ def daemon(
 ) -> int:
     """Run the daemon in the foreground.
 
-    This is what systemd starts.
+    This is what systemd starts. It logs to stderr: lines for people on a terminal, JSON otherwise.
     """
+    logs.configure()
     return int(daemon_module.main(workbench.find_config(config), once=once))
 
 
 def emulator(
-    host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Loopback address to listen on.")
-    ] = "127.0.0.1",
+    *,
     port: Annotated[int, typer.Option("--port", metavar="N", help="Port; 0 takes a free one.", min=0, max=65535)] = 0,
     state: Annotated[
-        Path | None, typer.Option("--state", metavar="FILE", help="Keep what arrives in this file.")
+        Path | None, typer.Option("--state", metavar="FILE", help="Keep the org in this SQLite file; else it is lost.")
     ] = None,
+    schema: Annotated[
+        Path | None, typer.Option("--schema", metavar="FILE", help="Objects and fields to add (TOML or JSON).")
+    ] = None,
+    client_id: Annotated[
+        str, typer.Option("--client-id", metavar="TEXT", help="The client id that may log in.")
+    ] = "emulator",
+    client_secret: Annotated[
+        str, typer.Option("--client-secret", metavar="TEXT", help="Its secret: a made-up one.")
+    ] = "secret",  # noqa: S107 - made up, for an org that holds nothing of value
 ) -> None:
-    """Run the local Salesforce in the foreground."""
-    emulator_server.serve(host=host, port=port, state=state)
+    """Run the local Salesforce in the foreground.
+
+    Its address, for the login_url of a connection, is printed once it can be used. Only this machine can reach it.
+    """
+    say("the local Salesforce; Ctrl-C ends it. Its address:")
+    try:
+        emulator_server.serve(
+            state=state, port=port, schema=schema, client_id=client_id, client_secret=client_secret, announce=_announce
+        )
+    except OSError as error:
+        raise failed(f"the emulator cannot start: {error.strerror or error}") from error
+
+
+def _announce(url: str) -> None:
+    put(url)
+    sys.stdout.flush()  # whoever started it waits for this line
 
 
 def demo() -> int:
