@@ -106,6 +106,7 @@ class Bulk1:
             return self._job_reply(request, job, jobs.batches_of(db, job))
 
     def _add(self, request: Request, names: Mapping[str, str]) -> Reply:
+        packed = jobs.pack(request.body)
         with self._org.store.writing() as db:
             job = jobs.find_job(db, names["job"], "1")
             now = self._org.now()
@@ -124,7 +125,7 @@ class Bulk1:
             if jobs.batches_since(db, now - jobs.DAY) >= self._org.rights.batches_a_day:
                 message = f"ApiBatchItems Limit exceeded: {self._org.rights.batches_a_day} batches in 24 hours"
                 raise RefusalError(400, "ExceededQuota", message)
-            batch = jobs.add_batch(db, now, job, request.body)
+            batch = jobs.add_batch(db, now, job, packed)
         self._worker.wake()
         return self._batch_reply(request, job, _batch_fields(batch), 201)
 

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.emulator.schema import NUMBER_TYPES, Field, ObjectType, OrgSchema
+from exporter.emulator.schema import NUMBER_TYPES, TEXT_TYPES, Field, ObjectType, OrgSchema
 
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
@@ -25,9 +25,16 @@ def fold(field: Field, value: object) -> object:
 
     Case is told apart only where the field says so; the emulator folds the 26 letters of ASCII, as SQLite does.
     """
-    if not isinstance(value, str) or field.case_sensitive or field.type in {"id", "reference"}:
+    if not isinstance(value, str) or field.case_sensitive or field.type not in TEXT_TYPES:
         return value
     return value.lower() if value.isascii() else value.translate(_LOWER)
+
+
+def fold_all(field: Field, values: Sequence[object]) -> list[object]:
+    """Return :func:`fold` of each value."""
+    if field.case_sensitive or field.type not in TEXT_TYPES:
+        return list(values)
+    return [value.lower() if isinstance(value, str) and value.isascii() else fold(field, value) for value in values]
 
 
 def find_by(
@@ -36,15 +43,15 @@ def find_by(
     """Return the Ids of the records, not deleted, that have one of these values, by :func:`fold` of the value."""
     kind = "CAST(k.value AS NUMERIC)" if field.type in NUMBER_TYPES else "k.value"
     sql = (
-        f'SELECT t."{field.name}" AS value, t."Id" AS id FROM json_each(?) k '  # noqa: S608 - names of the schema
-        f'CROSS JOIN "{each.name}" t ON t."{field.name}" = {kind} AND t."IsDeleted" = 0 ORDER BY t."Id"'
+        f'SELECT t."{field.name}", t."Id" FROM json_each(?) k '  # noqa: S608 - names of the schema
+        f'CROSS JOIN "{each.name}" t ON t."{field.name}" = {kind} AND t."IsDeleted" = 0'
     )
+    wanted = dict.fromkeys(fold_all(field, list(values)))
+    rows = db.execute(sql, (json.dumps(list(wanted)),)).fetchall()
     found: dict[object, list[str]] = {}
-    for row in db.execute(sql, (json.dumps(sorted(set(values), key=str)),)):
-        ids = found.setdefault(fold(field, row["value"]), [])
-        if row["id"] not in ids:
-            ids.append(row["id"])
-    return found
+    for value, row in zip(fold_all(field, [row[0] for row in rows]), rows, strict=True):
+        found.setdefault(value, []).append(row[1])
+    return {value: sorted(ids) if len(ids) > 1 else ids for value, ids in found.items()}
 
 
 def find_ids(db: sqlite3.Connection, each: ObjectType, ids: Iterable[str]) -> dict[str, bool]:

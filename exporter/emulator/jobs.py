@@ -83,14 +83,19 @@ def set_job_state(db: sqlite3.Connection, now: float, job: Job, state: str, mess
     return find_job(db, job.id)
 
 
-def add_batch(db: sqlite3.Connection, now: float, job: Job, content: bytes) -> Batch:
+def pack(content: bytes) -> bytes:
+    """Compress what is to be kept."""
+    return zlib.compress(content, _LEVEL)
+
+
+def add_batch(db: sqlite3.Connection, now: float, job: Job, packed: bytes) -> Batch:
     """Queue a batch: from the commit on it will be processed once, whatever happens to this process."""
     number = next_number(db, "sys_batch")
     batch_id = make_id("751", number)
     db.execute(
         "INSERT INTO sys_batch (number, id, job, state, created, modified, request) "
         "VALUES (?, ?, ?, 'Queued', ?, ?, ?)",
-        (number, batch_id, job.id, now, now, zlib.compress(content, _LEVEL)),
+        (number, batch_id, job.id, now, now, packed),
     )
     return find_batch(db, job, batch_id)
 
@@ -181,7 +186,7 @@ def settle_batch(
     db.execute(
         "UPDATE sys_batch SET state = ?, message = ?, modified = ?, rows = ?, failed = ?, millis = ?, result = ? "
         "WHERE number = ?",
-        (state, message, now, rows, failed, millis, zlib.compress(result, _LEVEL) if result else None, batch.number),
+        (state, message, now, rows, failed, millis, pack(result) if result else None, batch.number),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from exporter.emulator.finding import Desk, find_by, fold, missing_parents
+from exporter.emulator.finding import Desk, find_by, fold_all, missing_parents
 from exporter.emulator.schema import Field, ObjectType
 from exporter.emulator.values import LEAVE, Column, Errors
 
@@ -10,16 +10,26 @@ _SHORT = 15
 
 
 def check_rows(
-    desk: Desk, each: ObjectType, columns: Sequence[Column], ids: Mapping[int, str], errors: Errors, *, creating: bool
+    desk: Desk,
+    each: ObjectType,
+    columns: Sequence[Column],
+    ids: Mapping[int, str],
+    errors: Errors,
+    *,
+    creating: bool,
+    found: Field | None = None,
 ) -> None:
-    """Add to ``errors`` which of these rows cannot be. ``ids`` has the rows, with the Ids they have or will have."""
+    """Add to ``errors`` which of these rows cannot be. ``ids`` has the rows, with the Ids they have or will have.
+
+    That no record has the rows' values of ``found``, and that no two of them share one, is known already.
+    """
     _check_rights(columns, ids, errors, creating=creating)
     _check_required(each, columns, ids, errors, creating=creating)
     for column in columns:
         if column.field.type == "reference":
             _check_parents(desk, column, ids, errors)
     for column in columns:
-        if column.field.unique:
+        if column.field.unique and column.field is not found:
             _check_unique(desk, each, column, ids, errors)
 
 
@@ -82,8 +92,8 @@ def _check_unique(desk: Desk, each: ObjectType, column: Column, ids: Mapping[int
     for key, owners in find_by(desk.db, each, field, (values[row] for row in open_rows)).items():
         others = [owner for owner in owners if owner not in mine]
         taken[key] = (others or owners)[0]
-    for row in open_rows:
-        owner = taken.setdefault(fold(field, values[row]), ids[row])
+    for row, value in zip(open_rows, fold_all(field, [values[row] for row in open_rows]), strict=True):
+        owner = taken.setdefault(value, ids[row])
         if owner != ids[row]:
             message = f"duplicate value found: {field.name} duplicates value on record with id: {owner[:_SHORT]}"
             errors.add(row, "DUPLICATE_VALUE", message)

@@ -173,7 +173,7 @@ def _double(field: Field, text: str) -> int | float:
     if text.isdecimal() and len(text) <= whole:
         return int(text)
     number = float(text)
-    if len(text.partition(".")[2]) > field.scale or "e" in text.lower():
+    if len(text) - text.find(".") - 1 > field.scale or "e" in text or "E" in text:
         unit = Decimal(1).scaleb(-field.scale)
         try:
             number = float(Decimal(text).quantize(unit, rounding=ROUND_HALF_UP))
@@ -205,15 +205,18 @@ def _check_year(found: calendar_date) -> None:
 _DATETIME = re.compile(
     r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:?\d{2})", re.ASCII
 )  # fmt: skip
-_CANONICAL = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z", re.ASCII)
+_CANONICAL_LENGTH = len("2026-01-31T00:00:00.000Z")
 
 
 def _datetime(_field: Field, text: str) -> str:
     if not _DATETIME.fullmatch(text):
         raise ValueError(text)
-    found = datetime.fromisoformat(text).astimezone(UTC)
+    found = datetime.fromisoformat(text)
+    canonical = len(text) == _CANONICAL_LENGTH and text[-1] == "Z"
+    if not canonical:
+        found = found.astimezone(UTC)
     _check_year(found)
-    return text if _CANONICAL.fullmatch(text) else write_datetime(found)
+    return text if canonical else write_datetime(found)
 
 
 def write_datetime(moment: datetime) -> str:

@@ -26,6 +26,8 @@ class Worker:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._paused = False
+        # SQLite gives up the interpreter at every row; a second batch in Python meanwhile would make it wait each time.
+        self._busy = threading.Lock()
         self._threads = [threading.Thread(target=self._run, name=f"emulator-{n}", daemon=True) for n in range(threads)]
 
     def start(self) -> None:
@@ -77,7 +79,8 @@ class Worker:
     def _carry_out(self, batch: Batch) -> None:
         """Process one batch; whatever goes wrong with it is its result, never the end of the worker."""
         try:
-            self._process(batch)
+            with self._busy:
+                self._process(batch)
         except BatchError as error:
             self._fail(batch, str(error))
         except Exception as error:  # noqa: BLE001 - the outer frame of a worker: one batch must not end the others

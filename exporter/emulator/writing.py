@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from exporter.emulator.binding import bind_header, read_columns
 from exporter.emulator.content import BatchError, Table
-from exporter.emulator.finding import Desk, find_by, find_ids, fold
+from exporter.emulator.finding import Desk, find_by, find_ids, fold, fold_all
 from exporter.emulator.ids import make_ids
 from exporter.emulator.rules import check_rows
 from exporter.emulator.schema import Field, ObjectType
@@ -76,7 +76,7 @@ def _open_rows(rows: Sequence[int], outcome: Outcome) -> list[int]:
 
 def _chunks(keys: Column, rows: int) -> Iterator[range]:
     """Yield all rows at once if each key comes once; else as many as Salesforce takes at a time."""
-    folded = [fold(keys.field, value) for value in keys.values]
+    folded = fold_all(keys.field, keys.values)
     if len(set(folded)) == len(folded):
         yield range(rows)
         return
@@ -98,12 +98,12 @@ def _process(desk: Desk, order: Instruction, part: _Part, outcome: Outcome) -> N
     others = [column for column in part.columns if column is not keys]
     by_id = keys.field.type == "id"
     if order.operation == "upsert":
-        if not by_id:
+        if not by_id and len(rows) <= CHUNK:
             _refuse_shared(keys, rows, outcome.errors)
         targets = _find_targets(desk, order.object, keys, rows, outcome)
         new = [row for row in _open_rows(rows, outcome) if row not in targets]
         if new:
-            _insert(desk, order.object, others if by_id else part.columns, new, outcome)
+            _insert(desk, order.object, others if by_id else part.columns, new, outcome, found=order.key)
         _update(desk, order.object, others, targets, outcome)
         return
     targets = _find_targets(desk, order.object, keys, rows, outcome, needed=True)
@@ -148,16 +148,14 @@ def _find_targets(
     if keys.field.type == "id":
         return _find_by_id(desk, each, keys, rows, outcome, needed=needed)
     targets: dict[int, str] = {}
-    wanted = []
     for row in _open_rows(rows, outcome):
-        value = keys.values[row]
-        if value is LEAVE or value is None:
+        if keys.values[row] is LEAVE or keys.values[row] is None:
             outcome.errors.add(row, "MISSING_ARGUMENT", f"{keys.field.name} not specified")
-        else:
-            wanted.append(value)
-    found = find_by(desk.db, each, keys.field, wanted)
-    for row in _open_rows(rows, outcome):
-        ids = found.get(fold(keys.field, keys.values[row]), [])
+    wanted = _open_rows(rows, outcome)
+    values = [keys.values[row] for row in wanted]
+    found = find_by(desk.db, each, keys.field, values)
+    for row, value in zip(wanted, fold_all(keys.field, values), strict=True) if found else ():
+        ids = found.get(value, ())
         if len(ids) > 1:
             message = f"{keys.field.name}: more than one record found for external id field: [{', '.join(ids)}]"
             outcome.errors.add(row, "DUPLICATE_EXTERNAL_ID", message, keys.field.name)
@@ -188,12 +186,21 @@ def _find_by_id(
     return targets
 
 
-def _insert(desk: Desk, each: ObjectType, columns: list[Column], rows: list[int], outcome: Outcome) -> None:
+def _insert(
+    desk: Desk,
+    each: ObjectType,
+    columns: list[Column],
+    rows: list[int],
+    outcome: Outcome,
+    *,
+    found: Field | None = None,
+) -> None:
+    """Insert rows; that no record has them by the key ``found`` is known already."""
     if not each.createable:
         _refuse_all(rows, outcome, f"entity type {each.name} does not support create")
         return
     ids = dict(zip(rows, make_ids(each.prefix, next_number(desk.db, each.name, len(rows)), len(rows)), strict=True))
-    check_rows(desk, each, columns, ids, outcome.errors, creating=True)
+    check_rows(desk, each, columns, ids, outcome.errors, creating=True, found=found)
     accepted = _open_rows(rows, outcome)
     chosen = columns if len(accepted) == len(outcome.ids) else [column.pick(accepted) for column in columns]
     insert_rows(desk, each, [_filled(desk, column) for column in chosen], [ids[row] for row in accepted])
