@@ -67,6 +67,7 @@ ERRORS = [
     (CALL, "API_CURRENTLY_DISABLED", "API is disabled for this User", CONFIGURATION),
     (CALL, "InvalidVersion", "", CONFIGURATION),
     (CALL, "UNSUPPORTED_API_VERSION", "", CONFIGURATION),
+    (CALL, "GONE", "API version 30.0 is retired", CONFIGURATION),
     (CALL, "INSUFFICIENT_ACCESS", "", CONFIGURATION),
     (CALL, "FUNCTIONALITY_NOT_ENABLED", "", CONFIGURATION),
     (CALL, "ClientInputError", "", Verdict.INTERNAL),

@@ -139,6 +139,7 @@ _CALL: tuple[tuple[str, str, Verdict, str], ...] = (
     ("API_CURRENTLY_DISABLED", "", _CONFIGURATION, "API access of the user is switched off"),
     ("InvalidVersion", "", _CONFIGURATION, "set a newer api_version"),
     ("UNSUPPORTED_API_VERSION", "", _CONFIGURATION, "set a newer api_version"),
+    ("GONE", "", _CONFIGURATION, "set a newer api_version"),
     ("INSUFFICIENT_ACCESS", "", _CONFIGURATION, "give the run-as user access"),
     ("FUNCTIONALITY_NOT_ENABLED", "", _CONFIGURATION, "the org does not have this feature"),
     ("ClientInputError", "", Verdict.INTERNAL, ""),

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from exporter.casts import salesforce_rules
 from exporter.connections import SalesforceConnection, SalesforceExport
 from exporter.events import BatchSent, BatchSettled, Event, Listener, Warned
 from exporter.failures import ExportError, FailureKind, internal
 from exporter.ledger import Control
 from exporter.report import ExportReport
 from exporter.spool import Spool, SpooledColumn, SpoolManifest
+from exporter.spooling import BatchLimits, spool_csv
 from exporter.targets import ExportContext
 from exporter.targets.salesforce.client import Backoff, Client
 from exporter.targets.salesforce.delivery import Delivery
@@ -40,6 +42,17 @@ class SalesforceTarget:
         self._options = options
         self._plan = make_plan(options)
         self._spread = spread or random.Random()  # noqa: S311 - it spreads retries, it guards nothing
+
+    def fill(self, rows: "pa.RecordBatchReader", spool: Spool, *, control: Control, listen: Listener) -> None:
+        """Write every row into the spool as ready-to-send CSV batches and close the manifest. Nothing is sent."""
+        spool_csv(
+            rows,
+            spool,
+            control=control,
+            listen=listen,
+            limits=BatchLimits(rows=self._options.batch_size),
+            rules=salesforce_rules(nulls=self._options.nulls),
+        )
 
     def export(self, spool: Spool, context: ExportContext) -> ExportReport:
         """Preflight, then send what the spool holds, each row once, whatever the ledger says was done before.
