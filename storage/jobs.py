@@ -83,7 +83,11 @@ def put_job(
     found = get_job(session, name)
     mark = digest(definition)
     if found is not None and digest(found.definition) == mark:
-        return found.origin != origin and _update(session, name, origin=origin, updated_at=now)
+        if found.origin == origin:
+            return False
+        _update(session, name, origin=origin, updated_at=now)
+        _record(session, name, "put", now)
+        return True
     number = keep(session, {mark: definition})[mark]
     new: dict[str, Any] = {"origin": origin, "definition_id": number, "updated_at": now, "failure_streak": 0}
     new["revision"] = _last_revision(session, name) + 1
@@ -134,6 +138,25 @@ def all_jobs(session: Session) -> list[StoredJob]:
     return sorted(jobs, key=lambda job: job.name)
 
 
+def change_mark(session: Session) -> str:
+    """Return a text that is another one after any change to a job's definition or to whether it is disabled.
+
+    High-water marks and outcomes do not change it. One cheap question, however many jobs there are.
+    """
+    job = _JOB.c
+    found = session.execute(
+        select(
+            func.count(),
+            func.sum(job.revision),
+            func.count(job.disabled_at),
+            func.max(job.disabled_at),
+            func.max(job.anchored_at),
+            func.max(job.updated_at),
+        )
+    ).one()
+    return " ".join(str(value) for value in found)
+
+
 def definition_history(session: Session, name: str) -> list[JobChange]:
     """Return what ever happened to the job of that name, removed or not, oldest first."""
     query = (
@@ -150,6 +173,15 @@ def definition_history(session: Session, name: str) -> list[JobChange]:
         .order_by(_CHANGE.c.id)
     )
     return [JobChange(**row) for row in session.execute(query).mappings()]
+
+
+def change_mark(session: Session) -> str:
+    """Return a mark that differs whenever a job was put, removed, disabled or enabled since; state does not count.
+
+    It counts changes too, because PostgreSQL's numbers may become visible in another order than they were given.
+    """
+    number, newest = session.execute(select(func.count(), func.max(_CHANGE.c.id)).select_from(_CHANGE)).one()
+    return f"{number}-{newest or 0}"
 
 
 def disable_job(session: Session, name: str, *, by: Literal["person", "daemon"], reason: str, now: datetime) -> bool:

@@ -1,5 +1,8 @@
 """Jobs, their state and their history."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from support.storage import NOON, at, claimed, new_run, stored, token_of
 
@@ -7,6 +10,7 @@ from storage.database import Database
 from storage.jobs import (
     StoredJob,
     all_jobs,
+    change_mark,
     definition_history,
     disable_job,
     enable_job,
@@ -123,6 +127,34 @@ def test_enabling_resets_the_streak_and_owes_nothing_of_the_time_before(database
     found = job(database)
     assert (found.disabled_at, found.disabled_by, found.disabled_reason) == (None, None, None)
     assert (found.failure_streak, found.anchored_at) == (0, at(9))
+
+
+def test_the_mark_of_changes_differs_after_each_change_and_only_then(database: Database) -> None:
+    def mark() -> str:
+        with database.read() as session:
+            return change_mark(session)
+
+    marks = [mark()]
+    put(database)
+    marks.append(mark())
+    put(database)
+    with database.write() as session:
+        set_high_water(session, {"n": at(1)})
+        record_outcome(session, "n", streak=1, last_success=at(1))
+        enable_job(session, "n", now=at(1))
+    assert mark() == marks[-1]
+    changes: list[Callable[[Any], bool]] = [
+        lambda s: put_job(s, name="n", origin="cli", definition=NIGHTLY, now=at(2)),
+        lambda s: put_job(s, name="n", origin="cli", definition={}, now=at(2)),
+        lambda s: disable_job(s, "n", by="person", reason="x", now=at(3)),
+        lambda s: enable_job(s, "n", now=at(4)),
+        lambda s: remove_job(s, "n", now=at(5)),
+    ]
+    for change in changes:
+        with database.write() as session:
+            assert change(session)
+        marks.append(mark())
+    assert len(set(marks)) == len(marks) == 7
 
 
 def test_a_high_water_mark_never_moves_back(database: Database) -> None:
