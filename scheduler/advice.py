@@ -5,18 +5,32 @@ from datetime import UTC, datetime, timedelta
 
 from scheduler.cron import CronExpression, parse
 from scheduler.cron_fields import FIELDS
-from scheduler.schedule import Schedule
+from scheduler.dates import LONGEST_MONTHS
+from scheduler.schedule import DAY, Schedule
 from scheduler.zones import zone
 
 YEAR = timedelta(days=366)
-_DAY = 86_400
-_SHORT = 28
-"""The last day that every month has."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FEBRUARY = 2
+SHORTEST_MONTH = 28
+_FEW = 4
+"""So many values of a field show what its rule is."""
+_RULES = (
+    ("step = offset", "with Vixie's steps (counted from 1)", {"step": "offset"}),
+    ("step = multiples", "with Treasure Data's steps (multiples)", {"step": "multiples"}),
+    ("day_match = or", "if either day field were enough", {"day_match": "or"}),
+    ("day_match = and", "if both day fields had to match", {"day_match": "and"}),
+    ("day_match = more-often", "if only the more frequent day field counted", {"day_match": "more-often"}),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advice:
-    """One thing to look at: a stable code and a sentence."""
+    """One thing to look at: a stable code and a sentence.
+
+    Codes: ``never_fires``, ``step_is_multiples``, ``both_day_fields``, ``short_months``, ``uneven_step``, ``dst_gap``,
+    ``dst_fold``.
+    """
 
     code: str
     words: str
@@ -24,28 +38,32 @@ class Advice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """What the same text would do under another rule over the coming year: dates it adds, dates it leaves out."""
+    """What the same text would do under another rule over the coming year: dates it adds, dates it leaves out.
+
+    Each holds at most the first few; ``more`` counts the others of both.
+    """
 
     rule: str
     words: str
     adds: tuple[str, ...]
     drops: tuple[str, ...]
+    more: int = 0
 
 
 def advise(schedule: Schedule, now: datetime) -> list[Advice]:
-    """Return what a careful colleague would ask about this schedule."""
+    """Return what a careful colleague would ask about this schedule; changes of the clock for the next 12 months."""
     cron = schedule.cron
     if not cron.text:
         return []
     if cron.never():
         return [Advice(code="never_fires", words=f"{cron.text!r} never fires: no such date exists")]
-    found = [*_about_days(cron), *_uneven_steps(cron)]
-    found += [
-        Advice(code=f"dst_{effect.kind}", words=f"{_local(schedule, effect.instant)}: {effect.words}")
+    found = [*_steps(cron), *_both_day_fields(cron), *_short_months(cron), *_uneven_steps(cron)]
+    if cron.interval:
+        return found
+    return found + [
+        Advice(code=f"dst_{effect.kind}", words=f"{_local_date(schedule, effect.instant)}: {effect.words}")
         for effect in schedule.dst_effects(now, now + YEAR)
-        if not cron.interval
     ]
-    return found
 
 
 def differences(schedule: Schedule, now: datetime, *, limit: int = 5) -> list[Difference]:
@@ -53,69 +71,92 @@ def differences(schedule: Schedule, now: datetime, *, limit: int = 5) -> list[Di
     cron = schedule.cron
     if not cron.text:
         return []
-    others = [
-        ("step = offset", "with Vixie's steps (counted from 1)", {"step": "offset"}),
-        ("step = multiples", "with Treasure Data's steps (multiples)", {"step": "multiples"}),
-        ("day_match = or", "if either day field were enough", {"day_match": "or"}),
-        ("day_match = and", "if both day fields had to match", {"day_match": "and"}),
-        ("day_match = more-often", "if only the more frequent day field counted", {"day_match": "more-often"}),
-    ]
-    today = int(now.timestamp()) // _DAY
+    today = (now - _EPOCH).days
     mine = _dates(cron, today)
     found: list[Difference] = []
-    for rule, words, change in others:
-        other = parse(cron.text, **{"step": cron.step, "day_match": cron.day_match, **change})
-        theirs = _dates(other, today)
+    for rule, words, change in _RULES:
+        theirs = _dates(parse(cron.text, **{"step": cron.step, "day_match": cron.day_match, **change}), today)
         adds, drops = sorted(theirs - mine), sorted(mine - theirs)
         if adds or drops:
-            found.append(
-                Difference(
-                    rule=rule,
-                    words=words,
-                    adds=tuple(_date(day) for day in adds[:limit]),
-                    drops=tuple(_date(day) for day in drops[:limit]),
-                )
+            difference = Difference(
+                rule=rule,
+                words=words,
+                adds=tuple(map(_date, adds[:limit])),
+                drops=tuple(map(_date, drops[:limit])),
+                more=len(adds[limit:]) + len(drops[limit:]),
             )
+            found.append(difference)
     return found
 
 
-def _about_days(cron: CronExpression) -> list[Advice]:
+def _steps(cron: CronExpression) -> list[Advice]:
+    """Tell where ``*/n`` does not count as in other crons: where the field begins with 1."""
     found: list[Advice] = []
-    fields = cron.text.split(" ")
-    for index, name in ((2, "day of month"), (3, "month")):
-        stepped = any(item.startswith("*/") and item != "*/1" for item in fields[index].split(","))
-        if stepped and cron.step == "multiples":
-            values = ", ".join(map(str, (cron.days if index == 2 else cron.months)[:4]))  # noqa: PLR2004 - a field
-            words = (
-                f"{name} {fields[index]} means the multiples ({values}, …), as Treasure Data documents; "
-                'Vixie cron counts from 1 (step = "offset")'
-            )
-            found.append(Advice(code="step_is_multiples", words=words))
-    if not cron.day_starred and not cron.weekday_starred:
-        found.append(Advice(code="both_day_fields", words=_both_days(cron)))
-    if not cron.day_starred and cron.ignored != "day of month" and cron.days and cron.days[0] > _SHORT:
-        words = f"day of month {fields[2]}: months without that day are passed over"
-        found.append(Advice(code="short_months", words=words))
+    if cron.step != "multiples":
+        return found
+    fields, vixie = cron.text.split(" "), parse(cron.text, step="offset")
+    for index, values, theirs in ((2, cron.days, vixie.days), (3, cron.months, vixie.months)):
+        if values == theirs:
+            continue
+        shown = ", ".join(map(str, values[:_FEW])) + (", …" if len(values) > _FEW else "")
+        words = (
+            f"{FIELDS[index].name} {fields[index]} means the multiples ({shown}), as Treasure Data documents; "
+            'Vixie cron counts from 1 (step = "offset")'
+        )
+        found.append(Advice(code="step_is_multiples", words=words))
     return found
 
 
-def _both_days(cron: CronExpression) -> str:
+def _both_day_fields(cron: CronExpression) -> list[Advice]:
+    if cron.day_starred or cron.weekday_starred:
+        return []
     if cron.ignored is not None:
-        return f'both day fields are restricted: {cron.ignored} is ignored (day_match = "more-often")'
-    rule = "both must match" if cron.day_match == "and" else "a date that matches either one fires"
-    return f'both day fields are restricted: {rule} (day_match = "{cron.day_match}")'
+        rule = f"{cron.ignored} is ignored"
+    else:
+        rule = "both must match" if cron.day_match == "and" else "a date that matches either one fires"
+    words = f'both day fields are restricted: {rule} (day_match = "{cron.day_match}")'
+    return [Advice(code="both_day_fields", words=words)]
+
+
+def _short_months(cron: CronExpression) -> list[Advice]:
+    """Tell of a day that was asked for by its number, 29 to 31, and that some of the months do not have."""
+    if cron.day_starred or cron.ignored == "day of month":
+        return []
+    late = 0
+    for item in cron.text.split(" ")[2].split(","):
+        first, _, last = item.partition("/")[0].partition("-")
+        if first.isdigit() and int(first) > SHORTEST_MONTH:
+            late = max(late, int(last or first))
+    short = [month for month in cron.months if late > LONGEST_MONTHS[month - 1] - (month == _FEBRUARY)]
+    if not short:
+        return []
+    from scheduler.words import MONTHS  # noqa: PLC0415 - words are needed by people only
+
+    names = ", ".join(MONTHS[month - 1] for month in short)
+    leap = " but in leap years" if short == [_FEBRUARY] and late == LONGEST_MONTHS[1] else ""
+    words = f"day of month {late}: {names} {'has' if len(short) == 1 else 'have'} no such day{leap}"
+    return [Advice(code="short_months", words=words)]
 
 
 def _uneven_steps(cron: CronExpression) -> list[Advice]:
+    """Tell of a step that does not divide its field, so that the distance over the field's end is another."""
     found: list[Advice] = []
-    for spec, text, size in zip(FIELDS[:2], cron.text.split(" "), (60, 24), strict=False):
-        if text.startswith("*/") and text[2:].isdigit() and size % int(text[2:]):
-            last = (size - 1) // int(text[2:]) * int(text[2:])
-            words = (
-                f"{spec.name} {text}: {text[2:]} does not divide {size}, so the last step of each "
-                f"{'hour' if size == 60 else 'day'} is shorter: {last} to {size} is {size - last}"  # noqa: PLR2004
-            )
-            found.append(Advice(code="uneven_step", words=words))
+    fields = cron.text.split(" ")
+    for index, values, size, whole in (
+        (0, cron.minutes, 60, "hour"),
+        (1, cron.hours, 24, "day"),
+        (3, cron.months, 12, "year"),
+        (4, cron.weekdays, 7, "week"),
+    ):
+        step = fields[index].removeprefix("*/")
+        over = size - values[-1] + values[0]
+        if step == fields[index] or not step.isdigit() or over == int(step):
+            continue
+        words = (
+            f"{FIELDS[index].name} {fields[index]}: {step} does not divide {size}; over the end of each {whole}, "
+            f"the step from {values[-1]} to {values[0]} is {over}"
+        )
+        found.append(Advice(code="uneven_step", words=words))
     return found
 
 
@@ -129,11 +170,10 @@ def _dates(cron: CronExpression, today: int) -> set[int]:
 
 
 def _date(day: int) -> str:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date().isoformat()
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
 
 
-def _local(schedule: Schedule, instant: datetime) -> str:
+def _local_date(schedule: Schedule, instant: datetime) -> str:
     epoch = int(instant.timestamp())
     table = zone(schedule.timezone).table(epoch, epoch)
-    shown = instant + timedelta(seconds=table.offsets[table.index(epoch)])
-    return f"{shown:%Y-%m-%d} in {schedule.timezone}"
+    return f"{_date((epoch + table.offsets[table.index(epoch)]) // DAY)} in {schedule.timezone}"

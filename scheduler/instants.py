@@ -79,7 +79,7 @@ class Instants:
         """Return the last fire strictly before ``t``, None after the year 1 if there is none."""
         if self._masks.never:
             return None
-        t = min(t, LAST_INSTANT)
+        t = min(t, LAST_INSTANT + 1)
         end = max(t - _CYCLE_SECONDS, FIRST_INSTANT)
         while t > end:
             table = self._zone.table(t - 1, t - 1)
@@ -180,7 +180,7 @@ class Instants:
         begin = max(t, FIRST_INSTANT) + 1
         # The zone's rules repeat with the calendar: what is always skipped in a gap in 400 years is skipped for ever.
         end = min(max(begin, _RULES_FROM) + _CYCLE_SECONDS, LAST_INSTANT)
-        while begin < end:
+        while begin <= end:
             table = self._zone.table(begin, begin)
             index = table.index(begin)
             stretch = self._stretch(table, index)
@@ -207,8 +207,8 @@ class Instants:
         """Say which local times of a stretch are its own, by the policies for gap and fold."""
         offsets = table.offsets
         start, offset, end = table.starts[index], offsets[index], table.end_of(index)
-        low = (start if index else FIRST_INSTANT - DAY) + offset
-        high = end + offset
+        low = (start if index else FIRST_INSTANT + 1) + offset
+        high = min(end, LAST_INSTANT + 1) + offset
         extra = False
         if self._interval:
             return Stretch(start, offset, low, high, extra)

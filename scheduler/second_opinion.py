@@ -6,11 +6,11 @@ Only explicit value lists reach croniter, whose own reading of steps, ranges and
 from datetime import UTC, datetime, timedelta
 
 from scheduler.cron import CronExpression
-from scheduler.schedule import make_schedule
+from scheduler.schedule import Schedule
 
 FIRES = 20
 _FAR = timedelta(days=8 * 366)
-"""croniter looks this far ahead at the most; beyond it there is nothing to compare."""
+"""From here on nothing is compared: a leap day takes at most so long to come, and croniter's search has its end."""
 
 
 def disagreement(cron: CronExpression, now: datetime) -> str | None:
@@ -23,6 +23,8 @@ def disagreement(cron: CronExpression, now: datetime) -> str | None:
     start = now.astimezone(UTC).replace(second=0, microsecond=0)
     ours = _ours(cron, start)
     theirs = _theirs(cron, start, len(ours))
+    if isinstance(theirs, str):
+        return f"internal check failed: croniter refuses {cron.text!r} ({theirs}); please report it"
     for mine, other in zip(ours, theirs, strict=True):
         if mine != other:
             return (
@@ -33,17 +35,17 @@ def disagreement(cron: CronExpression, now: datetime) -> str | None:
 
 
 def _ours(cron: CronExpression, start: datetime) -> list[datetime]:
-    schedule = make_schedule(cron.text, step=cron.step, day_match=cron.day_match)
     fires: list[datetime] = []
-    fire = schedule.next_after(start)
-    while fire is not None and fire.scheduled_time < start + _FAR and len(fires) < FIRES:
+    for fire in Schedule(cron=cron).fires_after(start):
+        if fire.scheduled_time > start + _FAR or len(fires) == FIRES:
+            break
         fires.append(fire.scheduled_time)
-        fire = schedule.next_after(fire.scheduled_time)
     return fires
 
 
-def _theirs(cron: CronExpression, start: datetime, count: int) -> list[datetime]:
-    from croniter import croniter  # noqa: PLC0415 - 30 ms, and only when a schedule is accepted
+def _theirs(cron: CronExpression, start: datetime, count: int) -> list[datetime] | str:
+    """Return croniter's next fires, or its error."""
+    from croniter import CroniterError, croniter  # noqa: PLC0415 - 30 ms, and only when a schedule is accepted
 
     lists = [cron.minutes, cron.hours, cron.days, cron.months, cron.weekdays]
     texts = [",".join(map(str, values)) for values in lists]
@@ -51,5 +53,8 @@ def _theirs(cron: CronExpression, start: datetime, count: int) -> list[datetime]
         texts[2] = "*"
     if cron.weekday_starred or cron.ignored == "day of week":
         texts[4] = "*"
-    iterator = croniter(" ".join(texts), start, day_or=cron.day_match != "and", max_years_between_matches=40)
-    return [iterator.get_next(datetime) for _ in range(count)]
+    try:
+        iterator = croniter(" ".join(texts), start, day_or=cron.day_match != "and", max_years_between_matches=40)
+        return [iterator.get_next(datetime) for _ in range(count)]
+    except CroniterError as error:
+        return str(error)

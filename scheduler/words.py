@@ -1,4 +1,8 @@
-"""An expression in English words, true to its sets."""
+"""An expression in English words, true to its sets. Pure.
+
+Up to :data:`MANY` times of day are listed; more are told as a rule, and as "every n minutes" only where that is true
+over the end of the hour too.
+"""
 
 from collections.abc import Sequence
 
@@ -20,54 +24,56 @@ MONTHS = (
     "December",
 )
 MANY = 6
-"""More times a day than this are told as a rule, not listed."""
+_MINUTES, _HOURS = 60, 24
 
 
 def in_words(cron: CronExpression) -> str:
     """Say when an expression fires, such as ``at 03:00 from Monday to Friday``."""
     if not cron.text:
         return "no schedule"
-    if cron.never():
-        return f"never ({_times(cron)} {_days(cron)})"
-    return " ".join(filter(None, (_times(cron), _days(cron))))
+    told = f"{_times(cron.minutes, cron.hours)} {_dates(cron)}"
+    return f"never ({told}: there is no such date)" if cron.never() else told
 
 
-def _times(cron: CronExpression) -> str:
-    minutes, hours = cron.minutes, cron.hours
-    if len(minutes) * len(hours) <= MANY and len(minutes) == 1:
-        return "at " + _join([f"{hour:02}:{minutes[0]:02}" for hour in hours])
+def _times(minutes: Sequence[int], hours: Sequence[int]) -> str:
     if len(minutes) * len(hours) <= MANY:
         return "at " + _join([f"{hour:02}:{minute:02}" for hour in hours for minute in minutes])
-    return f"{_minutes(minutes)} {_hours(hours)}".strip()
+    often = _often(minutes)
+    if len(hours) == _HOURS:
+        return often or f"at {_minutes(minutes)} of every hour"
+    every = _every(hours, _HOURS)
+    if every:
+        between = f"of every {_ordinal(every)} hour (00, {every:02}, …)"
+    elif hours[-1] - hours[0] == len(hours) - 1 and often:
+        return f"{often} between {hours[0]:02}:00 and {hours[-1]:02}:59"
+    else:
+        listed = _join(_runs([f"{hour:02}" for hour in range(_HOURS)], hours))
+        between = f"of the hour{'s' if len(hours) > 1 else ''} {listed}"
+    return f"{often} {between}" if often else f"at {_minutes(minutes)} {between}"
+
+
+def _often(minutes: Sequence[int]) -> str:
+    """Return ``every n minutes`` if it is so, else nothing."""
+    if len(minutes) == _MINUTES:
+        return "every minute"
+    every = _every(minutes, _MINUTES)
+    return f"every {every} minutes" if every else ""
 
 
 def _minutes(minutes: Sequence[int]) -> str:
-    every = _every(minutes, 60)
-    if len(minutes) == 60:  # noqa: PLR2004 - all of them
-        return "every minute"
-    if every and every > 1:
-        return f"every {every} minutes"
-    return "at minute " + _join(_runs([str(minute) for minute in range(60)], minutes))
+    listed = _join(_runs([str(minute) for minute in range(_MINUTES)], minutes))
+    return f"minute{'s' if len(minutes) > 1 else ''} {listed}"
 
 
-def _hours(hours: Sequence[int]) -> str:
-    every = _every(hours, 24)
-    if len(hours) == 24:  # noqa: PLR2004 - all of them
-        return "of every hour"
-    if every and every > 1:
-        return f"of every {_ordinal(every)} hour from 00"
-    return "of the hours " + _join(_runs([f"{hour:02}" for hour in range(24)], hours))
-
-
-def _days(cron: CronExpression) -> str:
-    by_day = "" if cron.day_starred or cron.ignored == "day of month" else _day_numbers(cron)
+def _dates(cron: CronExpression) -> str:
+    by_day = "" if cron.day_starred or cron.ignored == "day of month" else _days(cron)
     by_weekday = "" if cron.weekday_starred or cron.ignored == "day of week" else _weekdays(cron.weekdays)
     joined = f" {'if also' if cron.day_match == 'and' else 'and'} ".join(filter(None, (by_day, by_weekday)))
-    months = "" if len(cron.months) == len(MONTHS) else "in " + _join(_runs_of(MONTHS, [m - 1 for m in cron.months]))
+    months = "" if len(cron.months) == len(MONTHS) else "in " + _join(_runs(("", *MONTHS), cron.months))
     return " ".join(filter(None, (joined or "every day", months)))
 
 
-def _day_numbers(cron: CronExpression) -> str:
+def _days(cron: CronExpression) -> str:
     names = ["", *(_ordinal(day) for day in range(1, 32))]
     return "on the " + _join(_runs(names, cron.days)) + (" of the month" if len(cron.months) == len(MONTHS) else "")
 
@@ -75,13 +81,8 @@ def _day_numbers(cron: CronExpression) -> str:
 def _weekdays(weekdays: Sequence[int]) -> str:
     if len(weekdays) == len(WEEKDAYS):
         return "on every day of the week"
-    parts = _runs_of(WEEKDAYS, weekdays)
-    only = len(parts) == 1 and " to " in parts[0]
-    return ("from " if only else "on ") + _join(parts)
-
-
-def _runs_of(names: Sequence[str], values: Sequence[int]) -> list[str]:
-    return _runs(names, values)
+    parts = _runs(WEEKDAYS, weekdays)
+    return ("from " if len(parts) == 1 and " to " in parts[0] else "on ") + _join(parts)
 
 
 def _runs(names: Sequence[str], values: Sequence[int]) -> list[str]:
@@ -101,11 +102,11 @@ def _runs(names: Sequence[str], values: Sequence[int]) -> list[str]:
 
 
 def _every(values: Sequence[int], total: int) -> int | None:
-    """Return n if the values are 0, n, 2n, … with n dividing the whole, so that "every n" is true over its end."""
-    if len(values) < 2 or values[0] != 0 or total % len(values):  # noqa: PLR2004 - one value has no distance
+    """Return n, 2 or more, if the values are 0, n, 2n, … and n divides the whole, so that it holds over the end."""
+    if len(values) < 2 or len(values) == total or total % len(values):  # noqa: PLR2004 - one value has no distance
         return None
     every = total // len(values)
-    return every if all(value == index * every for index, value in enumerate(values)) else None
+    return every if list(values) == list(range(0, total, every)) else None
 
 
 def _ordinal(number: int) -> str:
