@@ -69,11 +69,6 @@ def test_the_key_has_to_be_an_external_id_that_is_among_the_columns(org: SmallOr
     assert "the key Id is not among the columns" in faults(org, ["LastName"], mode="update", key="Id")
 
 
-def test_an_update_by_another_key_than_id_is_refused_with_both_ways_out(org: SmallOrg) -> None:
-    with pytest.raises(ExportError, match="upsert = true"):
-        make_target(org.url, mode="update", key="Ext_Id__c")
-
-
 @pytest.mark.parametrize(
     ("path", "told"),
     [

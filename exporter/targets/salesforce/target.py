@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from exporter.casts import salesforce_rules
 from exporter.connections import SalesforceConnection, SalesforceExport
 from exporter.events import BatchSent, BatchSettled, Event, Listener, Warned
 from exporter.failures import ExportError, FailureKind, internal
 from exporter.ledger import Control
 from exporter.report import ExportReport
 from exporter.spool import Spool, SpooledColumn, SpoolManifest
-from exporter.spooling import BatchLimits, spool_csv
 from exporter.targets import ExportContext
 from exporter.targets.salesforce.client import Backoff, Client
 from exporter.targets.salesforce.delivery import Delivery
@@ -45,6 +43,9 @@ class SalesforceTarget:
 
     def fill(self, rows: "pa.RecordBatchReader", spool: Spool, *, control: Control, listen: Listener) -> None:
         """Write every row into the spool as ready-to-send CSV batches and close the manifest. Nothing is sent."""
+        from exporter.casts import salesforce_rules  # noqa: PLC0415 - pyarrow takes 0.2 s, and only rows need it
+        from exporter.spooling import BatchLimits, spool_csv  # noqa: PLC0415 - the same
+
         spool_csv(
             rows,
             spool,
