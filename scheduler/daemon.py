@@ -4,9 +4,11 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from apscheduler.executors.pool import ThreadPoolExecutor as ChorePool
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -16,10 +18,10 @@ from sqlalchemy.engine import make_url
 from scheduler import systemd
 from scheduler.config import Config, ConfigError, load
 from scheduler.control import StopReason
-from scheduler.instance import AlreadyRunningError, is_dead, lock_state_file, this_node
+from scheduler.instance import is_dead, lock_state_file, this_node
 from scheduler.logs import get_logger
 from scheduler.merge import NameConflicts
-from scheduler.operations import sync_file_jobs
+from scheduler.operations.jobs import sync_file_jobs
 from scheduler.plan import Plan
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
 from scheduler.ticking import planned, tick
@@ -134,7 +136,7 @@ class Daemon:
         """Ask for a reload of the config file; safe in a signal handler."""
         self._reload_now.set()
 
-    def _guarded(self, chore: "object") -> "object":
+    def _guarded(self, chore: Callable[[], None]) -> Callable[[], None]:
         """Wrap a chore so that a refused database is one log line and the next turn tries again."""
 
         def run() -> None:
@@ -178,7 +180,8 @@ class Daemon:
         self._workers.keep()
         now = self._clock()
         with self._database.write() as session:
-            expired = runs.take_back(session, expired_before=now, now=now)
+            gone = [run.id for run in runs.expired_claims(session, now=now)]
+            expired = runs.take_back(session, gone, now=now) if gone else 0
         if expired:
             log.warning("claims.expired", runs=expired)
 
@@ -266,7 +269,11 @@ def main(config_path: Path, *, once: bool = False) -> int:
         signal.signal(signal.SIGINT, daemon.stop)
         signal.signal(signal.SIGHUP, daemon.reload)
         daemon.start()
-        code = daemon.run_once() if once else daemon.run() or 0
+        if once:
+            code = daemon.run_once()
+        else:
+            daemon.run()
+            code = 0
         if threading.active_count() > 1 and daemon.is_stuck:
             os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood
         database.close()
@@ -276,7 +283,7 @@ def main(config_path: Path, *, once: bool = False) -> int:
             held.close()
 
 
-def _lock_if_sqlite(url: str) -> "object | None":
+def _lock_if_sqlite(url: str) -> IO[str] | None:
     """Keep a second daemon away from a SQLite file; PostgreSQL is made for several."""
     parsed = make_url(url)
     if not parsed.drivername.startswith("sqlite") or not parsed.database:

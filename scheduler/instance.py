@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from storage.nodes import Node
 
@@ -36,7 +36,7 @@ def process_started(pid: int) -> str | None:
     return None
 
 
-def this_node(kind: str, now: datetime) -> Node:
+def this_node(kind: Literal["daemon", "cli"], now: datetime) -> Node:
     """Describe this process as a node; its id is new with every call, and owns the claims it makes."""
     pid = os.getpid()
     return Node(

@@ -28,6 +28,8 @@ _WHOLE_PERCENT = 100
 
 
 def _check_max_rejected(value: object) -> object:
+    if value is None:
+        return None
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if isinstance(value, str) and _SHARE.fullmatch(value) and float(value[:-1]) <= _WHOLE_PERCENT:

@@ -7,19 +7,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import structlog
-from exporter.mapping import apply_mapping
-from exporter.sources.opening import open_source
-from exporter.targets.opening import open_target
-from storage.database import ClaimLost, Database, StorageError
-from storage.runs import StoredRun
 
 from exporter.connections import Connection
 from exporter.events import Listener, Progress
 from exporter.failures import ExportError, configuration
+from exporter.mapping import apply_mapping
 from exporter.report import ExportReport
 from exporter.sources import Query
+from exporter.sources.opening import open_source
 from exporter.spool import Spool
 from exporter.targets import ExportContext, Target
+from exporter.targets.opening import open_target
 from scheduler.config import Config
 from scheduler.control import RunControl, RunStopped, StopReason
 from scheduler.job import Job
@@ -29,6 +27,8 @@ from scheduler.secrets import SecretError, resolve
 from scheduler.settling import settle, stored_run
 from scheduler.work import Clock, RunWork, StoredLedger, log, utc_now
 from storage import jobs, runs
+from storage.database import ClaimLost, Database, StorageError
+from storage.runs import StoredRun
 
 LEASE_SECONDS = 30
 """How long a claim holds without renewal; a worker that is gone for longer has lost its runs."""
@@ -50,7 +50,7 @@ def perform(work: RunWork) -> StoredRun:
         conclusion = conclude(_export(work, job), job.max_rejected)
     except RunStopped as stopped:
         if stopped.reason is StopReason.CLAIM_LOST:
-            raise ClaimLost(f"the claim on run {work.run.id} was lost") from stopped
+            raise ClaimLost(work.run.id) from stopped
         if stopped.reason is StopReason.DRAINING:
             return _hand_back(work)
         conclusion = _stopped(work, job, stopped.reason)

@@ -4,13 +4,12 @@ import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from storage.runs import StoredRun
-
 from scheduler.job import Job
 from scheduler.outcome import Conclusion, Outcome
 from scheduler.policy import Decisions, Policies, decide
 from scheduler.work import RunWork, log
 from storage import jobs, notices, runs
+from storage.runs import StoredRun
 
 if TYPE_CHECKING:
     from sqlmodel import Session

@@ -95,7 +95,7 @@ def _rows(job: Planned, due: Due, definition: dict[str, object]) -> list[NewRun]
     return rows
 
 
-def _replace_waiting(session: "object", job: Planned, due: Due, definition: dict[str, object], now: datetime) -> None:
+def _replace_waiting(session: Session, job: Planned, due: Due, definition: dict[str, object], now: datetime) -> None:
     """Let the newest due slot take the place of older ones that still wait, where the job's policies say so."""
     if definition.get("overlap", "queue") != "queue" or job.catch_up != "latest":
         return

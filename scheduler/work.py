@@ -6,11 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from storage.database import Database
-from storage.ledger import LedgerRow
-from storage.rejections import RejectedValues
-from storage.runs import StoredRun
-
 from exporter.events import Event, Listener, Progress, Retrying, Warned, advance
 from exporter.ledger import Entry, Mark
 from exporter.report import RejectedRow
@@ -19,6 +14,10 @@ from scheduler.config import Config
 from scheduler.control import RunControl
 from scheduler.logs import get_logger
 from storage import ledger, runs
+from storage.database import Database
+from storage.ledger import LedgerRow
+from storage.rejections import RejectedValues
+from storage.runs import StoredRun
 
 PROGRESS_SECONDS = 0.5
 """How often at the most a run's progress is written."""

@@ -138,25 +138,6 @@ def all_jobs(session: Session) -> list[StoredJob]:
     return sorted(jobs, key=lambda job: job.name)
 
 
-def change_mark(session: Session) -> str:
-    """Return a text that is another one after any change to a job's definition or to whether it is disabled.
-
-    High-water marks and outcomes do not change it. One cheap question, however many jobs there are.
-    """
-    job = _JOB.c
-    found = session.execute(
-        select(
-            func.count(),
-            func.sum(job.revision),
-            func.count(job.disabled_at),
-            func.max(job.disabled_at),
-            func.max(job.anchored_at),
-            func.max(job.updated_at),
-        )
-    ).one()
-    return " ".join(str(value) for value in found)
-
-
 def definition_history(session: Session, name: str) -> list[JobChange]:
     """Return what ever happened to the job of that name, removed or not, oldest first."""
     query = (

@@ -43,5 +43,8 @@ class Target(Protocol):
         goes on where they say it stood. Returns only when every row is accounted for: the report adds up.
         """
 
+    def abort(self, spool: "Spool", context: ExportContext) -> None:
+        """Stop what an earlier :meth:`export` of the run left going on at the target, as far as that can be done."""
+
     def check(self, columns: "pa.Schema | None" = None) -> None:
         """Log in and check the settings (and the columns, if given) without writing anything; raise what is wrong."""
