@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from sqlalchemy.orm import Session
+
 from scheduler.job import Job
 from scheduler.logs import get_logger
 from scheduler.plan import Due, Plan, Planned
