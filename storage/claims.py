@@ -155,19 +155,15 @@ def take_back(
     run_ids: Collection[int] = (),
     *,
     owners: Collection[str] = (),
-    expired_before: datetime | None = None,
     now: datetime,
 ) -> int:
     """Put runs of lost processes back to wait, and return how many: the attempt counts, its token is worth nothing.
 
-    Taken back are those of ``run_ids`` whose claim has (still) expired, every run of ``owners``, who must be dead, and
-    every run whose claim expired by ``expired_before``.
+    Taken back are those of ``run_ids`` whose claim has (still) expired, and every run of ``owners``, who must be dead.
     """
     taken: list[int] = []
     terms = [and_(RUN.c.id.in_(chunk), RUN.c.claim_expires_at <= now) for chunk in chunks(run_ids)]
     terms += [RUN.c.owner.in_(chunk) for chunk in chunks(owners)]
-    if expired_before is not None:
-        terms.append(RUN.c.claim_expires_at <= expired_before)
     for term in terms:
         back = update(RUN).where(RUN.c.state == RUNNING, term).values(state="waiting", **_UNCLAIMED)
         taken += session.execute(back.returning(RUN.c.id)).scalars()

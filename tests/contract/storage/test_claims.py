@@ -331,15 +331,6 @@ def test_a_claim_renewed_since_it_was_seen_expired_is_not_taken_back(database: D
     assert run_of(database, run.id).state == "running"
 
 
-def test_every_claim_that_has_expired_can_be_taken_back_at_once(database: Database) -> None:
-    late, fresh = claimed(database, new_run("a")), claimed(database, new_run("b"), owner="node-b")
-    with database.write() as session:
-        renew_claims(session, owner="node-b", now=at(1), lease_seconds=60)
-        assert take_back(session, expired_before=at(0.99), now=at(1)) == 0
-        assert take_back(session, expired_before=at(1), now=at(1)) == 1
-    assert (run_of(database, late.id).state, run_of(database, fresh.id).state) == ("waiting", "running")
-
-
 def test_what_is_taken_back_waits_again_with_its_try_counted_and_its_ledger_kept(database: Database) -> None:
     run = claimed(database)
     other = claimed(database, new_run("other"), owner="node-b")

@@ -1,8 +1,5 @@
 """Jobs, their state and their history."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from support.storage import NOON, at, claimed, new_run, stored, token_of
 
@@ -143,7 +140,7 @@ def test_the_mark_of_changes_differs_after_each_change_and_only_then(database: D
         record_outcome(session, "n", streak=1, last_success=at(1))
         enable_job(session, "n", now=at(1))
     assert mark() == marks[-1]
-    changes: list[Callable[[Any], bool]] = [
+    changes = [
         lambda s: put_job(s, name="n", origin="cli", definition=NIGHTLY, now=at(2)),
         lambda s: put_job(s, name="n", origin="cli", definition={}, now=at(2)),
         lambda s: disable_job(s, "n", by="person", reason="x", now=at(3)),
