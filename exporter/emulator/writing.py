@@ -48,10 +48,11 @@ def write(desk: Desk, order: Instruction, table: Table, locked: Errors | None = 
     columns = read_columns(desk, bound, table, outcome.errors)
     key = order.key or order.object.fields["id"]
     keys = next((column for column in columns if column.field.name == key.name), None)
+    if key.type != "id" or order.operation == "insert":
+        _refuse_ids(columns, outcome.errors, order.operation)
+        columns = [column for column in columns if column.field.name != "Id"]
     if order.operation == "insert":
-        _refuse_ids(columns, outcome.errors)
-        others = [column for column in columns if column.field.name != "Id"]
-        _insert(desk, order.object, others, _open_rows(range(table.rows), outcome), outcome)
+        _insert(desk, order.object, columns, _open_rows(range(table.rows), outcome), outcome)
         return outcome
     if keys is None:
         raise BatchError(f"InvalidBatch : Field name not found : {key.name}")
@@ -62,12 +63,15 @@ def write(desk: Desk, order: Instruction, table: Table, locked: Errors | None = 
     return outcome
 
 
-def _refuse_ids(columns: Sequence[Column], errors: Errors) -> None:
+def _refuse_ids(columns: Sequence[Column], errors: Errors, operation: str) -> None:
+    code, message = "INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call"
+    if operation == "upsert":
+        code, message = "INVALID_FIELD", "cannot specify both an external ID reference and a salesforce id"
     for column in columns:
         if column.field.name == "Id":
             for row, value in enumerate(column.values):
                 if value is not LEAVE and value is not None:
-                    errors.add(row, "INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", "Id")
+                    errors.add(row, code, message, "Id")
 
 
 def _open_rows(rows: Sequence[int], outcome: Outcome) -> list[int]:

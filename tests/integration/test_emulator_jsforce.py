@@ -20,9 +20,10 @@ _OLDEST_NODE = 18
 
 def _missing() -> str:
     """Return why jsforce cannot run here, empty if it can."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
         return "Node.js is not installed"
-    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
     major = int(version.lstrip("v").partition(".")[0])
     return "" if major >= _OLDEST_NODE else f"Node.js {version.strip()} is older than {_OLDEST_NODE}"
 

