@@ -141,7 +141,7 @@ _FIXES = {
     "string_type": "write text in quotes",
     "bool_type": "write true or false, without quotes",
     "tuple_type": "write a list in [ ]",
-    "model_type": "write a table: [header] lines, or { key = value }",
+    "model_type": "write a table: [header] lines, or {{ key = value }}",
     "greater_than_equal": "use at least {ge}",
     "less_than_equal": "use at most {le}",
 }
