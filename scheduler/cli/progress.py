@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from scheduler.cli.output import say
-from scheduler.cli.times import relative
+from scheduler.cli.times import duration, relative
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -58,7 +58,9 @@ class ProgressDisplay:
         }
         if after != counts:
             self._tell(run, self._counts[run.id], running=True)
-        elif isinstance(event, Retrying | Warned):
+        elif isinstance(event, Retrying):
+            say(f"run {run.id}: {event.code}: {event.message}; trying again in {duration(event.seconds)}")
+        elif isinstance(event, Warned):
             say(f"run {run.id}: {event.code}: {event.message}")
 
     def _tell(self, run: "StoredRun", counts: dict[str, int], *, running: bool = False) -> None:

@@ -230,7 +230,7 @@ def _slots(view: "JobView", at: str | None, since: str | None, count: int, now: 
 
 def _wait(bench: "Bench", run_ids: list[int]) -> "list[StoredRun]":
     # A run that is executed here would log as in the daemon; its progress and the line at its end say the same.
-    logs.configure(level="debug" if os.environ.get(DEBUG) else "critical")
+    logs.configure(level="debug" if os.environ.get(DEBUG) else "critical", mode="console")
     try:
         with ProgressDisplay(clock=datetime) as display:
             waiting = execution.Waiting(bench.database, bench.config, watch=display.watch, listen=display.listen)

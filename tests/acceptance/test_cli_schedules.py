@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.command import SCHEDCTL, Command
+from support.command import SCHEDCTL, Command, QuickCommand
 
 HEAVY = ("sqlmodel", "sqlalchemy", "pyarrow", "duckdb", "simple_salesforce", "pydantic", "rich", "croniter", "alembic")
 FIRE_KEYS = {"scheduled_time", "run_time", "local", "note"}
@@ -17,6 +17,13 @@ SCHEDULE_KEYS = {"cron", "timezone", "fires", "fields", "words", "warnings"}
 @pytest.fixture
 def schedctl(tmp_path: Path) -> Command:
     command = Command(tmp_path)
+    command.config.unlink()
+    return command
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> QuickCommand:
+    command = QuickCommand(tmp_path)
     command.config.unlink()
     return command
 
@@ -61,13 +68,13 @@ def test_next_notes_changes_of_the_clock(schedctl: Command) -> None:
     assert "fires once, right after the gap" in answer.out
 
 
-def test_the_switches_of_the_dialect_are_options(schedctl: Command) -> None:
+def test_the_switches_of_the_dialect_are_options(quick: QuickCommand) -> None:
     def days(*options: str) -> list[int]:
-        return list(schedctl("explain", "0 0 */10 * 1", *options, "--json").json["fields"]["day_of_month"])
+        return list(quick("explain", "0 0 */10 * 1", *options, "--json").json["fields"]["day_of_month"])
 
     assert days() == [10, 20, 30]
     assert days("--step", "offset") == [1, 11, 21, 31]
-    skip = schedctl(
+    skip = quick(
         "next",
         "30 2 * * *",
         "--timezone",
@@ -97,10 +104,10 @@ def test_explain_tells_words_fields_warnings_and_differences(schedctl: Command) 
     assert {other["rule"] for other in as_json["differences"]} == {"step = offset"}
 
 
-def test_an_impossible_date_and_no_schedule_are_explained_too(schedctl: Command) -> None:
-    assert "never fires" in schedctl("explain", "0 0 30 2 *").out
-    assert schedctl("next", "0 0 30 2 *", "--json").json["fires"] == []
-    assert "no schedule" in schedctl("explain", "").out
+def test_an_impossible_date_and_no_schedule_are_explained_too(quick: QuickCommand) -> None:
+    assert "never fires" in quick("explain", "0 0 30 2 *").out
+    assert quick("next", "0 0 30 2 *", "--json").json["fires"] == []
+    assert "no schedule" in quick("explain", "").out
 
 
 @pytest.mark.parametrize(
@@ -127,9 +134,9 @@ def test_an_impossible_date_and_no_schedule_are_explained_too(schedctl: Command)
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_exit_code_2(
-    schedctl: Command, arguments: tuple[str, ...], says: str
+    quick: QuickCommand, arguments: tuple[str, ...], says: str
 ) -> None:
-    answer = schedctl.fails(*arguments, code=2, says=says)
+    answer = quick.fails(*arguments, code=2, says=says)
     assert answer.error["kind"] == "usage"
     assert all(line.isprintable() for line in answer.err.splitlines())
     assert max(map(len, answer.err.splitlines())) < 400
@@ -160,12 +167,12 @@ def test_what_needs_no_database_does_not_import_one(arguments: list[str]) -> Non
     assert done.stderr.strip() == "0 []"
 
 
-def test_every_command_has_help_with_an_example_in_80_columns(schedctl: Command) -> None:
+def test_every_command_has_help_with_an_example_in_80_columns(quick: QuickCommand) -> None:
     groups = {"runs", "connections", "import"}
-    commands = re.findall(r"^  ([a-z]+)  +\S", schedctl("--help").out.partition("Commands:")[2], re.MULTILINE)
+    commands = re.findall(r"^  ([a-z]+)  +\S", quick("--help").out.partition("Commands:")[2], re.MULTILINE)
     assert {"add", "list", "run", "explain", "daemon", *groups} <= set(commands)
     for command in commands:
-        text = schedctl(command, "--help").out
+        text = quick(command, "--help").out
         assert f"Example: schedctl {command} " in text.replace("\n", " ") + " " or "| schedctl import" in text
         assert all(len(line) <= 80 for line in text.splitlines()), command
         assert (command in groups) == ("Commands:" in text)
@@ -231,6 +238,6 @@ def test_the_printed_jobs_are_config_once_source_query_and_target_are_filled_in(
     assert "query is missing" in snippets or "# query" in snippets
 
 
-def test_an_empty_crontab_and_a_missing_one_are_told(schedctl: Command) -> None:
-    assert "has no crontab lines" in schedctl("import", "crontab", "-", stdin="# nothing\n", code=1).err
-    assert "No such file" in schedctl("import", "crontab", "missing", code=2).err
+def test_an_empty_crontab_and_a_missing_one_are_told(quick: QuickCommand) -> None:
+    assert "has no crontab lines" in quick("import", "crontab", "-", stdin="# nothing\n", code=1).err
+    assert "No such file" in quick("import", "crontab", "missing", code=2).err

@@ -1,0 +1,196 @@
+"""The daemon as installed: it fires, survives kill -9 in mid-export, reloads, drains, and disables a hopeless job."""
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.command import SCHEDCTL, Command
+
+from exporter.emulator.server import Emulator
+from scheduler.config import load
+from scheduler.operations.jobs import sync_file_jobs
+from storage import runs
+from storage.database import open_database
+from storage.runs import StoredRun
+
+ROWS = 6_000
+SCHEMA = {
+    "objects": {"Row__c": {"label": "Row", "fields": {"Number__c": {"type": "double", "precision": 10, "scale": 0}}}}
+}
+CONFIG = """
+[daemon]
+drain_timeout = "20s"
+[connections.warehouse]
+type = "duckdb"
+[connections.crm]
+type = "salesforce"
+login_url = "{url}"
+client_id = "emulator"
+client_secret = {{ env = "CRM_SECRET" }}
+"""
+JOB = """
+[jobs.{name}]
+cron = "* * * * *"
+source = "warehouse"
+retry_limit = 0
+query = "select i as \\"Number__c\\" from range({rows}) as numbers(i)"
+[jobs.{name}.export]
+connection = "crm"
+object = "{object}"
+batch_size = {size}
+"""
+
+
+class Service:
+    """A daemon over a config file, with the local Salesforce behind it."""
+
+    def __init__(self, command: Command, org: Emulator) -> None:
+        self.command = command
+        self.org = org
+        self.log = command.directory / "daemon.log"
+        command.environment["CRM_SECRET"] = "secret"
+
+    def configure(self, *jobs: str) -> None:
+        self.command.write(CONFIG.format(url=self.org.url) + "".join(jobs))
+
+    def owe_a_slot(self) -> None:
+        """Let the jobs be defined two minutes ago, so that the daemon owes a slot when it starts."""
+        database = open_database(f"sqlite:///{self.command.state / 'state.db'}")
+        sync_file_jobs(database, load(self.command.config), datetime.now(UTC) - timedelta(minutes=2))
+        database.close()
+
+    @contextmanager
+    def daemon(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [SCHEDCTL, "daemon", *arguments],
+                env=self.command.environment,
+                cwd=self.command.directory,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    def runs(self, job: str) -> list[StoredRun]:
+        database = open_database(f"sqlite:///{self.command.state / 'state.db'}")
+        with database.read() as session:
+            found = [run for run in runs.list_runs(session, job=job, limit=100) if run.outcome != "skipped"]
+        database.close()
+        return sorted(found, key=lambda run: run.id)
+
+    def until(self, holds: Callable[[], object], seconds: float = 60) -> None:
+        limit = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < limit, self.log.read_text(encoding="utf-8")[-4000:]
+            time.sleep(0.05)
+
+    def numbers(self) -> Counter[int]:
+        return Counter(int(float(record["Number__c"])) for record in self.org.org.records("Row__c"))
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    with Emulator(state=tmp_path / "org.db", schema=SCHEMA) as org:
+        yield Service(Command(tmp_path), org)
+
+
+def test_an_owed_slot_fires_by_itself_and_sigterm_ends_the_daemon_with_code_0(service: Service) -> None:
+    service.configure(JOB.format(name="rows", rows=100, object="Row__c", size=50))
+    service.owe_a_slot()
+    with service.daemon() as daemon:
+        service.until(lambda: any(run.state == "finished" for run in service.runs("rows")))
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(timeout=40) == 0
+    run = service.runs("rows")[0]
+    assert (run.kind, run.outcome, run.rows_read, run.rows_accepted) == ("schedule", "succeeded", 100, 100)
+    assert len(service.numbers()) == 100
+
+
+def test_kill_9_in_mid_export_and_a_restart_end_with_every_row_exactly_once(service: Service) -> None:
+    service.configure(JOB.format(name="rows", rows=ROWS, object="Row__c", size=100))
+    service.owe_a_slot()
+    with service.daemon() as daemon:
+        service.until(lambda: service.org.org.count("Row__c") > 0)
+        daemon.kill()
+        daemon.wait()
+    first = service.runs("rows")[0]
+    assert first.state == "running"
+    assert service.org.org.count("Row__c") < ROWS
+    service.command("disable", "rows")  # no further slot: only what was begun
+    with service.daemon():
+        service.until(lambda: service.runs("rows")[0].state == "finished")
+    run = service.runs("rows")[0]
+    assert (run.outcome, run.rows_read, run.rows_accepted, run.rows_rejected) == ("succeeded", ROWS, ROWS, 0)
+    numbers = service.numbers()
+    assert len(numbers) == ROWS
+    assert set(numbers.values()) == {1}
+
+
+def test_a_hopeless_job_is_disabled_after_five_failures_and_the_others_go_on(service: Service) -> None:
+    good = JOB.format(name="good", rows=10, object="Row__c", size=100)
+    service.configure(JOB.format(name="bad", rows=10, object="Nothing__c", size=100), good)
+    for _ in range(5):
+        answer = service.command("run", "bad", "--wait", "--json", code=1).json["runs"][0]
+        assert answer["failure"]["kind"] == "configuration"
+        assert "Nothing__c" in answer["failure"]["message"]
+    listed = {job["name"]: job for job in service.command("list", "--json").json["jobs"]}
+    assert (listed["bad"]["state"], listed["bad"]["failure_streak"]) == ("auto_disabled", 5)
+    assert "5 configuration failures in a row" in listed["bad"]["disabled_reason"]
+    assert listed["bad"]["next_scheduled_time"] is None
+    service.owe_a_slot()
+    service.command("run", "good", "--wait")
+    assert len(service.numbers()) == 10
+
+
+def test_a_second_daemon_on_the_same_file_is_refused_by_name(service: Service) -> None:
+    service.configure(JOB.format(name="rows", rows=1, object="Row__c", size=100))
+    with service.daemon() as first:
+        service.until(lambda: service.command("status", code=None).code == 0)
+        answer = service.command("daemon", code=None)
+        assert answer.code == 1
+        assert f"process {first.pid}" in answer.err.splitlines()[-1]
+        assert first.poll() is None
+
+
+def test_an_edit_is_noticed_a_bad_one_changes_nothing_and_the_next_good_one_heals(service: Service) -> None:
+    service.configure(JOB.format(name="rows", rows=1, object="Row__c", size=100))
+    with service.daemon() as daemon:
+        service.until(lambda: service.command("status", code=None).code == 0)
+        text = service.command.config.read_text(encoding="utf-8")
+        service.command.write(text.replace('cron = "* * * * *"', 'cron = "99 * * * *"'))
+        service.until(lambda: "99" in (service.command("status", "--json", code=None).out))
+        assert daemon.poll() is None
+        service.command.write(text + JOB.format(name="more", rows=1, object="Row__c", size=100))
+        service.until(lambda: service.command("status", code=None).code == 0)
+        names = [job["name"] for job in service.command("list", "--json").json["jobs"]]
+        assert names == ["more", "rows"]
+
+
+def test_once_runs_what_is_owed_and_exits(service: Service) -> None:
+    service.configure(JOB.format(name="rows", rows=20, object="Row__c", size=100))
+    service.owe_a_slot()
+    with service.daemon("--once") as daemon:
+        assert daemon.wait(timeout=60) == 0
+    assert [run.outcome for run in service.runs("rows")][0] == "succeeded"
+
+
+def test_a_run_of_a_living_daemon_is_executed_by_it_and_waited_for(service: Service) -> None:
+    service.configure(JOB.format(name="rows", rows=20, object="Row__c", size=100).replace("* * * * *", "0 0 1 1 *"))
+    with service.daemon() as daemon:
+        service.until(lambda: service.command("status", code=None).code == 0)
+        answer = service.command("run", "rows", "--wait", "--json").json["runs"][0]
+        assert (answer["kind"], answer["outcome"], answer["rows"]["accepted"]) == ("manual", "succeeded", 20)
+        os.kill(daemon.pid, signal.SIGTERM)
+        assert daemon.wait(timeout=40) == 0
