@@ -1,7 +1,9 @@
 """``/_emulator``: what a test or a person may see and do that no Salesforce would allow. No login."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 
+from exporter.emulator.faults import FaultBox, read_fault
 from exporter.emulator.org import Org
 from exporter.emulator.wire import RefusalError, Reply, Request, Route, reply_json
 from exporter.emulator.worker import Worker
@@ -10,9 +12,10 @@ from exporter.emulator.worker import Worker
 class Admin:
     """The emulator's own endpoints."""
 
-    def __init__(self, org: Org, worker: Worker, calls: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(self, org: Org, worker: Worker, faults: FaultBox, calls: Callable[[], Mapping[str, int]]) -> None:
         self._org = org
         self._worker = worker
+        self._faults = faults
         self._calls = calls
 
     def routes(self) -> Iterable[Route]:
@@ -21,6 +24,9 @@ class Admin:
             ("GET", "/_emulator/state", self._state),
             ("POST", "/_emulator/sessions/expire", self._expire),
             ("PUT", "/_emulator/worker", self._work),
+            ("GET", "/_emulator/faults", self._list_faults),
+            ("POST", "/_emulator/faults", self._add_fault),
+            ("DELETE", "/_emulator/faults", self._clear_faults),
         ):
             yield Route(method=method, path=path, handler=handler, needs_login=False)
 
@@ -50,3 +56,17 @@ class Admin:
             raise RefusalError(400, "", 'the body has to be {"paused": true} or {"paused": false}') from error
         self._worker.pause(paused=bool(paused))
         return reply_json({"paused": self._worker.paused})
+
+    def _list_faults(self, _request: Request, _names: Mapping[str, str]) -> Reply:
+        return reply_json({"faults": self._faults.listed()})
+
+    def _add_fault(self, request: Request, _names: Mapping[str, str]) -> Reply:
+        try:
+            self._faults.add(read_fault(request.json()))
+        except (ValueError, TypeError, re.error) as error:
+            raise RefusalError(400, "", str(error)) from error
+        return reply_json({"faults": self._faults.listed()}, 201)
+
+    def _clear_faults(self, _request: Request, _names: Mapping[str, str]) -> Reply:
+        self._faults.clear()
+        return Reply(status=204)

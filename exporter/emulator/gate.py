@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from exporter.emulator import bulk1
 from exporter.emulator.admin import Admin
 from exporter.emulator.bulk1 import Bulk1
+from exporter.emulator.faults import FaultBox
 from exporter.emulator.oauth import OAuth
 from exporter.emulator.org import Org
 from exporter.emulator.query import Queries
@@ -23,7 +24,8 @@ class Gate:
 
     def __init__(self, org: Org, *, batch_seconds: float = 0.0) -> None:
         self.org = org
-        self.worker = Worker(org, batch_seconds=batch_seconds)
+        self.faults = FaultBox()
+        self.worker = Worker(org, self.faults, batch_seconds=batch_seconds)
         self.calls: Counter[str] = Counter()
         """Requests by method and path, ids left out, since the emulator started."""
         self._lock = threading.Lock()
@@ -34,7 +36,7 @@ class Gate:
         yield from OAuth(self.org).routes()
         yield from Rest(self.org, queries).routes()
         yield from Bulk1(self.org, self.worker).routes()
-        yield from Admin(self.org, self.worker, self.counts).routes()
+        yield from Admin(self.org, self.worker, self.faults, self.counts).routes()
 
     def counts(self) -> dict[str, int]:
         """Return how often each endpoint was called."""

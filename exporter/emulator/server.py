@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from exporter.emulator.faults import CallFault
 from exporter.emulator.gate import Gate
 from exporter.emulator.org import Org, Rights
 from exporter.emulator.schema_file import load_schema
@@ -72,6 +73,7 @@ class Emulator:
             raise
         self.url = self.org.url = f"http://{_LOOPBACK}:{self._server.server_address[1]}"
         self.gate = self._server.gate = Gate(self.org, batch_seconds=batch_seconds)
+        self.faults = self.gate.faults
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="emulator-http", daemon=True
         )
@@ -195,7 +197,28 @@ class _Handler(BaseHTTPRequestHandler):
         path, query = split_target(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(method=self.command, path=path, query=query, headers=headers, body=body)
-        self._answer(self.server.gate.answer(request))
+        fault = self.server.gate.faults.take_call(request.method, request.path)
+        if fault is not None and not request.path.startswith("/_emulator/"):
+            self._befall(request, fault)
+        else:
+            self._answer(self.server.gate.answer(request))
+
+    def _befall(self, request: Request, fault: CallFault) -> None:
+        """Answer, or fail to, as a fault has it."""
+        if fault.action == "answer":
+            body = fault.body.encode()
+            self._answer(Reply(status=fault.status, body=body, kind=fault.kind, headers=fault.headers))
+            return
+        if fault.action in {"slow", "hang"}:
+            self.server.ending.wait(fault.seconds)
+        reply = None if fault.action in {"drop_before", "hang"} else self.server.gate.answer(request)
+        if fault.action == "slow" and reply is not None:
+            self._answer(reply)
+            return
+        if fault.action == "truncate" and reply is not None:
+            self._answer(reply, share=0.5)
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def _read_body(self) -> bytes | None:
         """Return the body, decompressed; None after a refusal."""
@@ -228,7 +251,8 @@ class _Handler(BaseHTTPRequestHandler):
             pass
         return b"".join(parts)
 
-    def _answer(self, reply: Reply) -> None:
+    def _answer(self, reply: Reply, share: float = 1.0) -> None:
+        """Send a reply, or that share of its body."""
         body = reply.body
         self.send_response_only(reply.status)
         self.send_header("Date", format_datetime(self._now(), usegmt=True))
@@ -246,7 +270,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[: int(len(body) * share)])
         self.wfile.flush()
 
     def _now(self) -> datetime:

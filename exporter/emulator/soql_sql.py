@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import cast
 
 from exporter.emulator.schema import NUMBER_TYPES, Field, ObjectType, OrgSchema
-from exporter.emulator.soql import Comparison, Condition, Junction, Membership, Path, Query, Selected
+from exporter.emulator.soql_tree import Comparison, Condition, Junction, Membership, Path, Query, Selected
 from exporter.emulator.soql_values import bound_value, compare_days
 from exporter.emulator.wire import RefusalError
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from exporter.emulator.ids import normal_id
 from exporter.emulator.schema import NUMBER_TYPES, Field
-from exporter.emulator.soql import Comparison, Literal
+from exporter.emulator.soql_tree import Comparison, Literal
 from exporter.emulator.values import write_datetime
 from exporter.emulator.wire import RefusalError
 

@@ -5,6 +5,7 @@ import time
 
 from exporter.emulator import jobs
 from exporter.emulator.content import BatchError, read_table
+from exporter.emulator.faults import FaultBox
 from exporter.emulator.jobs import Batch, Job
 from exporter.emulator.org import Org
 from exporter.emulator.results import write_results
@@ -19,9 +20,10 @@ class Worker:
     So a batch that an ended emulator had begun is processed by the next one, and none is processed twice.
     """
 
-    def __init__(self, org: Org, *, threads: int = 2, batch_seconds: float = 0.0) -> None:
+    def __init__(self, org: Org, faults: FaultBox, *, threads: int = 2, batch_seconds: float = 0.0) -> None:
         """``batch_seconds`` is the least time that a batch takes, as at a busy org."""
         self._org = org
+        self._faults = faults
         self._seconds = batch_seconds
         self._changed = threading.Condition()
         self._stopping = threading.Event()
@@ -93,8 +95,9 @@ class Worker:
             content = jobs.request_of(db, batch)
         table = read_table(content, job.content)
         del content
+        locked = self._faults.take_rows(job.object, table)
         with self._org.desk() as desk:
-            outcome = write(desk, self._instruction(job), table)
+            outcome = write(desk, self._instruction(job), table, locked)
             jobs.settle_batch(
                 desk.db,
                 self._org.now(),
