@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from scheduler.cron import CronExpression
 from scheduler.schedule import FireTime, Schedule
 
+DAY = timedelta(days=1)
 YEAR = timedelta(days=365)
 """How far between two fires changes of the clock are looked for; further apart, their effects say nothing."""
 
@@ -53,7 +54,9 @@ def _fire(schedule: Schedule, found: FireTime, last: datetime, info: ZoneInfo) -
     notes: list[str] = []
     if local.utcoffset() != before.utcoffset():
         notes.append(f"the clock changed: {_offset(before)} became {_offset(local)}")
-    if found.scheduled_time - last <= YEAR:
+    distance = found.scheduled_time - last
+    # Within a day the clock does not change and change back; asking each time would cost more than finding the fires.
+    if notes or DAY < distance <= YEAR:
         effects = schedule.dst_effects(last, found.scheduled_time)
         notes += [f"{effect.instant.astimezone(info):%Y-%m-%d}: {effect.words}" for effect in effects]
     return Fire(
