@@ -28,12 +28,12 @@ def disk_fault(error: OSError, directory: Path) -> ExportError:
     return transient("DISK_ERROR", f"Cannot use {directory} ({reason})")
 
 
-def make_directory(directory: Path) -> None:
-    """Make ``directory`` and its missing parents, for their owner alone (0700), durably. It may exist already."""
+def make_directory(directory: Path, *, mode: int = 0o700) -> None:
+    """Make ``directory`` and its missing parents durably, by default for their owner alone. It may exist already."""
     if directory.is_dir():
         return
-    make_directory(directory.parent)
-    directory.mkdir(mode=0o700, exist_ok=True)
+    make_directory(directory.parent, mode=mode)
+    directory.mkdir(mode=mode, exist_ok=True)
     sync_directory(directory.parent)
 
 
@@ -46,9 +46,9 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def create_file(path: Path) -> int:
-    """Make a new file for its owner alone (0600) and return its descriptor; one that exists is an OSError."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def create_file(path: Path, *, mode: int = 0o600) -> int:
+    """Make a new file, by default for its owner alone, and return its descriptor; one that exists is an OSError."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
 def write_all(descriptor: int, content: bytes | memoryview) -> None:

@@ -182,37 +182,28 @@ class Spool:
 
 
 class SpoolFile:
-    """One batch file while it is written: a binary stream that hashes what it writes."""
+    """One file of a spool while it is written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = create_file(path)
         self._hash = hashlib.sha256()
         self._bytes = 0
-        self.closed = False
+        self._closed = False
 
-    def write(self, content: bytes | memoryview) -> int:
-        """Write all of ``content`` and return its length in bytes. Disk faults are ExportErrors."""
+    def write(self, content: bytes | memoryview) -> None:
+        """Write all of ``content``. Disk faults are ExportErrors."""
         try:
             write_all(self._descriptor, content)
         except OSError as error:
             raise disk_fault(error, self._path.parent) from error
         self._hash.update(content)
-        length = memoryview(content).nbytes
-        self._bytes += length
-        return length
-
-    def tell(self) -> int:
-        """Return how many bytes were written so far."""
-        return self._bytes
-
-    def flush(self) -> None:
-        """Do nothing: what is written is with the operating system at once, and durable after :meth:`finish`."""
+        self._bytes += memoryview(content).nbytes
 
     def close(self) -> None:
         """Close the file, complete or not. May be called again."""
-        if not self.closed:
-            self.closed = True
+        if not self._closed:
+            self._closed = True
             os.close(self._descriptor)
 
     def finish(self) -> tuple[int, str]:
