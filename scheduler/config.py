@@ -78,11 +78,11 @@ def _read_toml(text: str, name: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError as error:
         raise ConfigError([Fault(keys=(), message="not valid TOML: nested too deeply")], name=name) from error
-    except ValueError as error:  # TOMLDecodeError, and what Python says of a number with thousands of digits
+    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         message = str(error)
         place = re.fullmatch(r"(?s)(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message)
         if place is None:
-            raise ConfigError([Fault(keys=(), message=f"not valid TOML: {message}")], name=name) from error
+            raise ConfigError([Fault(keys=(), message="not valid TOML: a number is too long")], name=name) from error
         line = int(place[2]) if place[2] else text.count("\n") + (not text.endswith("\n"))
         column = f" (column {place[3]})" if place[3] else " (at the end of the file)"
         fault = Fault(keys=(), line=line, message=f"not valid TOML: {place[1]}{column}{_toml_hint(place[1])}")

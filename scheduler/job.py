@@ -17,7 +17,7 @@ from exporter.connections import (
     OutputMapping,
     Segment,
 )
-from exporter.settings import Duration, PathText, PositiveDuration, Settings
+from exporter.settings import Duration, PathText, PositiveDuration, Settings, check_path
 from scheduler.cron import CronError
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, nearest, show, under
 from scheduler.schedule import Schedule, ScheduleError, make_schedule
@@ -237,14 +237,12 @@ def _take_query(values: dict[str, Any], query_files: QueryFiles, found: list[Fau
     query, file = values.get("query"), values.get("query_file")
     if file is not None and query is not None:
         found.append(Fault(keys=("query_file",), message="query and query_file exclude each other: remove one"))
-    elif isinstance(file, str):
-        text = query_files.get(file, Unreadable(reason="it is not there"))
+    elif file is not None:
+        text = query_files.get(file, Unreadable(reason="it is not there")) if _names_a_file(file) else "-"
         if isinstance(text, Unreadable):
             found.append(Fault(keys=("query_file",), message=f"query_file = {show(file)}: {text.reason}"))
             text = "-"
         values["query"] = query = text
-    elif file is not None:
-        values["query"] = query = "-"
     found += (
         Fault(keys=(key,), message=f"{key} holds a NUL character: remove it")
         for key in ("query", "description")
@@ -253,6 +251,14 @@ def _take_query(values: dict[str, Any], query_files: QueryFiles, found: list[Fau
     if isinstance(query, str) and not query.strip():
         key = "query" if file is None else "query_file"
         found.append(Fault(keys=(key,), message=f"{key} is empty: write the SQL"))
+
+
+def _names_a_file(value: object) -> bool:
+    """Whether the model will take it for the path of a file."""
+    try:
+        return isinstance(value, str) and check_path(value).strip() != ""
+    except ValueError:
+        return False
 
 
 def _export(table: object, connections: Mapping[str, str | None], found: list[Fault]) -> Export | None:
