@@ -1,5 +1,6 @@
 """The daemon: APScheduler runs its few chores; the tick fires what is due, workers run it, signals reload and drain."""
 
+import logging
 import os
 import signal
 import threading
@@ -36,6 +37,7 @@ EXIT_SECONDS = 10.0
 """How long after the drain time a worker that hangs in a call may take to let go before the process ends anyway."""
 
 log = get_logger("schedctl.daemon")
+logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)  # it warns when a wake-up meets a tick that goes on
 
 
 class PlanTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types

@@ -45,7 +45,10 @@ def perform(work: RunWork) -> StoredRun:
     state database went away (then the claim runs out, and whoever takes it goes on from the ledger).
     """
     job = Job.from_dict(work.run.definition)
-    log.info("run.started", attempt=work.run.attempt, scheduled_time=work.run.scheduled_time, kind=work.run.kind)
+    slot = work.run.scheduled_time.isoformat()
+    log.info("run.started", attempt=work.run.attempt, scheduled_time=slot, kind=work.run.kind)
+    if work.run.cancel_requested_at is not None:
+        work.control.stop(StopReason.CANCELED)
     try:
         conclusion = conclude(_export(work, job), job.max_rejected)
     except RunStopped as stopped:
@@ -125,7 +128,6 @@ def _report_so_far(work: RunWork) -> ExportReport:
 
 def _stopped(work: RunWork, job: Job, reason: StopReason) -> Conclusion:
     """Undo what can be undone at the target of a run that a person or its timeout stopped."""
-    report = _report_so_far(work)
     abort = RunControl(deadline=work.clock() + timedelta(minutes=1))
     kept, work.control = work.control, abort
     try:
@@ -135,6 +137,7 @@ def _stopped(work: RunWork, job: Job, reason: StopReason) -> Conclusion:
         log.warning("run.abort_failed", code=error.code, message=error.message)
     finally:
         work.control = kept
+    report = _report_so_far(work)  # after the abort, which settles what was done
     return conclude_timeout(job.timeout, report) if reason is StopReason.TIMED_OUT else conclude_cancel(report)
 
 
