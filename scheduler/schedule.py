@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from typing import Literal, NamedTuple, cast
 
 from scheduler.cron import CronExpression, parse
@@ -86,8 +87,7 @@ class Schedule:
         """Return every fire with ``a < scheduled_time <= b``, in order."""
         slots = self.slots_between(a, b)
         runs = slots if not self.delay else [slot + timedelta(seconds=self.delay) for slot in slots]
-        make = tuple.__new__
-        return [make(FireTime, pair) for pair in zip(slots, runs, strict=True)]
+        return list(map(tuple.__new__, repeat(FireTime), zip(slots, runs, strict=True)))
 
     def slots_between(self, a: datetime, b: datetime) -> list[datetime]:
         """Return the scheduled times alone, in (a, b]."""
