@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr, ValidationError
 
@@ -66,6 +66,7 @@ def load(path: Path, *, environ: Mapping[str, str] | None = None) -> Config:
     config = _build(text, tables, name=name, base=base, state=state_directory(environ), query_files=files)
     plain = dict(_plain_secrets(config))
     register(plain.values())
+    register(map(unquote, plain.values()))  # as it is after the URL that it stands in was taken apart
     if not plain or is_private(path.stat()):
         return config
     fix = f"others can read this file: chmod 600 {path}, or write a reference such as {{ env = … }}"

@@ -113,14 +113,15 @@ class Job(JobDefaults):
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Make a job of what :meth:`to_dict` returned; keys that did not exist then take their defaults.
 
-        Raises pydantic's ValidationError if another version wrote it and this one cannot read it.
+        Raises ValueError (of which pydantic's ValidationError is one) if another version wrote it and this one cannot
+        read it.
         """
-        export = dict(values["export"])
-        model = EXPORT_MODELS.get(export.pop("type"), FileExport)
-        connection = export.pop("connection")
-        return cls.model_validate(
-            {**values, "export": Export(connection=connection, options=model.model_validate(export))}
-        )
+        options = dict(values.get("export", {}))
+        connection, kind = options.pop("connection", None), options.pop("type", None)
+        if kind not in EXPORT_MODELS:
+            raise ValueError(f"job {values.get('name')}: this version cannot export to a connection of type {kind}")
+        export = {"connection": connection, "options": EXPORT_MODELS[kind].model_validate(options)}
+        return cls.model_validate({**values, "export": export})
 
 
 @lru_cache(maxsize=4096)
@@ -204,9 +205,9 @@ def _validate(values: dict[str, Any], export: Export | None, found: list[Fault])
     except ValidationError as error:
         found += model_faults(error, model=Job, table=values)
         faulty = {fault.keys[0] for fault in found}
-        found += schedule_faults({key: value for key, value in values.items() if key not in faulty})
+        found += schedule_faults({key: value for key, value in values.items() if key not in faulty | {"delay"}})
         return None
-    if wrong := schedule_faults(values):
+    if wrong := schedule_faults(job.model_dump()):
         found += wrong
         return None
     schedule = job.schedule
@@ -215,11 +216,11 @@ def _validate(values: dict[str, Any], export: Export | None, found: list[Fault])
     return job if export is not None and not found else None
 
 
-_SCHEDULE_KEYS = ("cron", "timezone", "step", "day_match", "dst", "gap", "fold")
+_SCHEDULE_KEYS = ("cron", "timezone", "delay", "step", "day_match", "dst", "gap", "fold")
 
 
 def schedule_faults(values: Mapping[str, Any]) -> list[Fault]:
-    """Return what the schedule's own parser says against values whose types are right."""
+    """Return what the schedule's own parser says against values whose types are right; a delay is seconds."""
     parts = {key: values[key] for key in _SCHEDULE_KEYS if values.get(key) is not None}
     try:
         make_schedule(parts.pop("cron", ""), **parts)

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
 from scheduler.job import Job
 
 
@@ -73,5 +71,5 @@ def _read(definition: Mapping[str, Any]) -> Job | None:
     """Return the stored job, or None if this version cannot read it: it is put anew."""
     try:
         return Job.from_dict(definition)
-    except (ValidationError, KeyError, TypeError, ValueError):
+    except ValueError:
         return None
