@@ -76,4 +76,4 @@ class Query:
     @property
     def aggregated(self) -> bool:
         """Whether its answer is AggregateResults rather than records."""
-        return bool(self.grouped) or any(each.function for each in self.selected)
+        return bool(self.grouped) or any(each.function not in {"", "fields"} for each in self.selected)
