@@ -174,6 +174,8 @@ def test_every_table_is_known_and_has_rows() -> None:
     assert all(rows for _, rows in found)
 
 
-@pytest.mark.parametrize(("header", "row"), [(header, row) for header, rows in tables() for row in rows])
+@pytest.mark.parametrize(
+    ("header", "row"), [pytest.param(header, row, id=" ".join(row)) for header, rows in tables() for row in rows]
+)
 def test_row(header: Row, row: Row) -> None:
     CHECKS[header](*row)
