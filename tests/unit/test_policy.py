@@ -7,7 +7,7 @@ import pytest
 from exporter.failures import FailureKind
 from exporter.report import ExportReport
 from scheduler.outcome import Conclusion, Failure, Outcome
-from scheduler.policy import MAX_RETRY_DELAY, Policies, decide
+from scheduler.policy import MAX_RETRY_DELAY, Decisions, Policies, decide
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 POLICIES = Policies(retry_limit=2, initial_retry_delay=timedelta(seconds=60), disable_after=3)
@@ -20,7 +20,7 @@ def failed(kind: FailureKind, *, final: bool = False) -> Conclusion:
 
 def after(
     conclusion: Conclusion, *, attempt: int = 1, streak: int = 0, policies: Policies = POLICIES, jitter: float = 1
-):
+) -> Decisions:
     return decide(conclusion, attempt=attempt, streak=streak, policies=policies, now=NOW, jitter=jitter)
 
 

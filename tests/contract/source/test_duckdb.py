@@ -1,0 +1,265 @@
+import datetime as dt
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from exporter.connections import DuckdbConnection, SalesforceConnection
+from exporter.failures import ExportError, FailureKind
+from exporter.sources import Query
+from exporter.sources.duckdb import DuckdbSource
+from exporter.sources.duckdb_faults import duckdb_fault
+from exporter.sources.opening import open_source
+
+
+CSV_ERROR = """Conversion Error: CSV Error on Line: 3
+Original Line: secret
+Error when converting column "a". Could not convert string "secret" to 'INTEGER'
+
+  file = x"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "base" / "warehouse.duckdb"
+    path.parent.mkdir()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create table contacts as select i as id, 'c' || i as email from range(1000) t(i)")
+        connection.execute("create sequence counter")
+    return path
+
+
+def source_of(path: Path | None, *, read_only: bool = True, **options: Any) -> DuckdbSource:
+    settings = DuckdbConnection(type="duckdb", path=None if path is None else str(path), read_only=read_only)
+    return DuckdbSource(settings, **options)
+
+
+def rows_of(source: DuckdbSource, sql: str, **parameters: object) -> list[tuple[Any, ...]]:
+    with source.read(Query(sql=sql, parameters=parameters), batch_rows=1000) as reader:
+        return [tuple(row.values()) for row in reader.read_all().to_pylist()]
+
+
+def fault_of(source: DuckdbSource, sql: str, **parameters: object) -> ExportError:
+    with pytest.raises(ExportError) as caught:
+        rows_of(source, sql, **parameters)
+    return caught.value
+
+
+def test_hints_of_duckdb_are_kept_on_one_line(database: Path) -> None:
+    source = source_of(database)
+    assert fault_of(source, "from contact").message == (
+        'Table with name contact does not exist. Did you mean "contacts"?'
+    )
+    assert "Candidate bindings" in fault_of(source, "select emial from contacts").message
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "with gone as (delete from contacts returning *) select * from gone",
+        "select nextval('counter') as n",
+    ],
+)
+def test_a_select_that_writes_is_refused(database: Path, sql: str, *, read_only: bool) -> None:
+    source = source_of(database, read_only=read_only)
+    fault = fault_of(source, sql)
+    assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "QUERY_WRITES")
+    assert rows_of(source, "select count(*) as n from contacts") == [(1000,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "copy contacts to 'out.csv'",
+        "explain select 1 as x",
+        "set threads = 2",
+        "attach 'other.duckdb'",
+        "install httpfs",
+        "pragma version",
+        "insert into contacts values (1, 'x') returning id",
+    ],
+)
+def test_only_a_select_is_run(database: Path, sql: str) -> None:
+    assert fault_of(source_of(database), sql).code == "NOT_A_SELECT"
+
+
+def test_nothing_is_downloaded(database: Path) -> None:
+    fault = fault_of(source_of(database), "from 'http://127.0.0.1:1/x.parquet'")
+    assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "EXTENSION_MISSING")
+    assert "httpfs" in fault.message
+
+
+def test_python_variables_are_no_tables(database: Path) -> None:
+    local = [1]
+    assert fault_of(source_of(database), "from local").code == "CATALOG_ERROR"
+    assert local == [1]
+
+
+def test_a_mistyped_path_makes_no_new_database(tmp_path: Path) -> None:
+    path = tmp_path / "typo.duckdb"
+    for read_only in (True, False):
+        with pytest.raises(ExportError, match="NO_DATABASE_FILE") as caught:
+            source_of(path, read_only=read_only).check()
+        assert str(path) in caught.value.message
+    assert not path.exists()
+
+
+def test_a_file_that_is_no_database_is_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("hello" * 1000)
+    with pytest.raises(ExportError, match="not a valid DuckDB database") as caught:
+        source_of(path).check()
+    assert caught.value.kind is FailureKind.CONFIGURATION
+
+
+@pytest.fixture
+def locked(database: Path) -> Iterator[Path]:
+    """Another process has the file open for writing."""
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        yield database
+        process.stdin.close()
+
+
+def test_a_file_that_another_process_writes_to_may_be_free_later(locked: Path) -> None:
+    with pytest.raises(ExportError, match="lock") as caught:
+        source_of(locked).check()
+    assert caught.value.kind is FailureKind.TRANSIENT
+
+
+def test_the_file_is_free_again_after_a_read(database: Path) -> None:
+    assert len(rows_of(source_of(database), "from contacts")) == 1000
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("insert into contacts values (1000, 'new')")
+
+
+def test_two_reads_of_one_file_at_once_do_not_disturb_each_other(database: Path) -> None:
+    first, second = source_of(database), source_of(database)
+    with first.read(Query(sql="from contacts order by id"), batch_rows=100) as reader:
+        one = reader.read_next_batch().num_rows
+        assert len(rows_of(second, "from contacts")) == 1000
+        second.cancel()
+        assert one + reader.read_all().num_rows == 1000
+
+
+def test_relative_paths_are_looked_up_beside_the_database_or_in_the_given_directory(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "files").mkdir()
+    (database.parent / "beside.csv").write_text("a\n1\n")
+    (tmp_path / "files" / "given.csv").write_text("a\n2\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert rows_of(source_of(database), "from 'beside.csv'") == [(1,)]
+    assert rows_of(source_of(None, directory=tmp_path / "files"), "from read_csv('giv*.csv')") == [(2,)]
+    fault = fault_of(source_of(None, directory=tmp_path / "files"), "from 'missing.csv'")
+    assert fault.kind is FailureKind.CONFIGURATION
+    assert "missing.csv" in fault.message
+
+
+def test_timestamps_are_read_and_bound_in_utc() -> None:
+    moment = dt.datetime(2026, 11, 23, 12, tzinfo=dt.timezone(dt.timedelta(hours=9)))
+    sql = "select $at::timestamptz as at, strftime($at::timestamptz, '%H:%M') as local"
+    ((at, local),) = rows_of(source_of(None), sql, at=moment)
+    assert at == moment
+    assert local == "03:00"
+
+
+@pytest.mark.parametrize("kind", ["1::uhugeint", "'101'::bit", "'10:00:00+02'::timetz"])
+def test_a_type_that_arrow_would_falsify_is_refused_with_its_cure(kind: str) -> None:
+    fault = fault_of(source_of(None), f"select {kind} as odd")
+    assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "TYPE_NOT_SUPPORTED")
+    assert '"odd"' in fault.message
+    assert "VARCHAR" in fault.message
+
+
+def test_a_hugeint_of_39_digits_is_exact() -> None:
+    ((value,),) = rows_of(source_of(None), "select 170141183460469231731687303715884105727::hugeint::varchar as n")
+    assert value == "170141183460469231731687303715884105727"
+
+
+def test_a_column_of_blanks_for_a_name_is_refused() -> None:
+    assert fault_of(source_of(None), 'select 1 as " "').code == "COLUMN_WITHOUT_NAME"
+
+
+def test_a_query_too_large_for_the_memory_spills_to_disk(tmp_path: Path) -> None:
+    spill = tmp_path / "spill"
+    sql = "select i, md5(i::varchar) as h from range(1500000) t(i) order by h"
+    seen: list[int] = []
+    source = source_of(None, spill=spill)
+    with source.read(Query(sql=sql), batch_rows=10_000) as reader:
+        seen.append(len(list(spill.iterdir())))
+        total = sum(batch.num_rows for batch in reader)
+    assert seen[0] > 0
+    assert total == 1_500_000
+
+
+def test_a_memory_limit_that_cannot_do_is_said_and_may_pass(tmp_path: Path) -> None:
+    source = source_of(None, spill=tmp_path / "spill", memory_limit="3MiB")
+    fault = fault_of(source, "select i, md5(i::varchar) as h from range(1000000) t(i) order by h")
+    assert (fault.kind, fault.code) == (FailureKind.TRANSIENT, "OUT_OF_MEMORY_ERROR")
+
+
+def test_cancel_of_a_source_that_reads_nothing_does_nothing() -> None:
+    source = source_of(None)
+    threading.Thread(target=source.cancel).start()
+    source.cancel()
+    assert rows_of(source, "select 1 as x") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "code", "message"),
+    [
+        ("FATAL Error: gone", FailureKind.INTERNAL, "FATAL_ERROR", "gone"),
+        ("INTERNAL Error: oops", FailureKind.INTERNAL, "INTERNAL_ERROR", "oops"),
+        ("HTTP Error: 503", FailureKind.TRANSIENT, "HTTP_ERROR", "503"),
+        ("IO Error: disk broke", FailureKind.TRANSIENT, "IO_ERROR", "disk broke"),
+        ('IO Error: Cannot open file "x": Permission denied', FailureKind.CONFIGURATION, "IO_ERROR", None),
+        ("TransactionContext Error: busy", FailureKind.TRANSIENT, "TRANSACTIONCONTEXT_ERROR", "busy"),
+        ("something else", FailureKind.INTERNAL, "DUCKDB_ERROR", "something else"),
+        ("", FailureKind.INTERNAL, "DUCKDB_ERROR", "OSError"),
+        (
+            "Conversion Error: Could not convert string 'a b' to 'INT32' when casting from source column email",
+            FailureKind.CONFIGURATION,
+            "CONVERSION_ERROR",
+            "Could not convert string '…' to 'INT32' when casting from source column email",
+        ),
+        (
+            CSV_ERROR,
+            FailureKind.CONFIGURATION,
+            "CONVERSION_ERROR",
+            "CSV Error on Line: 3. Error when converting column \"a\". Could not convert string '…' to 'INTEGER'",
+        ),
+        (
+            "Out of Range Error: Overflow in multiplication of INT32 (2147483647 * 2)!",
+            FailureKind.CONFIGURATION,
+            "OUT_OF_RANGE_ERROR",
+            "Overflow in multiplication of INT32 (…)",
+        ),
+    ],
+)
+def test_each_error_of_duckdb_has_its_kind_and_one_line_without_row_data(
+    text: str, kind: FailureKind, code: str, message: str | None
+) -> None:
+    fault = duckdb_fault(OSError(text))
+    assert (fault.kind, fault.code) == (kind, code)
+    assert message is None or fault.message == message
+
+
+def test_a_connection_that_gives_no_rows_is_no_source() -> None:
+    settings = SalesforceConnection.model_validate(
+        {"type": "salesforce", "login_url": "https://x.my.salesforce.com", "client_id": "i", "client_secret": "s"}
+    )
+    with pytest.raises(ExportError, match="NOT_A_SOURCE"):
+        open_source(settings)
