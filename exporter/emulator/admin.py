@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
 
 from exporter.emulator.faults import FaultBox, read_fault
-from exporter.emulator.org import Org
+from exporter.emulator.org import Org, Rights
 from exporter.emulator.wire import RefusalError, Reply, Request, Route, reply_json
 from exporter.emulator.worker import Worker
 
@@ -27,6 +28,7 @@ class Admin:
             ("GET", "/_emulator/faults", self._list_faults),
             ("POST", "/_emulator/faults", self._add_fault),
             ("DELETE", "/_emulator/faults", self._clear_faults),
+            ("PATCH", "/_emulator/rights", self._change_rights),
         ):
             yield Route(method=method, path=path, handler=handler, needs_login=False)
 
@@ -70,3 +72,19 @@ class Admin:
     def _clear_faults(self, _request: Request, _names: Mapping[str, str]) -> Reply:
         self._faults.clear()
         return Reply(status=204)
+
+    def _change_rights(self, request: Request, _names: Mapping[str, str]) -> Reply:
+        """Change who may do what, and how much; passwords and keys are taken but not shown."""
+        try:
+            changes = request.json()
+        except (ValueError, TypeError) as error:
+            raise RefusalError(400, "", str(error)) from error
+        kinds = {each.name: type(each.default) for each in fields(Rights)}
+        for name, value in changes.items():
+            if name not in kinds:
+                raise RefusalError(400, "", f"unknown key {name}; known: {', '.join(kinds)}")
+            wanted = (int, float) if kinds[name] is float else kinds[name]
+            if not isinstance(value, wanted) or (kinds[name] is not bool and isinstance(value, bool)):
+                raise RefusalError(400, "", f"{name} cannot be {value!r}")
+        rights = self._org.rights = replace(self._org.rights, **changes)
+        return reply_json({each.name: getattr(rights, each.name) for each in fields(Rights) if each.repr})

@@ -5,14 +5,16 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from exporter.emulator import bulk1
+from exporter.emulator import bulk1, soap
 from exporter.emulator.admin import Admin
 from exporter.emulator.bulk1 import Bulk1
 from exporter.emulator.faults import FaultBox
+from exporter.emulator.grants import Grants
 from exporter.emulator.oauth import OAuth
 from exporter.emulator.org import Org
 from exporter.emulator.query import Queries
 from exporter.emulator.rest import Rest
+from exporter.emulator.soap import Soap
 from exporter.emulator.wire import RefusalError, Reply, Request, Route, oauth_refusal, reply_json, rest_refusal
 from exporter.emulator.worker import Worker
 
@@ -33,7 +35,8 @@ class Gate:
 
     def _all_routes(self) -> Iterable[Route]:
         queries = Queries(self.org)
-        yield from OAuth(self.org).routes()
+        yield from OAuth(self.org, Grants(self.org)).routes()
+        yield from Soap(self.org).routes()
         yield from Rest(self.org, queries).routes()
         yield from Bulk1(self.org, self.worker).routes()
         yield from Admin(self.org, self.worker, self.faults, self.counts).routes()
@@ -103,6 +106,8 @@ def _is_bulk(request: Request) -> bool:
 def _refuse(request: Request, error: RefusalError) -> Reply:
     if _is_bulk(request):
         return bulk1.refuse(request, error)
+    if request.path.startswith("/services/Soap/"):
+        return soap.refuse(error)
     if request.path.startswith("/services/oauth2/"):
         return oauth_refusal(error)
     if request.path.startswith("/_emulator/"):

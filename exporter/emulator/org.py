@@ -1,6 +1,7 @@
 """The org: its schema, its state, its clock and the rules that hold for all of it."""
 
 import hashlib
+import hmac
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -28,8 +29,11 @@ FIRST_VERSION, LAST_VERSION = 31, 68
 class Rights:
     """Who may log in, what the run-as user may do, and how much.
 
-    ``session_seconds`` is how long an unused session lives (2 hours is Salesforce's default). Limits are per rolling
-    24 hours: https://developer.salesforce.com/docs/platform/salesforce-app-limits-cheatsheet
+    ``token_needed``: the password alone does not do, as from an address that is not trusted. ``run_as_user``: the app
+    has a user for client credentials. ``user_approves``: the user agrees when asked by the web flow. ``jwt_key`` is the
+    app's public key, in PEM. ``session_seconds`` is how long an unused session lives (2 hours is Salesforce's default),
+    ``refresh_seconds`` the same for a refresh token. Limits are per rolling 24 hours:
+    https://developer.salesforce.com/docs/platform/salesforce-app-limits-cheatsheet
     """
 
     client_id: str = "emulator"
@@ -37,10 +41,23 @@ class Rights:
     username: str = USERNAME
     password: str = field(default="password", repr=False)
     security_token: str = field(default="token", repr=False)
+    token_needed: bool = True
+    soap_login: bool = True
+    run_as_user: bool = True
+    pkce_needed: bool = False
+    user_approves: bool = True
+    rotate_refresh_tokens: bool = False
+    jwt_key: str = field(default="", repr=False)
     hard_delete: bool = True
     session_seconds: float = 7200.0
+    refresh_seconds: float = 30 * 86_400.0
     batches_a_day: int = 15_000
     calls_a_day: int = 1_000_000
+
+    def admits(self, username: str, password: str) -> bool:
+        """Whether a user may come in by this password, with the security token after it or, if none is needed, bare."""
+        known = [self.password + self.security_token, *(() if self.token_needed else (self.password,))]
+        return username == self.username and any(hmac.compare_digest(password.encode(), one.encode()) for one in known)
 
 
 class Org:
