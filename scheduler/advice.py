@@ -57,6 +57,9 @@ def advise(schedule: Schedule, now: datetime) -> list[Advice]:
         return []
     if cron.never():
         return [Advice(code="never_fires", words=f"{cron.text!r} never fires: no such date exists")]
+    if schedule.next_after(now) is None:
+        words = f'{cron.text!r} never fires: in {schedule.timezone} the clock skips its every time (gap = "skip")'
+        return [Advice(code="never_fires", words=words)]
     found = [*_steps(cron), *_both_day_fields(cron), *_short_months(cron), *_uneven_steps(cron)]
     if cron.interval:
         return found

@@ -87,6 +87,9 @@ class Zone:
         changes = self._changes(begin, year_start(FIRST_MADE + 1) * DAY, offset)
         self._table = _table([(begin, offset), *changes], FIRST_MADE, FIRST_MADE)
 
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return zone, (self.name,)  # a copy, or a pickle in another process, is that process's own zone
+
     def table(self, low: int, high: int) -> Table:
         """Return a table that knows the years around the Unix times ``low`` to ``high``."""
         table = self._table

@@ -37,6 +37,13 @@ def test_an_impossible_date() -> None:
     assert advice("0 0 30 2 *") == [("never_fires", "'0 0 30 2 *' never fires: no such date exists")]
 
 
+def test_a_time_that_the_clock_skips_every_year() -> None:
+    switches = {"timezone": "America/New_York", "day_match": "and"}
+    words = "'30 2 8-14 3 0' never fires: in America/New_York the clock skips its every time (gap = \"skip\")"
+    assert advice("30 2 8-14 3 0", gap="skip", **switches) == [("never_fires", words)]
+    assert "never_fires" not in dict(advice("30 2 8-14 3 0", **switches))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

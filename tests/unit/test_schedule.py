@@ -1,5 +1,8 @@
 """Schedules: DST by name, the ends of time, delays, and what is refused."""
 
+import copy
+import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -162,6 +165,17 @@ class TestEdges:
         fire = make_schedule("0 3 * * *", delay=5400).next_after(datetime(2026, 1, 1, tzinfo=UTC))
         assert fire is not None
         assert fire.run_time - fire.scheduled_time == timedelta(minutes=90)
+
+    def test_a_schedule_in_use_can_be_copied_replaced_and_pickled(self) -> None:
+        schedule = make_schedule("30 2 * * *", timezone="America/New_York", delay=60)
+        now = datetime(2026, 11, 23, tzinfo=UTC)
+        fire = schedule.next_after(now)
+        pickled = pickle.loads(pickle.dumps(schedule))  # noqa: S301 - made right here
+        for other in (copy.deepcopy(schedule), pickled, replace(schedule)):
+            assert other == schedule
+            assert hash(other) == hash(schedule)
+            assert other.next_after(now) == fire
+        assert replace(schedule, timezone="UTC").next_after(now) != fire
 
     def test_count_is_arithmetic_over_centuries(self) -> None:
         schedule = make_schedule("* * * * *")
