@@ -77,7 +77,10 @@ class DuckdbSource:
                 yield pa.RecordBatchReader.from_batches(reader.schema, self._batches(reader))
 
     def cancel(self) -> None:
-        """Stop a query that another thread is reading; it raises ``QUERY_CANCELED`` there."""
+        """Stop a query that another thread is reading; it raises ``QUERY_CANCELED`` there.
+
+        In the instant in which the engine begins a query it cannot be interrupted; then the first batch raises.
+        """
         with self._lock:
             self._canceled.set()
             if self._open is not None:

@@ -32,6 +32,8 @@ from exporter.spooling import CHUNK_BYTES, spooled_columns, text_chunks, write_c
 _ROWS_AT_ONCE = 10_000
 _GROUP_ROWS = 65_536
 """Rows of a Parquet row group, at most: what a reader has to hold at once."""
+_LINE_ENDS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
+"""JSON may hold these as they are, but some readers take them for the end of a line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +183,8 @@ class _JsonCast:
             )
             for index in sorted(faults)
         ]
-        return _Piece(content="".join(lines).encode(), rows=batch.num_rows, rejected=rejected)
+        content = "".join(lines).translate(_LINE_ENDS).encode()
+        return _Piece(content=content, rows=batch.num_rows, rejected=rejected)
 
 
 def _as_text(cell: str) -> str | None:

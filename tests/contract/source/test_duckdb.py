@@ -16,7 +16,6 @@ from exporter.sources.duckdb import DuckdbSource
 from exporter.sources.duckdb_faults import duckdb_fault
 from exporter.sources.opening import open_source
 
-
 CSV_ERROR = """Conversion Error: CSV Error on Line: 3
 Original Line: secret
 Error when converting column "a". Could not convert string "secret" to 'INTEGER'

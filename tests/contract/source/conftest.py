@@ -1,0 +1,48 @@
+"""One of each source, over the same little table: what every source owes whoever reads it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from exporter.connections import DuckdbConnection
+from exporter.sources import Source
+from exporter.sources.opening import open_source
+
+NUMBERS = 30_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A source with a table ``numbers`` (n from 0 to 29999, ``name`` = 'n' || n), and SQL in its own dialect."""
+
+    source: Source
+    broken: Source
+    ordered: str
+    by_parameter: str
+    endless: str
+    late_failure: str
+
+
+def _duckdb(directory: Path) -> Sample:
+    path = directory / "sample.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"create table numbers as select n, 'n' || n as name from range({NUMBERS}) t(n)")  # noqa: S608 - our own number
+    return Sample(
+        source=open_source(DuckdbConnection(type="duckdb", path=str(path))),
+        broken=open_source(DuckdbConnection(type="duckdb", path=str(directory / "missing.duckdb"))),
+        ordered="select n, name from numbers order by n",
+        by_parameter="select name from numbers where n = $wanted",
+        endless="select n.n from numbers n, numbers m, numbers o where sqrt(n.n + m.n) = o.n + 0.5",
+        late_failure="select cast(case when n = 29000 then 'no number' else '1' end as integer) as i from numbers",
+    )
+
+
+MAKERS: dict[str, Callable[[Path], Sample]] = {"duckdb": _duckdb}
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def sample(request: pytest.FixtureRequest, tmp_path: Path) -> Sample:
+    return MAKERS[request.param](tmp_path)
