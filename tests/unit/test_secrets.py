@@ -1,0 +1,200 @@
+"""Secrets: where they come from, who may read them, and that none is ever written."""
+
+import copy
+import json
+import logging
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from exporter.connections import SalesforceConnection
+from scheduler.config import ConfigError, parse
+from scheduler.secrets import SecretError, mask, register, resolve
+
+PLANTED = "pl4nted-s3cret"
+
+
+def connection(secret: Any) -> SalesforceConnection:
+    return SalesforceConnection(
+        type="salesforce", login_url="https://x.my.salesforce.com", client_id="3MVG", client_secret=secret
+    )
+
+
+def resolved(secret: Any, **where: Any) -> str:
+    value = resolve(connection(secret), **{"environ": {}, **where}).client_secret
+    assert isinstance(value, SecretStr)
+    return value.get_secret_value()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "secret"
+    path.write_text(f"{PLANTED}\n")
+    path.chmod(0o600)
+    return path
+
+
+def test_each_place_gives_its_secret(file: Path) -> None:
+    assert resolved("plain text") == "plain text"
+    assert resolved({"env": "A"}, environ={"A": PLANTED}) == PLANTED
+    assert resolved({"file": str(file)}) == PLANTED
+    assert resolved({"credential": "secret"}, credentials_directory=file.parent) == PLANTED
+    assert resolved({"credential": "secret"}, environ={"CREDENTIALS_DIRECTORY": str(file.parent)}) == PLANTED
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
+def test_line_ends_after_the_secret_are_not_part_of_it_and_blanks_are(file: Path, end: str) -> None:
+    file.write_bytes(b" two words " + end.encode())
+    assert resolved({"file": str(file)}) == " two words "
+
+
+def test_everything_else_of_the_connection_stays() -> None:
+    before = connection({"env": "A"})
+    after = resolve(before, environ={"A": "x"})
+    assert after.model_copy(update={"client_secret": before.client_secret}) == before
+
+
+@pytest.mark.parametrize(
+    ("secret", "expected"),
+    [
+        ({"env": "A"}, 'client_secret = { env = "A" }: the variable is not set; set it in the daemon\'s environment'),
+        ({"env": "EMPTY"}, 'client_secret = { env = "EMPTY" }: it is empty; put the secret in the daemon\'s'),
+        ({"file": "/gone"}, 'client_secret = { file = "/gone" }: /gone cannot be read: No such file or directory'),
+        ({"file": "/"}, "/ cannot be read: Is a directory"),
+        ({"credential": "c"}, "there are no systemd credentials here ($CREDENTIALS_DIRECTORY is not set)"),
+        ({"credential": "c"}, "LoadCredential=c:FILE"),
+    ],
+)
+def test_a_secret_that_is_not_there_names_the_reference_and_the_fix(secret: dict[str, str], expected: str) -> None:
+    with pytest.raises(SecretError) as caught:
+        resolved(secret, environ={"EMPTY": "\n"})
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_credential_that_systemd_did_not_give(tmp_path: Path) -> None:
+    with pytest.raises(SecretError, match=r"credential = \"c\" }: .*/c cannot be read: No such file"):
+        resolved({"credential": "c"}, credentials_directory=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"), [(b"\xff\xfe", "is not UTF-8 text"), (b"x" * 70_000, "larger than 64 K")]
+)
+def test_a_file_that_holds_no_secret(file: Path, data: bytes, expected: str) -> None:
+    file.write_bytes(data)
+    with pytest.raises(SecretError, match=expected):
+        resolved({"file": str(file)})
+
+
+def test_a_variable_that_is_no_text_is_refused() -> None:
+    with pytest.raises(SecretError, match="is not UTF-8 text"):
+        resolved({"env": "A"}, environ={"A": "\udcff"})
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o644, 0o666, 0o620])
+def test_a_file_that_others_can_read_is_refused_unless_told(file: Path, mode: int) -> None:
+    file.chmod(mode)
+    with pytest.raises(
+        SecretError, match=f"other users can read {file}; chmod 600 {file}, or say shared = true"
+    ) as error:
+        resolved({"file": str(file)})
+    assert PLANTED not in str(error.value)
+    assert resolved({"file": str(file), "shared": True}) == PLANTED
+
+
+def test_a_credential_is_not_asked_for_its_mode(file: Path) -> None:
+    file.chmod(0o644)
+    assert resolved({"credential": "secret"}, credentials_directory=file.parent) == PLANTED
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_group_may_read_only_what_is_roots(file: Path) -> None:
+    file.chmod(0o640)
+    assert resolved({"file": str(file)}) == PLANTED
+    os.chown(file, 12_345, 12_345)
+    with pytest.raises(SecretError, match="other users can read"):
+        resolved({"file": str(file)})
+    file.chmod(0o600)
+    assert resolved({"file": str(file)}) == PLANTED
+
+
+def test_a_planted_secret_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    held = [connection(PLANTED), resolve(connection({"env": "A"}), environ={"A": PLANTED})]
+    config = parse(
+        '[connections.crm]\ntype = "salesforce"\nlogin_url = "https://x.my.salesforce.com"\nclient_id = "3MVG"\n'
+        f'client_secret = "{PLANTED}"\n[notify]\nurls = ["mailtos://u:{PLANTED}@h"]\n'
+        f'[storage]\nurl = "postgresql+psycopg://u:{PLANTED}@h/d"\n'
+    )
+    shown = [repr(config), str(config), f"{config.notify}"]
+    for each in held:
+        shown += [repr(each), str(each), f"{each}", each.model_dump_json(), str(each.model_dump()), repr(vars(each))]
+        shown += [repr(copy.deepcopy(each)), repr(copy.copy(each)), repr(each.model_copy())]
+        with pytest.raises(TypeError):
+            json.dumps(each.model_dump())
+    with caplog.at_level(logging.INFO):
+        logging.getLogger("x").info("%s %r", held[0], held[1])
+    assert PLANTED not in "".join(shown) + caplog.text
+
+
+def test_a_connection_cannot_be_pickled() -> None:
+    with pytest.raises(TypeError, match="cannot be pickled: it may hold secrets") as caught:
+        pickle.dumps(connection(PLANTED))
+    assert PLANTED not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", [{"env": PLANTED, "x": PLANTED}, {PLANTED: 1}, {"file": f"~/{PLANTED}"}, [PLANTED], {"credential": "../"}]
+)
+def test_the_error_for_a_wrong_secret_shows_nothing_of_it(value: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        connection(value)
+    assert PLANTED not in str(caught.value)
+    text = (
+        '[connections.crm]\ntype = "salesforce"\nlogin_url = "https://x.my.salesforce.com"\nclient_id = "3MVG"\n'
+        f"client_secret = {json.dumps(value).replace(':', ' =')}\n"
+    )
+    with pytest.raises(ConfigError) as faults:
+        parse(text)
+    assert PLANTED not in str(faults.value)
+
+
+def test_masking_knows_a_secret_in_every_dress() -> None:
+    secret = 'a/b+c "d"\\é%\n'
+    dressed = [
+        secret,
+        json.dumps(secret),
+        json.dumps(secret, ensure_ascii=False),
+        repr(secret),
+        "a%2Fb%2Bc%20%22d%22%5C%C3%A9%25%0A",
+        "a%2Fb%2Bc+%22d%22%5C%C3%A9%25%0A",
+    ]
+    for each in dressed:
+        assert mask(f"<{each}>", [secret]).strip("<>'\"") == "***"
+
+
+def test_the_longer_of_two_secrets_goes_first() -> None:
+    assert mask("hunter2pw hunter2pw-more", ["hunter2pw", "hunter2pw-more"]) == "*** ***"
+
+
+def test_short_secrets_are_left_as_they_are() -> None:
+    assert mask("abc", ["abc", "a", ""]) == "abc"
+
+
+def test_what_is_resolved_or_registered_is_masked_from_then_on() -> None:
+    assert mask("never-seen-before") == "never-seen-before"
+    resolve(connection({"env": "A"}), environ={"A": "once-resolved"})
+    register(["once-registered"])
+    assert mask("once-resolved, once-registered, never-seen-before") == "***, ***, never-seen-before"
+
+
+@settings(deadline=None)
+@given(st.text(min_size=4), st.text(), st.text())
+def test_a_masked_text_does_not_hold_the_secret(secret: str, before: str, after: str) -> None:
+    masked = mask(f"{before}{secret}{after}", [secret])
+    assert secret not in masked.replace("***", "\0")
