@@ -85,7 +85,9 @@ class Emulator:
         return self
 
     def stop(self) -> None:
-        """Finish the batches begun, close connections and the state file."""
+        """Finish the batches begun, close connections and the state file; once is enough."""
+        if self._server.ending.is_set():
+            return
         self._server.ending.set()
         if self._thread.ident is not None:
             self._server.shutdown()
