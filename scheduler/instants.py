@@ -80,8 +80,7 @@ class Instants:
         if self._masks.never:
             return None
         t = min(t, LAST_INSTANT + 1)
-        end = max(t - _CYCLE_SECONDS, FIRST_INSTANT)
-        while t > end:
+        while t > FIRST_INSTANT:
             table = self._zone.table(t - 1, t - 1)
             index = table.index(t - 1)
             stretch = self._stretch(table, index)
@@ -92,7 +91,7 @@ class Instants:
                 return stretch.start
             if found is None:
                 return None
-            t = stretch.start if index else end
+            t = table.begin_of(index)
             if self.last_local(stretch.low + 2 * DAY) == found:  # as in _next_by_stretch
                 t = min(t, found - stretch.offset + 2 * DAY)
         return None
@@ -207,7 +206,7 @@ class Instants:
         """Say which local times of a stretch are its own, by the policies for gap and fold."""
         offsets = table.offsets
         start, offset, end = table.starts[index], offsets[index], table.end_of(index)
-        low = (start if index else FIRST_INSTANT + 1) + offset
+        low = max(table.begin_of(index), FIRST_INSTANT + 1) + offset
         high = min(end, LAST_INSTANT + 1) + offset
         extra = False
         if self._interval:

@@ -42,6 +42,8 @@ SUGGESTIONS = {
     "GMT": "UTC, or Europe/London",
     "Z": "UTC",
 }
+ENDLESS = 10**15
+"""Seconds, more than any date has."""
 MAX_NAME = 60
 """No IANA name is half as long."""
 
@@ -54,8 +56,9 @@ class ZoneError(ValueError):
 class Table:
     """The offsets of a zone over a run of years; never changed once made, so that threads may share it.
 
-    ``starts[i]`` (Unix seconds) is where ``offsets[i]`` (seconds east of UTC) begins; the first entry stands for all
-    time before, the last for all time up to ``end`` (and after, if the years end there).
+    ``starts[i]`` (Unix seconds) is where ``offsets[i]`` (seconds east of UTC) begins, ``end`` is where the last entry
+    ends. Of the time before and after, another table knows; only past the years that the zone data are asked for do
+    the first and the last entry hold for ever.
     """
 
     starts: tuple[int, ...]
@@ -69,6 +72,10 @@ class Table:
     def index(self, instant: int) -> int:
         """Return the index of the entry that holds at a Unix time."""
         return max(bisect_right(self.starts, instant) - 1, 0)
+
+    def begin_of(self, index: int) -> int:
+        """Return where the stretch of an entry begins, as far as this table knows."""
+        return self.starts[index] if index or self.low_year > FIRST_YEAR else -ENDLESS
 
     def end_of(self, index: int) -> int:
         """Return where the stretch of an entry ends."""
@@ -147,9 +154,9 @@ def _table(entries: list[tuple[int, int]], low_year: int, high_year: int) -> Tab
         offsets=tuple(offset for _, offset in entries),
         low_year=low_year,
         high_year=high_year,
-        safe_from=year_start(low_year + 1) * DAY if low_year > FIRST_YEAR else -(10**15),
-        safe_until=year_start(high_year) * DAY - 1 if high_year < LAST_YEAR else 10**15,
-        end=end if high_year < LAST_YEAR else 10**15,
+        safe_from=year_start(low_year + 1) * DAY if low_year > FIRST_YEAR else -ENDLESS,
+        safe_until=year_start(high_year) * DAY - 1 if high_year < LAST_YEAR else ENDLESS,
+        end=end if high_year < LAST_YEAR else ENDLESS,
     )
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from scheduler.schedule import MAX_DELAY, Schedule, ScheduleError, make_schedule
+from scheduler.zones import zone
 
 
 def local_fires(schedule: Schedule, first: str, last: str) -> list[str]:
@@ -94,6 +95,17 @@ class TestDstByName:
 
 
 class TestEdges:
+    @pytest.mark.parametrize("asked_before", [False, True])
+    def test_a_fire_long_ago_has_the_offset_of_its_own_time(self, asked_before: bool) -> None:  # noqa: FBT001 - a table
+        """Istanbul was two hours east of UTC until 2016; a table that begins later must not speak for then."""
+        zone.cache_clear()
+        schedule = make_schedule("0 0 29 2 0", day_match="and", timezone="Europe/Istanbul")
+        if asked_before:
+            schedule.count(datetime(1990, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+        fire = schedule.previous(datetime(2026, 11, 23, tzinfo=UTC))
+        assert fire is not None
+        assert fire.scheduled_time == datetime(2004, 2, 28, 22, tzinfo=UTC)
+
     def test_leap_days_are_found_across_2100(self) -> None:
         schedule = make_schedule("0 0 29 2 *")
         fire = schedule.next_after(datetime(2096, 2, 29, tzinfo=UTC))
@@ -135,9 +147,10 @@ class TestEdges:
         fire = make_schedule(text, gap="after", **switches).next_after(now)
         assert fire is not None
         assert fire.scheduled_time == datetime(2027, 3, 14, 7, tzinfo=UTC)
-        before = make_schedule(text, gap="skip", **switches).previous(now)
-        assert before is not None
-        assert before.scheduled_time.year == 2006  # the rule is of 2007
+        for later in (now, now.replace(year=9_000)):
+            before = make_schedule(text, gap="skip", **switches).previous(later)
+            assert before is not None
+            assert before.scheduled_time.year == 2006  # the rule is of 2007
 
     def test_an_instant_within_a_minute_is_before_the_next_and_after_the_last_fire(self) -> None:
         schedule = make_schedule("* * * * *")

@@ -3,6 +3,7 @@
 import os
 import random
 from bisect import bisect_left
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from zoneinfo import available_timezones
@@ -195,6 +196,18 @@ def test_next_is_constant_between_fires_and_the_inverse_of_previous(
     assert schedule.previous_epoch(draw.randint(fire + 1, following)) == fire
     assert schedule.count_epochs(start, following) == 2
     assert schedule.epochs_between(start, following) == [fire, following]
+
+
+@settings(max_examples=60, deadline=None)
+@given(schedule=schedules, start=starts)
+def test_the_answer_does_not_depend_on_what_was_asked_before(schedule: Schedule, start: int) -> None:
+    """A zone's table grows and a schedule remembers; neither may show."""
+    used = schedule.next_epoch(start), schedule.previous_epoch(start)
+    schedule.count_epochs(FROM_1990 - 40 * 366 * 86_400, TO_2037)
+    again = schedule.next_epoch(start), schedule.previous_epoch(start)
+    zone.cache_clear()
+    new = replace(schedule)
+    assert (new.previous_epoch(start), new.next_epoch(start)) == used[::-1] == again[::-1]
 
 
 @settings(max_examples=60, deadline=None)
