@@ -2,6 +2,7 @@
 
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,8 +55,10 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
     if no daemon is alive or its config file has faults, so that a monitor can use it.
     """
     now = datetime.now(UTC)
-    with workbench.opened(config, now, sync=False) as bench:
-        found = health.look(bench.database, now)
+    with workbench.opened_for_status(config) as (database, faults):
+        found = health.look(database, now)
+    if faults is not None:
+        found = replace(found, config_fault=str(faults))
     if as_json:
         put_json(_health_json(found))
     else:

@@ -1,6 +1,8 @@
 """What most commands begin with: the config file read, the state database open, the file's jobs in it."""
 
+import json
 import os
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,11 +10,11 @@ from datetime import datetime
 from pathlib import Path
 
 from scheduler.cli.output import warn
-from scheduler.config import Config, load
+from scheduler.config import Config, ConfigError, load, parse
 from scheduler.merge import NameConflicts
 from scheduler.operations import jobs, presence
 from scheduler.operations.jobs import JobView
-from scheduler.paths import config_path
+from scheduler.paths import config_path, state_directory
 from storage import settings
 from storage.database import Database, open_database
 
@@ -54,10 +56,39 @@ def opened(given: Path | None, now: datetime, *, sync: bool = True, giving_up: s
         database.close()
 
 
+@contextmanager
+def opened_for_status(given: Path | None) -> Iterator[tuple[Database, ConfigError | None]]:
+    """Open the state database even if the config file has faults, and give them along.
+
+    Raises ConfigError if the file does not even tell where the state is, and StorageError.
+    """
+    path, faults = find_config(given), None
+    try:
+        url = load(path).storage.url
+    except ConfigError as error:
+        faults = error
+        url = _storage_url(path, error)
+    database = open_database(url)
+    try:
+        yield database, faults
+    finally:
+        database.close()
+
+
 def view_job(given: Path | None, name: str, now: datetime) -> JobView:
     """Return one job."""
     with opened(given, now) as bench:
         return jobs.view_job(bench.database, name)
+
+
+def _storage_url(path: Path, faults: ConfigError) -> str:
+    """Return the address of the state database that a faulty config file names; raise its faults if it names none."""
+    try:
+        storage = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("storage", {})
+        given = f"[storage]\nurl = {json.dumps(storage['url'])}\n" if "url" in storage else ""
+        return parse(given, base=path.parent, state=state_directory(os.environ)).storage.url
+    except (OSError, ValueError, TypeError, ConfigError):
+        raise faults from None
 
 
 def _sync(database: Database, config: Config, path: Path, now: datetime, *, giving_up: str | None) -> None:

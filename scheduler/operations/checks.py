@@ -90,7 +90,6 @@ def _check_target(config: Config, name: str, options: ExportOptions) -> None:
 def _check_columns(config: Config, job: Job) -> int:
     """Ask the source for the query's columns and the target whether it takes them; return how many there are."""
     from exporter.mapping import apply_mapping  # noqa: PLC0415 - the same
-
     from exporter.sources import Query  # noqa: PLC0415 - the same
     from exporter.sources.opening import open_source  # noqa: PLC0415 - the same
     from exporter.targets.opening import open_target  # noqa: PLC0415 - the same

@@ -17,7 +17,7 @@ FAILED = ("failed", "interrupted")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Health:
-    """The state of the whole. ``config_fault`` is what the daemon said of the config file when it last read it."""
+    """The state of the whole. ``config_fault`` is what the daemon found in the config file."""
 
     daemon: Node | None
     config_path: str | None

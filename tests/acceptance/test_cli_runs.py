@@ -259,6 +259,16 @@ def test_status_without_a_daemon_is_exit_code_1(quick: QuickCommand) -> None:
     quick.fails("reload", code=1, says="no daemon is alive")
 
 
+def test_status_looks_past_a_broken_config_file_if_that_tells_where_the_state_is(quick: QuickCommand) -> None:
+    run_rows(quick, "nightly")
+    quick.write(CONFIG + NIGHTLY.replace("0 3 *", "0 33 *"))
+    answer = quick("status", "--json", code=1).json
+    assert answer["queue"] == {"waiting": 1, "running": 0}
+    assert "jobs.nightly.cron" in answer["config"]["fault"]
+    quick.write("[storage")
+    quick.fails("status", code=4, says="not valid TOML")
+
+
 def test_version_is_the_packages(quick: QuickCommand) -> None:
     number = quick("version", "--json").json["version"]
     assert quick("version").out == f"schedctl {number}\n"

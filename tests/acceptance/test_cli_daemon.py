@@ -1,0 +1,88 @@
+"""The command line beside a daemon that lives: status, reload, runs that it executes, and who may not disturb it."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.command import CONFIG, NIGHTLY, SCHEDCTL, Command
+
+DEADLINE = 60.0
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def schedctl(tmp_path: Path) -> Command:
+    return Command(tmp_path, "[daemon]\ndrain_timeout = 5\n" + CONFIG + NIGHTLY)
+
+
+@pytest.fixture
+def daemon(schedctl: Command) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a daemon, wait until it is alive, and stop it in the end."""
+    with (schedctl.directory / "daemon.log").open("wb") as log:
+        process = subprocess.Popen([SCHEDCTL, "daemon"], env=schedctl.environment, cwd=schedctl.directory, stderr=log)
+    try:
+        wait_until(lambda: process.poll() is not None or schedctl("status", code=None).code == 0)
+        assert process.poll() is None, (schedctl.directory / "daemon.log").read_text(encoding="utf-8")
+        yield process
+    finally:
+        process.terminate()
+        code = process.wait(timeout=60)
+    assert code == 0
+
+
+def test_status_tells_of_a_daemon_that_lives_and_of_one_that_went(
+    schedctl: Command, daemon: subprocess.Popen[bytes]
+) -> None:
+    status = schedctl("status", "--json").json
+    assert status["daemon"]["pid"] == daemon.pid
+    assert status["config"]["path"] == str(schedctl.config)
+    assert status["config"]["fault"] is None
+    assert f"process {daemon.pid}" in schedctl("status").out
+    refused = schedctl("daemon", code=1).err.splitlines()[-1]
+    assert refused.startswith("schedctl: another schedctl daemon"), refused
+    daemon.terminate()
+    daemon.wait(timeout=60)
+    assert schedctl("status", "--json", code=1).json["daemon"] is None
+
+
+def test_a_run_that_is_waited_for_is_left_to_the_daemon(schedctl: Command, daemon: subprocess.Popen[bytes]) -> None:
+    answer = schedctl("run", "nightly", "--wait", "--json")
+    [done] = answer.json["runs"]
+    assert (done["outcome"], done["attempt"]) == ("succeeded", 1)
+    assert "run.settled" in (schedctl.directory / "daemon.log").read_text(encoding="utf-8")
+    assert "no daemon is alive" not in schedctl("run", "nightly").err
+    assert daemon.poll() is None
+
+
+def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(schedctl: Command, daemon: subprocess.Popen[bytes]) -> None:
+    schedctl.write(CONFIG + NIGHTLY + NIGHTLY.replace("nightly", "second"))
+    assert "has read" in schedctl("reload").out
+    assert len(schedctl("list", "--json").json["jobs"]) == 2
+    schedctl.write(CONFIG + NIGHTLY.replace("0 3 *", "0 33 *"))
+    wait_until(lambda: "config.refused" in (schedctl.directory / "daemon.log").read_text(encoding="utf-8"))
+    schedctl.fails("reload", code=4, says="jobs.nightly.cron")
+    status = schedctl("status", "--json", code=1).json
+    assert status["daemon"]["pid"] == daemon.pid
+    assert "jobs.nightly.cron" in status["config"]["fault"]
+    schedctl.write(CONFIG + NIGHTLY)
+    wait_until(lambda: schedctl("status", code=None).code == 0)
+    assert daemon.poll() is None
+
+
+def test_a_command_with_another_config_file_leaves_the_daemons_jobs_alone(
+    schedctl: Command, daemon: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text(CONFIG + NIGHTLY.replace("nightly", "other"), encoding="utf-8")
+    answer = schedctl("list", "--json", "--config", other)
+    assert [job["name"] for job in answer.json["jobs"]] == ["nightly"]
+    assert f"the daemon of this state database reads {schedctl.config}" in answer.err
+    assert daemon.poll() is None
