@@ -58,16 +58,14 @@ def load(path: Path, *, environ: Mapping[str, str] | None = None) -> Config:
     """
     environ = os.environ if environ is None else environ
     name, base = str(path), path.absolute().parent
-    text = _read_file(path)
-    if isinstance(text, Fault):
-        raise ConfigError([text], name=name)
+    text, private = _read_file(path)
     tables = _read_toml(text, name)
     files = dict(_read_query_files(tables, base))
     config = _build(text, tables, name=name, base=base, state=state_directory(environ), query_files=files)
     plain = dict(_plain_secrets(config))
     register(plain.values())
     register(map(unquote, plain.values()))  # as it is after the URL that it stands in was taken apart
-    if not plain or is_private(path.stat()):
+    if not plain or private:
         return config
     fix = f"others can read this file: chmod 600 {path}, or write a reference such as {{ env = … }}"
     warnings = [Fault(keys=keys, message=f"a secret stands here in plain text, and {fix}") for keys in plain]
@@ -256,17 +254,22 @@ def _plain_secrets(config: Config) -> Iterator[tuple[Keys, str]]:
         yield ("storage", "url"), password
 
 
-def _read_file(path: Path) -> str | Fault:
+def _read_file(path: Path) -> tuple[str, bool]:
+    """Return the file's text, and whether no other user can read it."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            private = is_private(os.fstat(file.fileno()))
+            data = file.read()
     except OSError as error:
         hint = ": copy config.example.toml there, or name another file" if isinstance(error, FileNotFoundError) else ""
-        return Fault(keys=(), message=f"cannot be read: {error.strerror}{hint} (--config, or $SCHEDCTL_CONFIG)")
+        message = f"cannot be read: {error.strerror}{hint} (--config, or $SCHEDCTL_CONFIG)"
+        raise ConfigError([Fault(keys=(), message=message)], name=str(path)) from error
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig"), private
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        return Fault(keys=(), line=line, message="not valid TOML: this line is not UTF-8; save the file as UTF-8")
+        fault = Fault(keys=(), line=line, message="not valid TOML: this line is not UTF-8; save the file as UTF-8")
+        raise ConfigError([fault], name=str(path)) from error
 
 
 def _read_query_files(tables: Mapping[str, Any], base: Path) -> Iterator[tuple[str, str | Unreadable]]:
