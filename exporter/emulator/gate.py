@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from exporter.emulator import bulk1, soap
 from exporter.emulator.admin import Admin
 from exporter.emulator.bulk1 import Bulk1
+from exporter.emulator.composite import Composite
 from exporter.emulator.faults import FaultBox
 from exporter.emulator.grants import Grants
 from exporter.emulator.oauth import OAuth
@@ -38,6 +39,7 @@ class Gate:
         yield from OAuth(self.org, Grants(self.org)).routes()
         yield from Soap(self.org).routes()
         yield from Rest(self.org, queries).routes()
+        yield from Composite(self.org).routes()
         yield from Bulk1(self.org, self.worker).routes()
         yield from Admin(self.org, self.worker, self.faults, self.counts).routes()
 
