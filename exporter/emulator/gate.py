@@ -13,6 +13,7 @@ from exporter.emulator.faults import FaultBox
 from exporter.emulator.grants import Grants
 from exporter.emulator.oauth import OAuth
 from exporter.emulator.org import Org
+from exporter.emulator.processing import Processor
 from exporter.emulator.query import Queries
 from exporter.emulator.rest import Rest
 from exporter.emulator.soap import Soap
@@ -28,7 +29,7 @@ class Gate:
     def __init__(self, org: Org, *, batch_seconds: float = 0.0) -> None:
         self.org = org
         self.faults = FaultBox()
-        self.worker = Worker(org, self.faults, batch_seconds=batch_seconds)
+        self.worker = Worker(org, Processor(org, self.faults), batch_seconds=batch_seconds)
         self.calls: Counter[str] = Counter()
         """Requests by method and path, ids left out, since the emulator started."""
         self._lock = threading.Lock()

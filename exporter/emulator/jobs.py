@@ -1,5 +1,6 @@
 """BulkJobs and their batches: rows of the state, and the rules of their lives. Both bulk APIs stand on it."""
 
+import json
 import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,12 @@ class Job:
     modified: float
     settings: str = "{}"
 
+    @property
+    def options(self) -> dict[str, str]:
+        """What Bulk API 2.0 knows of a job beyond that: ``columnDelimiter`` and ``lineEnding``."""
+        found: dict[str, str] = json.loads(self.settings)
+        return found
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
@@ -43,6 +50,8 @@ class Batch:
     id: str
     job: str
     state: str
+    kind: str
+    """``rows``, ``query``, or ``upload``: rows of Bulk API 2.0 that are not split into batches yet."""
     message: str | None
     created: float
     modified: float
@@ -51,7 +60,7 @@ class Batch:
     millis: int
 
 
-_BATCH = "number, id, job, state, message, created, modified, rows, failed, millis"
+_BATCH = "number, id, job, state, kind, message, created, modified, rows, failed, millis"
 
 
 def add_job(db: sqlite3.Connection, now: float, **given: str | None) -> Job:
@@ -78,7 +87,7 @@ def set_job_state(db: sqlite3.Connection, now: float, job: Job, state: str, mess
     sql = "UPDATE sys_job SET state = ?, message = ?, modified = ? WHERE id = ?"
     db.execute(sql, (state, message, now, job.id))
     if state == "Aborted":
-        sql = "UPDATE sys_batch SET state = 'NotProcessed', modified = ? WHERE job = ? AND state = 'Queued'"
+        sql = "UPDATE sys_batch SET state = 'NotProcessed', modified = ? WHERE job = ? AND state IN ('Queued', 'Held')"
         db.execute(sql, (now, job.id))
     return find_job(db, job.id)
 
@@ -88,14 +97,19 @@ def pack(content: bytes) -> bytes:
     return zlib.compress(content, _LEVEL)
 
 
-def add_batch(db: sqlite3.Connection, now: float, job: Job, packed: bytes) -> Batch:
-    """Queue a batch: from the commit on it will be processed once, whatever happens to this process."""
+def add_batch(
+    db: sqlite3.Connection, now: float, job: Job, packed: bytes, *, kind: str = "rows", state: str = "Queued"
+) -> Batch:
+    """Queue a batch: from the commit on it will be processed once, whatever happens to this process.
+
+    In state ``Held`` it waits for :func:`release`.
+    """
     number = next_number(db, "sys_batch")
     batch_id = make_id("751", number)
     db.execute(
-        "INSERT INTO sys_batch (number, id, job, state, created, modified, request) "
-        "VALUES (?, ?, ?, 'Queued', ?, ?, ?)",
-        (number, batch_id, job.id, now, now, packed),
+        "INSERT INTO sys_batch (number, id, job, state, kind, created, modified, request) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (number, batch_id, job.id, state, kind, now, now, packed),
     )
     return find_batch(db, job, batch_id)
 
@@ -167,7 +181,57 @@ def take_batch(db: sqlite3.Connection, now: float) -> Batch | None:
     if row is None:
         return None
     db.execute("UPDATE sys_batch SET state = 'InProgress', modified = ? WHERE number = ?", (now, row["number"]))
+    db.execute("UPDATE sys_job SET state = 'InProgress' WHERE id = ? AND state = 'UploadComplete'", (row["job"],))
     return Batch(**row)
+
+
+def release(db: sqlite3.Connection, job: Job) -> None:
+    """Queue what a job holds back."""
+    db.execute("UPDATE sys_batch SET state = 'Queued' WHERE job = ? AND state = 'Held'", (job.id,))
+
+
+def is_busy(db: sqlite3.Connection, job: Job) -> bool:
+    """Whether batches of a job are waiting or under way."""
+    sql = "SELECT 1 FROM sys_batch WHERE job = ? AND state IN ('Queued', 'InProgress', 'Held')"
+    return db.execute(sql, (job.id,)).fetchone() is not None
+
+
+def drop_batch(db: sqlite3.Connection, batch: Batch) -> None:
+    """Forget a batch."""
+    db.execute("DELETE FROM sys_batch WHERE number = ?", (batch.number,))
+
+
+def drop_job(db: sqlite3.Connection, job: Job) -> None:
+    """Forget a job with all of its batches."""
+    db.execute("DELETE FROM sys_piece WHERE batch IN (SELECT number FROM sys_batch WHERE job = ?)", (job.id,))
+    db.execute("DELETE FROM sys_batch WHERE job = ?", (job.id,))
+    db.execute("DELETE FROM sys_job WHERE id = ?", (job.id,))
+
+
+def add_pieces(db: sqlite3.Connection, batch: Batch, pieces: Sequence[tuple[int, bytes]]) -> None:
+    """Keep the result of a query: pieces with the number of their records, packed."""
+    db.executemany(
+        "INSERT INTO sys_piece (batch, number, rows, content) VALUES (?, ?, ?, ?)",
+        ((batch.number, number, rows, content) for number, (rows, content) in enumerate(pieces)),
+    )
+
+
+def piece_sizes(db: sqlite3.Connection, batch: Batch) -> list[int]:
+    """Return the number of records in each piece of a query's result."""
+    sql = "SELECT rows FROM sys_piece WHERE batch = ? ORDER BY number"
+    return [row["rows"] for row in db.execute(sql, (batch.number,))]
+
+
+def piece(db: sqlite3.Connection, batch: Batch, number: int) -> bytes | None:
+    """Return a piece of a query's result; None if there is none of that number."""
+    sql = "SELECT content FROM sys_piece WHERE batch = ? AND number = ?"
+    row = db.execute(sql, (batch.number, number)).fetchone()
+    return zlib.decompress(row["content"]) if row is not None else None
+
+
+def jobs_of(db: sqlite3.Connection, api: str) -> list[Job]:
+    """Return the jobs of one API, the oldest first."""
+    return [Job(**row) for row in db.execute("SELECT * FROM sys_job WHERE api = ? ORDER BY id", (api,))]
 
 
 def settle_batch(
@@ -197,7 +261,8 @@ def requeue(db: sqlite3.Connection) -> None:
 
 def purge(db: sqlite3.Connection, now: float) -> int:
     """Remove jobs that ended more than seven days ago; return how many."""
-    ended = "SELECT id FROM sys_job WHERE state NOT IN ('Open', 'UploadComplete', 'InProgress') AND modified < ?"
-    edge = now - HELD_DAYS * DAY
-    db.execute(f"DELETE FROM sys_batch WHERE job IN ({ended})", (edge,))  # noqa: S608 - a query of ours
-    return db.execute(f"DELETE FROM sys_job WHERE id IN ({ended})", (edge,)).rowcount  # noqa: S608 - the same
+    sql = "SELECT * FROM sys_job WHERE state NOT IN ('Open', 'UploadComplete', 'InProgress') AND modified < ?"
+    ended = [Job(**row) for row in db.execute(sql, (now - HELD_DAYS * DAY,))]
+    for job in ended:
+        drop_job(db, job)
+    return len(ended)

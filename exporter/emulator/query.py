@@ -73,7 +73,7 @@ class Queries:
         total = len(cursor.ids) // _ID
         ids = [cursor.ids[at * _ID : (at + 1) * _ID] for at in range(start, min(start + PAGE, total))]
         with self._org.store.reading() as db:
-            records = [_record(cursor.compiled, row, version) for row in _rows(db, cursor.compiled, ids)]
+            records = [record_json(cursor.compiled, tuple(row), version) for row in _rows(db, cursor.compiled, ids)]
         answer: dict[str, Any] = {"totalSize": total, "done": start + PAGE >= total, "records": records}
         if not answer["done"]:
             answer["nextRecordsUrl"] = f"/services/data/v{version}/query/{name}-{start + PAGE}"
@@ -91,9 +91,8 @@ def _aggregate(compiled: Compiled, row: sqlite3.Row) -> dict[str, Any]:
     return record
 
 
-def _record(compiled: Compiled, row: sqlite3.Row, version: str) -> dict[str, Any]:
-    """Return a record with its parents inside it, each with its type and address."""
-    values = tuple(row)
+def record_json(compiled: Compiled, values: tuple[Any, ...], version: str) -> dict[str, Any]:
+    """Return a row as a record with its parents inside it, each with its type and address."""
     ids = dict(zip((path for path, _ in compiled.parents), values[len(compiled.shown) :], strict=True))
     types = dict(compiled.parents)
     record: dict[str, Any] = {"attributes": attributes(types[()].name, ids[()], version)}

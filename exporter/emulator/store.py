@@ -28,9 +28,13 @@ CREATE TABLE IF NOT EXISTS sys_job (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sys_batch (
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, job TEXT NOT NULL REFERENCES sys_job(id), state TEXT NOT NULL,
-    message TEXT, created REAL NOT NULL, modified REAL NOT NULL, rows INTEGER NOT NULL DEFAULT 0,
+    kind TEXT NOT NULL, message TEXT, created REAL NOT NULL, modified REAL NOT NULL, rows INTEGER NOT NULL DEFAULT 0,
     failed INTEGER NOT NULL DEFAULT 0, millis INTEGER NOT NULL DEFAULT 0, request BLOB, result BLOB
 );
+CREATE TABLE IF NOT EXISTS sys_piece (
+    batch INTEGER NOT NULL, number INTEGER NOT NULL, rows INTEGER NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (batch, number)
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sys_batch_job ON sys_batch (job);
 CREATE INDEX IF NOT EXISTS sys_batch_created ON sys_batch (created);
 CREATE INDEX IF NOT EXISTS sys_batch_waiting ON sys_batch (number) WHERE state = 'Queued';

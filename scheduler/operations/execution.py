@@ -1,8 +1,12 @@
 """Runs that are waited for: the daemon executes them where one lives, else this process does."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import FrameType
 
 from exporter.events import Event
 from scheduler.config import Config
@@ -34,11 +38,29 @@ class Waiting:
         self._config = config
         self._watch = watch
         self._listen = listen
+        self._interrupted = False
 
     def run(self, run_ids: list[int]) -> list[StoredRun]:
         """Return the runs once all have ended, in the order asked for. KeyboardInterrupt hands back what goes on."""
-        with present(self._database, datetime.now(UTC)) as node:
+        with self._interruptible(), present(self._database, datetime.now(UTC)) as node:
             return [self._until_finished(run_id, node) for run_id in run_ids]
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Remember a Ctrl-C: where it hits a query, DuckDB makes an error of its own of the KeyboardInterrupt."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread gets signals
+            return
+
+        def interrupt(_signal: int, _frame: FrameType | None) -> None:
+            self._interrupted = True
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _until_finished(self, run_id: int, node: Node) -> StoredRun:
         while True:
@@ -71,8 +93,10 @@ class Waiting:
             )
         except ClaimLost:
             return  # somebody else goes on with it
-        except BaseException:
+        except BaseException as error:
             self._hand_back(claimed)
+            if self._interrupted and not isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
             raise
 
     def _hand_back(self, claimed: StoredRun) -> None:

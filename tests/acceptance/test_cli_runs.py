@@ -2,13 +2,16 @@
 
 import csv
 import json
+import signal
 import sqlite3
+import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import CONFIG, NIGHTLY, Command, QuickCommand
+from support.command import CONFIG, NIGHTLY, SCHEDCTL, Command, QuickCommand
 
 RUN_KEYS = [
     "id", "job", "scheduled_time", "kind", "state", "outcome", "failure", "attempt", "rows",
@@ -185,6 +188,31 @@ def test_failures_in_a_row_disable_the_job_until_it_is_enabled(schedctl: Command
     schedctl("enable", "nightly")
     job = schedctl("list", "--json").json["jobs"][0]
     assert (job["state"], job["failure_streak"]) == ("enabled", 0)
+
+
+def test_who_stops_waiting_leaves_the_run_to_the_daemon(schedctl: Command) -> None:
+    endless = "select count(*) as n from range(100000000) a, range(100000000) b where a.range % 7 = b.range % 11"
+    schedctl.write(CONFIG + NIGHTLY.replace("select 1 as number, 'one' as word", endless))
+    with subprocess.Popen(
+        [SCHEDCTL, "run", "nightly", "--wait"],
+        env=schedctl.environment,
+        cwd=schedctl.directory,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        limit = time.monotonic() + 60
+        while not any(run["state"] == "running" for run in schedctl("runs", "--json").json["runs"]):
+            assert time.monotonic() < limit
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("schedctl: stopped waiting; what has not ended is left to the daemon")
+    assert "Traceback" not in said
+    [left] = schedctl("runs", "--json").json["runs"]
+    assert (left["state"], left["attempt"]) == ("waiting", 0)
+    shown = schedctl("runs", "show", str(left["id"]), "--json").json["run"]
+    assert [attempt["ending"] for attempt in shown["attempts"]] == ["released"]
 
 
 def test_a_secret_that_is_not_there_fails_the_run_and_names_the_connection(schedctl: Command) -> None:
