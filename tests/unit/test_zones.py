@@ -35,7 +35,7 @@ def check_table(name: str, low: int, high: int, step: int) -> int:
     return len(looks)
 
 
-@pytest.mark.parametrize("name", ["America/New_York", "Africa/Casablanca", "Australia/Lord_Howe", "Pacific/Apia"])
+@pytest.mark.parametrize("name", ["America/New_York", "Africa/Casablanca", "Asia/Gaza", "Pacific/Apia"])
 def test_a_table_is_what_zoneinfo_says(name: str) -> None:
     assert check_table(name, FROM_1990, TO_2110, 5 * DAY + 7 * HOUR) > 8_000
 
