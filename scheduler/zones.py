@@ -22,6 +22,27 @@ RULES_FROM = 2090
 """From this year on the zone data are yearly rules, whose seasons last months: a look every ten days misses no change.
 Before, it takes a look each day: lists of dates go on to 2087, and Gaza has a summer of seven days in 2040.
 """
+SUGGESTIONS = {
+    "PST": "America/Los_Angeles",
+    "PDT": "America/Los_Angeles",
+    "CST": "America/Chicago",
+    "CDT": "America/Chicago",
+    "EDT": "America/New_York",
+    "BST": "Europe/London",
+    "CEST": "Europe/Paris",
+    "JST": "Asia/Tokyo",
+    "IST": "Asia/Kolkata",
+    "AEST": "Australia/Sydney",
+    "EST": "America/New_York",
+    "MST": "America/Denver",
+    "HST": "Pacific/Honolulu",
+    "CET": "Europe/Paris",
+    "EET": "Europe/Helsinki",
+    "WET": "Europe/Lisbon",
+    "MET": "Europe/Paris",
+    "GMT": "UTC, or Europe/London",
+    "Z": "UTC",
+}
 ENDLESS = 10**15
 """Seconds, more than any date has."""
 MAX_NAME = 60
