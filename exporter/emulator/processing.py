@@ -19,7 +19,7 @@ ENDINGS = {"LF": "\n", "CRLF": "\r\n"}
 
 
 class Processor:
-    """Carries out batches. All that one changes is one transaction, so a killed emulator leaves it done or untouched."""
+    """Carries out batches. What one changes is one transaction: a killed emulator leaves it done or untouched."""
 
     def __init__(self, org: Org, faults: FaultBox) -> None:
         self._org = org
