@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.emulator_schema import AIRPORT
 
+from exporter.emulator.org import USER_ID, USERNAME
 from exporter.emulator.server import Emulator
 
 _HERE = Path(__file__).parent / "jsforce"
@@ -50,8 +51,8 @@ def jsforce(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def _run(home: Path, script: str, emulator: Emulator) -> dict[str, Any]:
-    command = ["node", script, emulator.url, "emulator", "secret"]
+def _run(home: Path, script: str, emulator: Emulator, *more: str) -> dict[str, Any]:
+    command = ["node", script, emulator.url, "emulator", "secret", *more]
     done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -103,3 +104,24 @@ def test_jsforce_logs_in_describes_queries_and_loads_by_bulk_api_1(jsforce: Path
     assert found["malformed"].startswith("MALFORMED_QUERY: ")
     assert found["many"] == 4500
     assert found["fetched"] == 4501
+
+
+def test_jsforce_comes_in_by_every_door_and_refreshes_what_expires(jsforce: Path) -> None:
+    with Emulator(schema=AIRPORT) as emulator:
+        found = _run(jsforce, "logins.mjs", emulator, USERNAME, "passwordtoken")
+        accounts = [record["Name"] for record in emulator.org.records("Account")]
+    assert found["user"] == found["soapUser"] == USER_ID
+    assert found["codeTwice"] == "invalid_grant: invalid authorization code"
+    assert found["afterExpiry"] == 0
+    assert found["bulkAfterExpiry"] == [True]
+    assert found["refreshes"] == 2
+    assert found["made"] == [[True, []], [False, ["REQUIRED_FIELD_MISSING"]], [True, []]]
+    assert found["together"] == ["ALL_OR_NONE_OPERATION_ROLLED_BACK", "REQUIRED_FIELD_MISSING"]
+    assert found["changed"] == [True, True]
+    assert found["gone"] == [True]
+    assert found["upserted"] == [[True, True], [True, True]]
+    assert accounts == ["by bulk", "uno"]
+    assert found["soapQuery"] == found["passwordQuery"] == 2
+    assert "INVALID_LOGIN" in found["soapWrong"]
+    assert "UNSUPPORTED_API_VERSION" in found["soapTooNew"]
+    assert found["revoked"].startswith("invalid_grant")
