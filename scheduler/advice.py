@@ -64,21 +64,24 @@ def advise(schedule: Schedule, now: datetime) -> list[Advice]:
     if cron.interval:
         return found
     return found + [
-        Advice(code=f"dst_{effect.kind}", words=f"{_local_date(schedule, effect.instant)}: {effect.words}")
+        Advice(
+            code=f"dst_{effect.kind}",
+            words=f"{_date(_local_day(schedule, effect.instant))} in {schedule.timezone}: {effect.words}",
+        )
         for effect in schedule.dst_effects(now, now + YEAR)
     ]
 
 
 def differences(schedule: Schedule, now: datetime, *, limit: int = 5) -> list[Difference]:
-    """Return how the dates of the coming year would differ under Vixie steps and the other day rules, if they do."""
+    """Return how the dates of the coming year, from tomorrow on, would differ under Vixie steps and other day rules."""
     cron = schedule.cron
     if not cron.text:
         return []
-    today = (now - _EPOCH).days
-    mine = _dates(cron, today)
+    tomorrow = _local_day(schedule, now) + 1
+    mine = _dates(cron, tomorrow)
     found: list[Difference] = []
     for rule, words, change in _RULES:
-        theirs = _dates(parse(cron.text, **{"step": cron.step, "day_match": cron.day_match, **change}), today)
+        theirs = _dates(parse(cron.text, **{"step": cron.step, "day_match": cron.day_match, **change}), tomorrow)
         adds, drops = sorted(theirs - mine), sorted(mine - theirs)
         if adds or drops:
             difference = Difference(
@@ -163,10 +166,10 @@ def _uneven_steps(cron: CronExpression) -> list[Advice]:
     return found
 
 
-def _dates(cron: CronExpression, today: int) -> set[int]:
+def _dates(cron: CronExpression, first: int) -> set[int]:
     days: set[int] = set()
-    day = cron.masks.next_day(today)
-    while day is not None and day <= today + YEAR.days:
+    day = cron.masks.next_day(first)
+    while day is not None and day < first + YEAR.days:
         days.add(day)
         day = cron.masks.next_day(day + 1)
     return days
@@ -176,7 +179,7 @@ def _date(day: int) -> str:
     return (_EPOCH + timedelta(days=day)).date().isoformat()
 
 
-def _local_date(schedule: Schedule, instant: datetime) -> str:
+def _local_day(schedule: Schedule, instant: datetime) -> int:
     epoch = int(instant.timestamp())
     table = zone(schedule.timezone).table(epoch, epoch)
-    return f"{_date((epoch + table.offsets[table.index(epoch)]) // DAY)} in {schedule.timezone}"
+    return (epoch + table.offsets[table.index(epoch)]) // DAY

@@ -127,9 +127,15 @@ def test_an_hour_that_no_change_touches_is_not_warned_of() -> None:
 def test_differences_are_dates() -> None:
     found = differences(make_schedule("0 0 1 * 1"), NOW)
     assert [(other.rule, other.adds, other.drops[:2]) for other in found] == [
-        ("day_match = and", (), ("2026-11-23", "2026-11-30")),
+        ("day_match = and", (), ("2026-11-30", "2026-12-01")),
         ("day_match = more-often", (), ("2026-12-01", "2027-01-01")),
     ]
+
+
+def test_differences_begin_tomorrow_as_the_zone_counts_days() -> None:
+    """At noon in UTC it is Tuesday already in Kiritimati, so that its Tuesday is not one of the coming dates."""
+    (other, _) = differences(make_schedule("0 0 1 * 2", timezone="Pacific/Kiritimati"), NOW)
+    assert other.drops[:2] == ("2026-12-08", "2026-12-15")
 
 
 def test_differences_under_vixies_steps() -> None:
