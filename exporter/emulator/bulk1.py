@@ -1,16 +1,16 @@
 """Bulk API 1.0: BulkJobs, their batches, what became of each row."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from exporter.emulator import jobs
+from exporter.emulator.bulk_query import result_content, result_ids
 from exporter.emulator.content import MAX_BYTES, local_name, parse_xml
 from exporter.emulator.jobs import Batch, Job
 from exporter.emulator.org import USER_ID, Org
 from exporter.emulator.results import results_json, results_xml
-from exporter.emulator.values import write_datetime
+from exporter.emulator.values import write_seconds
 from exporter.emulator.wire import (
     BULK_NAMESPACE,
     RefusalError,
@@ -47,6 +47,7 @@ class Bulk1:
         yield Route(method="GET", path=f"{root}/{{job}}/batch/{{batch}}", handler=self._batch)
         yield Route(method="GET", path=f"{root}/{{job}}/batch/{{batch}}/request", handler=self._request)
         yield Route(method="GET", path=f"{root}/{{job}}/batch/{{batch}}/result", handler=self._result)
+        yield Route(method="GET", path=f"{root}/{{job}}/batch/{{batch}}/result/{{result}}", handler=self._query_result)
 
     def _create(self, request: Request, names: Mapping[str, str]) -> Reply:
         given = _job_fields(request)
@@ -56,6 +57,8 @@ class Bulk1:
         content = given.get("contentType") or "XML"
         if content not in _KINDS:
             raise RefusalError(400, "InvalidJob", f"Unsupported content type: {content}")
+        if operation in jobs.QUERIES and content == "XML":
+            raise RefusalError(400, "InvalidJob", "The emulator answers queries in CSV or JSON")
         mode = _MODES.get(given.get("concurrencyMode", "").lower())
         if mode is None:
             raise RefusalError(400, "InvalidJob", f"Invalid concurrency mode: {given['concurrencyMode']}")
@@ -125,7 +128,8 @@ class Bulk1:
             if jobs.batches_since(db, now - jobs.DAY) >= self._org.rights.batches_a_day:
                 message = f"ApiBatchItems Limit exceeded: {self._org.rights.batches_a_day} batches in 24 hours"
                 raise RefusalError(400, "ExceededQuota", message)
-            batch = jobs.add_batch(db, now, job, packed)
+            kind = "query" if job.operation in jobs.QUERIES else "rows"
+            batch = jobs.add_batch(db, now, job, packed, kind=kind)
         self._worker.wake()
         return self._batch_reply(request, job, _batch_fields(batch), 201)
 
@@ -151,13 +155,21 @@ class Bulk1:
             content = jobs.request_of(db, jobs.find_batch(db, job, names["batch"]))
         return Reply(body=content, kind=_KINDS[job.content])
 
-    def _result(self, _request: Request, names: Mapping[str, str]) -> Reply:
+    def _result(self, request: Request, names: Mapping[str, str]) -> Reply:
         with self._org.store.reading() as db:
             job = jobs.find_job(db, names["job"], "1")
             batch = jobs.find_batch(db, job, names["batch"])
             content = jobs.result_of(db, batch)
+            results = result_ids(db, batch)
         if batch.state in {"Queued", "InProgress"}:
             raise RefusalError(400, "InvalidBatch", "Batch not completed")
+        if batch.kind == "query" and batch.state == "Completed":
+            if _as_json(request, job):
+                return reply_json(results)
+            listed = ET.Element("result-list", {"xmlns": BULK_NAMESPACE})
+            for result in results:
+                ET.SubElement(listed, "result").text = result
+            return reply_xml(listed)
         if not content:
             raise RefusalError(400, "InvalidBatch", "Records not processed")
         if job.content == "JSON":
@@ -166,14 +178,20 @@ class Bulk1:
             return reply_xml(results_xml(content))
         return Reply(body=content, kind="text/csv")
 
+    def _query_result(self, _request: Request, names: Mapping[str, str]) -> Reply:
+        with self._org.store.reading() as db:
+            job = jobs.find_job(db, names["job"], "1")
+            content = result_content(db, jobs.find_batch(db, job, names["batch"]), names["result"])
+        return Reply(body=content, kind=_KINDS[job.content])
+
     def _job_reply(self, request: Request, job: Job, batches: list[Batch], status: int = 200) -> Reply:
         fields: dict[str, Any] = {
             "id": job.id,
             "operation": job.operation,
             "object": job.object,
             "createdById": USER_ID,
-            "createdDate": _time(job.created),
-            "systemModstamp": _time(job.modified),
+            "createdDate": write_seconds(job.created),
+            "systemModstamp": write_seconds(job.modified),
             "state": job.state,
             "externalIdFieldName": job.external_id,
             "concurrencyMode": job.concurrency,
@@ -200,18 +218,14 @@ def refuse(request: Request, error: RefusalError) -> Reply:
     return bulk_refusal(error, as_json=request.wants_json())
 
 
-def _time(seconds: float) -> str:
-    return write_datetime(datetime.fromtimestamp(seconds, UTC))
-
-
 def _batch_fields(batch: Batch) -> dict[str, Any]:
     return {
         "id": batch.id,
         "jobId": batch.job,
         "state": batch.state,
         "stateMessage": batch.message,
-        "createdDate": _time(batch.created),
-        "systemModstamp": _time(batch.modified),
+        "createdDate": write_seconds(batch.created),
+        "systemModstamp": write_seconds(batch.modified),
         "numberRecordsProcessed": batch.rows,
         "numberRecordsFailed": batch.failed,
         "totalProcessingTime": batch.millis,

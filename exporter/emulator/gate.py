@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from exporter.emulator import bulk1, soap
 from exporter.emulator.admin import Admin
 from exporter.emulator.bulk1 import Bulk1
+from exporter.emulator.bulk2 import Bulk2
+from exporter.emulator.bulk_query import BulkQuery
 from exporter.emulator.composite import Composite
 from exporter.emulator.faults import FaultBox
 from exporter.emulator.grants import Grants
@@ -42,6 +44,8 @@ class Gate:
         yield from Rest(self.org, queries).routes()
         yield from Composite(self.org).routes()
         yield from Bulk1(self.org, self.worker).routes()
+        yield from Bulk2(self.org, self.worker).routes()
+        yield from BulkQuery(self.org, self.worker).routes()
         yield from Admin(self.org, self.worker, self.faults, self.counts).routes()
 
     def counts(self) -> dict[str, int]:

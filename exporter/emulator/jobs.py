@@ -13,7 +13,8 @@ from exporter.emulator.wire import RefusalError
 DAY = 86_400.0
 HELD_DAYS = 7
 """Finished jobs vanish after seven days, with what was sent and what became of it."""
-OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete", "query", "queryAll")
+QUERIES = ("query", "queryAll")
+OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete", *QUERIES)
 _LEVEL = 1
 
 

@@ -224,6 +224,11 @@ def write_datetime(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def write_seconds(seconds: float) -> str:
+    """Return a time given in seconds since 1970 as :func:`write_datetime` does."""
+    return write_datetime(datetime.fromtimestamp(seconds, UTC))
+
+
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,3})?Z?", re.ASCII)
 
 

@@ -125,3 +125,19 @@ def test_jsforce_comes_in_by_every_door_and_refreshes_what_expires(jsforce: Path
     assert "INVALID_LOGIN" in found["soapWrong"]
     assert "UNSUPPORTED_API_VERSION" in found["soapTooNew"]
     assert found["revoked"].startswith("invalid_grant")
+
+
+def test_jsforce_loads_and_queries_by_bulk_api_2(jsforce: Path) -> None:
+    with Emulator(schema=AIRPORT) as emulator:
+        found = _run(jsforce, "bulk2.mjs", emulator)
+        assert emulator.org.count("Airport__c") == 24_995
+        names = {record["Ext__c"]: record["Name"] for record in emulator.org.records("Airport__c")}
+    assert names["K24999"] == 'Łódź "24999"\n🛫'
+    assert (found["successful"], found["created"], found["unprocessed"]) == (24_995, 24_995, 0)
+    refused = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST:Kind: bad value for restricted picklist field: huge:Kind__c --"
+    assert found["failed"] == [[key, refused] for key in ("K0", "K10000", "K15000", "K20000", "K5000")]
+    assert found["queried"] == sum(key.startswith("K1") for key in names)
+    assert found["owner"] == "Integration User"
+    assert "InvalidBatch : Field name not found : Nowhere__c" in found["unknownColumn"]
+    assert "Unable to find object: Nothing__c" in found["unknownObject"]
+    assert found["legacy"] == ["K1", "K2"]

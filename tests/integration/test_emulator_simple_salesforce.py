@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ class _PlainSession(requests.Session):
 
 @pytest.fixture
 def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    monkeypatch.setattr("simple_salesforce.bulk2.sleep", lambda _seconds: time.sleep(0.02))
     monkeypatch.setattr("simple_salesforce.bulk.sleep", lambda _seconds: time.sleep(0.02))  # it polls each 5 s
     with Emulator(schema=AIRPORT) as running:
         yield running
@@ -139,3 +141,41 @@ def test_limits_count_calls_and_batches(client: Salesforce) -> None:
     after = client.limits()
     assert before["DailyBulkApiBatches"]["Remaining"] - after["DailyBulkApiBatches"]["Remaining"] == 1
     assert before["DailyApiRequests"]["Remaining"] > after["DailyApiRequests"]["Remaining"]
+
+
+def test_bulk_1_queries_in_json(client: Salesforce) -> None:
+    client.bulk.Account.insert([{"Name": f"Account {number}"} for number in range(3)])
+    [made] = client.bulk.Account.query_all("SELECT Id FROM Account WHERE Name = 'Account 1'")
+    client.bulk.Account.delete([{"Id": made["Id"]}])
+    found = client.bulk.Account.query("SELECT Name, Owner.Name FROM Account ORDER BY Name DESC")
+    assert [(each["Name"], each["Owner"]["Name"]) for each in found] == [
+        ("Account 2", "Integration User"),
+        ("Account 0", "Integration User"),
+    ]
+
+
+def test_bulk_2_inserts_upserts_queries_and_deletes(client: Salesforce, emulator: Emulator, tmp_path: Path) -> None:
+    rows = [{"Ext__c": f"k{number}", "Name": f"Zürich, {number}", "Runways__c": str(number)} for number in range(3)]
+    rows.append({"Ext__c": "bad", "Name": "", "Runways__c": "many"})
+    [done] = client.bulk2.Airport__c.insert(records=rows)
+    assert (done["numberRecordsProcessed"], done["numberRecordsFailed"]) == (4, 1)
+    failed = client.bulk2.Airport__c.get_failed_records(done["job_id"])
+    assert failed.splitlines()[0].startswith('"sf__Id","sf__Error",')
+    assert "is not a valid value for the type xsd:int:Runways__c --" in failed
+    successful = client.bulk2.Airport__c.get_successful_records(done["job_id"])
+    assert len(successful.splitlines()) == 4
+
+    path = tmp_path / "rows.csv"
+    path.write_text("Ext__c;Name\r\nk0;ZRH\r\nk9;new\r\n", newline="")
+    [done] = client.bulk2.Airport__c.upsert(
+        str(path), external_id_field="Ext__c", column_delimiter="SEMICOLON", line_ending="CRLF"
+    )
+    assert (done["numberRecordsProcessed"], done["numberRecordsFailed"]) == (2, 0)
+
+    [page, rest] = client.bulk2.Airport__c.query("SELECT Id, Name, Open__c FROM Airport__c", max_records=3)
+    assert page.splitlines()[0] == '"Id","Name","Open__c"'
+    assert [len(each.splitlines()) for each in (page, rest)] == [4, 2]
+    assert page.splitlines()[1].endswith(',"ZRH","false"')
+    first = page.splitlines()[1].split(",")[0].strip('"')
+    client.bulk2.Airport__c.hard_delete(records=[{"Id": first}])
+    assert emulator.org.count("Airport__c") == 3
