@@ -110,7 +110,7 @@ def _sort(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mut
 
 
 def _json_line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-    return json.dumps(event, ensure_ascii=False, default=str)
+    return json.dumps(event, ensure_ascii=False, default=lambda value: mask(str(value)))
 
 
 def _journal_line(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
@@ -119,11 +119,19 @@ def _journal_line(logger: object, method: str, event: MutableMapping[str, Any]) 
 
 def _mask_fields(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Hide secrets in the fields, before quoting changes their look."""
-    return {key: mask(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: _masked(value) for key, value in event.items()}
+
+
+def _masked(value: object) -> object:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {key: _masked(inner) for key, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _mask_line(_logger: object, _method: str, line: Any) -> str:  # noqa: ANN401 - a structlog processor
-    """Hide secrets in the finished line: what stood deeper in the fields, or in a traceback."""
+    """Hide secrets in the finished line: what objects say of themselves, and a console's traceback."""
     return mask(line)
 
 

@@ -277,6 +277,11 @@ def test_a_bad_cron_and_a_bad_zone_are_both_told() -> None:
     ]
 
 
+def test_a_delay_that_is_right_is_no_trouble_where_other_keys_are_wrong() -> None:
+    text = JOB + "delay = '10m'\ncron = 'x'\ntimeout = 'z'\n" + EXPORT
+    assert [line.split(": ")[1] for line in faults(HEAD + text)] == ["jobs.contacts.cron", "jobs.contacts.timeout"]
+
+
 @pytest.mark.parametrize("file", ["'gone.sql'", "5", "''", "'~/a.sql'"])
 def test_a_query_file_that_cannot_be_is_one_fault(file: str) -> None:
     fault = only_fault(HEAD + JOB.replace('query = "select 1"', f"query_file = {file}") + EXPORT)

@@ -18,8 +18,8 @@ import structlog
 from scheduler.logs import configure, detect_mode, get_logger
 from scheduler.secrets import register
 
-EVENT = 'an event with logged-"s3cret"\\ in it'
-SECRET = 'logged-"s3cret"\\'
+EVENT = 'an event with logged\n"s3cret"\\ in it'
+SECRET = 'logged\n"s3cret"\\'
 
 
 @pytest.fixture(autouse=True)
@@ -155,11 +155,11 @@ def test_a_planted_secret_is_in_no_line(stream: io.StringIO, mode: Any) -> None:
 
         __str__ = __repr__
 
-    log.info(EVENT, field=SECRET, inner={"deep": [SECRET, {"more": (SECRET,)}]}, other=Holder())
+    log.info(EVENT, field=SECRET, inner={"deep": [SECRET, {"more": (SECRET, repr(SECRET))}]}, other=Holder())
     logging.getLogger("urllib3").warning("POST %s", SECRET)
     logging.getLogger("urllib3").warning("POST %s", {"client_secret": SECRET})
     try:
-        fail(f"refused: {SECRET}")
+        fail(f"refused: {SECRET} in { {'quoted': SECRET} }")
     except ValueError:
         log.exception("failed")
         logging.getLogger("apscheduler").exception("failed %r", SECRET)
