@@ -16,6 +16,7 @@ MAX_BYTES = 10_000_000
 """Both, and the same number of characters: Bulk API limits, for one batch of Bulk API 1.0."""
 MAX_RECORD_CHARACTERS = 400_000
 MAX_COLUMNS = 5_000
+MAX_HEADER_CHARACTERS = 32_000
 NULL = "#N/A"
 
 # Salesforce takes 131,072 characters in a field; the module's own limit would end there, quotes included.
@@ -76,8 +77,8 @@ def table_of(header: list[str], rows: list[list[str]]) -> Table:
             f"InvalidBatch : Exceeded number of records: {len(rows) + 1}. "
             f"Number of records should be less than or equal to {MAX_ROWS + 1}"
         )
-    if len(header) > MAX_COLUMNS:
-        raise BatchError(f"InvalidBatch : Exceeded number of fields: {len(header)}")
+    if len(header) > MAX_COLUMNS or sum(map(len, header)) > MAX_HEADER_CHARACTERS:
+        raise BatchError(f"InvalidBatch : Exceeded size of the header: {len(header)} fields")
     width = len(header)
     for number, row in enumerate(rows, 1):
         if len(row) != width:
@@ -118,11 +119,13 @@ def flatten(record: Mapping[str, Any]) -> dict[str, str]:
 
 
 def json_cell(value: object) -> str:
-    """Return the cell of a JSON value: null and the empty text empty the field."""
+    """Return the cell of a JSON value: null and the empty text empty the field. Raises BatchError."""
     if value is None or value == "":
         return NULL
     if isinstance(value, bool):
         return "true" if value else "false"
+    if not isinstance(value, str | int | float):
+        raise BatchError("InvalidBatch : A field cannot hold a list or an object")
     text = str(value)
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
         raise BatchError("ClientInputError : A JSON escape stands for half a character")

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast, get_args
 from exporter.emulator.content import BatchError, Table
 from exporter.emulator.values import Errors
 
-Action = Literal["answer", "drop_before", "drop_after", "hang", "slow", "truncate"]
+Action = Literal["answer", "drop_before", "drop_after", "hang", "slow", "truncate", "expire"]
 LOCKED = ("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record")
 
 
@@ -24,7 +24,7 @@ class CallFault:
     ``status``, ``body``, ``kind`` and ``headers`` and do nothing; to hang up before anything is done (``drop_before``)
     or after all is done (``drop_after``: a lost response); to say nothing for ``seconds`` and then hang up (``hang``);
     to wait for ``seconds`` and then do as always (``slow``); to do all and hang up in the middle of the answer
-    (``truncate``).
+    (``truncate``); to end all sessions just before the call (``expire``).
     """
 
     pattern: str

@@ -65,7 +65,8 @@ _BATCH = "number, id, job, state, kind, message, created, modified, rows, failed
 
 
 def add_job(db: sqlite3.Connection, now: float, **given: str | None) -> Job:
-    """Write down a new BulkJob and return it."""
+    """Write down a new BulkJob and return it; those that ended long ago are forgotten."""
+    purge(db, now)
     job_id = make_id("750", next_number(db, "sys_job"))
     values = {"id": job_id, "message": None, "external_id": None, "settings": "{}", "created": now, "modified": now}
     values |= given

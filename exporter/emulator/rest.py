@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exporter.emulator.content import NULL, flatten, table_of
+from exporter.emulator.content import NULL, BatchError, flatten, table_of
 from exporter.emulator.describe import describe_global, describe_object, summary
 from exporter.emulator.finding import find_by
 from exporter.emulator.ids import normal_id
@@ -153,8 +153,11 @@ class Rest:
                 message = f"No such column '{name}' on sobject of type {each.name}"
                 raise RefusalError(400, "INVALID_FIELD", message)
         order = Instruction(object=each, operation=operation, key=each.field(key) if operation == "upsert" else None)
-        with self._org.desk() as desk:
-            outcome = write(desk, order, table_of(list(cells), [list(cells.values())]))
+        try:
+            with self._org.desk() as desk:
+                outcome = write(desk, order, table_of(list(cells), [list(cells.values())]))
+        except BatchError as error:
+            raise RefusalError(400, "INVALID_FIELD", str(error).partition(" : ")[2]) from error
         if outcome.errors:
             code, message, fields = split_error(outcome.errors[0])
             raise RefusalError(400, code, message, *fields)
@@ -176,4 +179,7 @@ def _record(request: Request) -> dict[str, str]:
         raise RefusalError(400, "JSON_PARSER_ERROR", str(error)) from error
     if not isinstance(body, dict):
         raise RefusalError(400, "JSON_PARSER_ERROR", "The body has to be a JSON object")
-    return {name: cell or NULL for name, cell in flatten(body).items()}
+    try:
+        return {name: cell or NULL for name, cell in flatten(body).items()}
+    except BatchError as error:
+        raise RefusalError(400, "JSON_PARSER_ERROR", str(error).partition(" : ")[2]) from error

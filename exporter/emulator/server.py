@@ -196,7 +196,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._read_body()
         if body is None:
             return
-        path, query = split_target(self.path)
+        try:
+            path, query = split_target(self.path)
+        except ValueError:
+            self._answer(Reply(status=400))
+            return
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(method=self.command, path=path, query=query, headers=headers, body=body)
         fault = self.server.gate.faults.take_call(request.method, request.path)
@@ -213,8 +217,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault.action in {"slow", "hang"}:
             self.server.ending.wait(fault.seconds)
+        if fault.action == "expire":
+            self.server.gate.org.expire_sessions()
         reply = None if fault.action in {"drop_before", "hang"} else self.server.gate.answer(request)
-        if fault.action == "slow" and reply is not None:
+        if fault.action in {"slow", "expire"} and reply is not None:
             self._answer(reply)
             return
         if fault.action == "truncate" and reply is not None:
@@ -231,6 +237,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(Reply(status=413))
             return None
         body = self._read_chunks() if chunked else self.rfile.read(int(length))
+        if not chunked and len(body) < int(length):
+            raise ConnectionError("the client hung up in the middle of its request")
         if self.headers.get("Content-Encoding", "").lower() == "gzip":
             try:
                 body = _unzip(body)

@@ -253,6 +253,22 @@ def test_quotas_of_batches_and_calls_end_and_come_back_with_the_day() -> None:
         assert caller.bulk("POST", f"job/{fresh}/batch", b"Ext__c\nx\n", "text/csv").status_code == 201
 
 
+def test_a_job_that_ended_vanishes_after_seven_days() -> None:
+    now = [datetime(2026, 3, 4, tzinfo=UTC)]
+    rights = Rights(session_seconds=1e9)
+    with Emulator(schema=AIRPORT, rights=rights, clock=lambda: now[0]) as emulator, calling(emulator) as caller:
+        job = caller.open_job()
+        caller.result(job, caller.add(job, b"Ext__c\n1\n"))
+        caller.bulk("POST", f"job/{job}", job_info(state="Closed"))
+        now[0] += timedelta(days=6)
+        later = caller.open_job()
+        assert caller.bulk("GET", f"job/{job}").status_code == 200
+        now[0] += timedelta(days=1, seconds=1)
+        caller.open_job()
+        assert _refusal(caller.bulk("GET", f"job/{job}"))[:2] == (400, "InvalidJob")
+        assert caller.bulk("GET", f"job/{later}").status_code == 200
+
+
 def test_a_session_ends_when_it_was_not_used_for_its_time() -> None:
     now = [datetime(2026, 3, 4, tzinfo=UTC)]
     with Emulator(schema=AIRPORT, clock=lambda: now[0]) as emulator, calling(emulator) as caller:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -141,6 +142,55 @@ def test_unknown_paths_methods_and_versions_are_refused_as_rest_does(caller: Cal
     assert requests.post(f"{emulator.url}/services/data", headers=headers, timeout=30).status_code == 413
 
 
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"\xff", "JSON_PARSER_ERROR"),
+        (b"[1]", "JSON_PARSER_ERROR"),
+        (b'{"Name": ["x"]}', "JSON_PARSER_ERROR"),
+        (b'{"Name": "\\ud800"}', "JSON_PARSER_ERROR"),
+        (b'{"Name": {"First": "x"}}', "INVALID_FIELD"),
+        (b'{"Nowhere": 1}', "INVALID_FIELD"),
+        (b"{}", "REQUIRED_FIELD_MISSING"),
+    ],
+)
+def test_a_record_that_makes_no_sense_is_refused(caller: Caller, body: bytes, code: str) -> None:
+    answer = caller.rest("POST", "sobjects/Account", data=body)
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, code)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"garbage\r\n\r\n",
+        b"GET http://[::1/ HTTP/1.1\r\n\r\n",
+        b"BREW /services/data HTTP/1.1\r\n\r\n",
+        b"POST /services/data HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /services/data HTTP/1.1\r\nContent-Length: 100\r\n\r\nshort",
+    ],
+)
+def test_what_is_no_request_harms_nobody_else(caller: Caller, emulator: Emulator, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", int(emulator.url.rpartition(":")[2]))) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(30)
+        while connection.recv(65_536):
+            pass
+    assert caller.rest("GET", "limits").status_code == 200
+
+
+@pytest.mark.parametrize("sent", [b"Content-Length: 100\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n64\r\n"])
+def test_a_request_that_breaks_off_has_no_effect(caller: Caller, emulator: Emulator, sent: bytes) -> None:
+    job = caller.open_job()
+    head = f"POST /services/async/60.0/job/{job}/batch HTTP/1.1\r\nX-SFDC-Session: {caller.token}\r\n"
+    with socket.create_connection(("127.0.0.1", int(emulator.url.rpartition(":")[2]))) as connection:
+        connection.sendall(head.encode() + b"Content-Type: text/csv\r\n" + sent + b"Ext__c\n1\n2")
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(30)
+        assert connection.recv(65_536) == b""
+    assert "<batchInfo>" not in caller.bulk("GET", f"job/{job}/batch").text
+
+
 def test_state_counts_records_jobs_and_calls(caller: Caller) -> None:
     job = caller.open_job()
     caller.result(job, caller.add(job, b"Ext__c\n1\n2\n"))
@@ -188,6 +238,17 @@ def test_a_request_is_lost_before_or_after_it_had_its_effect(
     assert caller.bulk("GET", f"job/{job}/batch").text.count("<batchInfo>") == arrived
     caller.result(job, caller.add(job, b"Ext__c\n2\n"))
     assert emulator.org.count("Airport__c") == arrived + 1
+
+
+def test_a_session_ends_at_the_call_asked_for(caller: Caller, emulator: Emulator) -> None:
+    job = caller.open_job()
+    emulator.faults.add(CallFault(pattern="POST .*/batch$", action="expire", nth=(2,)))
+    caller.add(job, b"Ext__c\n1\n")
+    refused = caller.bulk("POST", f"job/{job}/batch", b"Ext__c\n2\n", "text/csv")
+    assert (refused.status_code, tag(refused, "exceptionCode")) == (400, "InvalidSessionId")
+    caller.token = caller.log_in().json()["access_token"]
+    caller.result(job, caller.add(job, b"Ext__c\n2\n"))
+    assert emulator.org.count("Airport__c") == 2
 
 
 def test_a_slow_answer_is_a_right_one_and_ends_with_the_server(emulator: Emulator) -> None:

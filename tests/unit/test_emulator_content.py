@@ -41,6 +41,8 @@ def test_csv_takes_a_header_without_rows_and_a_value_of_131072_characters() -> N
             b"Name\n" + b"a\n" * 10_001,
             "InvalidBatch : Exceeded number of records: 10002. Number of records should be less than or equal to 10001",
         ),
+        (b"a" * 32_001 + b"\n", "InvalidBatch : Exceeded size of the header: 1 fields"),
+        (b"a," * 5_000 + b"a\n", "InvalidBatch : Exceeded size of the header: 5001 fields"),
         (b"Name\n" + b"a" * 400_001, "InvalidBatch : Row 1 exceeds 400000 characters"),
     ],
 )
@@ -63,7 +65,7 @@ def test_json_says_what_csv_would() -> None:
     ]
 
 
-@pytest.mark.parametrize("content", [b"{}", b"[1]", b"[", b'["a"]', b'[{"a": "\\ud800"}]'])
+@pytest.mark.parametrize("content", [b"{}", b"[1]", b"[", b'["a"]', b'[{"a": "\\ud800"}]', b'[{"a": [1]}]'])
 def test_json_that_is_no_list_of_records_is_refused(content: bytes) -> None:
     with pytest.raises(BatchError):
         read_table(content, "JSON")
