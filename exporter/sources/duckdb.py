@@ -7,10 +7,11 @@ separates directories by commas.
 
 import atexit
 import functools
+import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -19,15 +20,18 @@ import pyarrow as pa
 
 from exporter.connections import DuckdbConnection
 from exporter.disk import disk_fault
-from exporter.failures import configuration
+from exporter.failures import ExportError, configuration
 from exporter.sources import Query
-from exporter.sources.duckdb_faults import duckdb_fault, query_canceled
+from exporter.sources.duckdb_faults import OUT_OF_MEMORY, duckdb_fault, query_canceled
 
-MEMORY_LIMIT = "48MiB"
-"""What the engine holds before it spills to disk. Measured: scans, sorts, joins and groupings of 4,000,000 rows of 8
-columns run in it, at about 155 MB for the whole process, of which 100 MB are Python and the two libraries."""
+MEMORY_LIMITS = ("32MiB", "64MiB", "128MiB")
+"""What the engine holds before it spills to disk: the first for a query that only scans, the second for one that sorts,
+joins or groups, and the next when it cannot begin with that. Measured with 4,000,000 rows of 8 columns: 141 MiB for the
+whole process in the first, of which 100 MiB are Python and the two libraries, and 185 MiB in the second."""
 THREADS = 1
-"""Each thread of the engine needs memory of its own (two could not sort within the limit above)."""
+"""Each thread of the engine needs memory of its own: two cannot sort within these limits."""
+_GATHERING = re.compile(r'"name": "[A-Z_]*(?:ORDER|TOP_N|JOIN|WINDOW|GROUP|DISTINCT|CTE|PRODUCT)')
+"""The steps of a plan for which it is not worth while to try the first limit."""
 _STREAM_BUFFER = "1MiB"
 _LOSSY_TYPES = frozenset({"UHUGEINT", "BIT", "TIME WITH TIME ZONE", "BIGNUM"})
 """What DuckDB 2.0 hands to Arrow with another meaning: wrapped around, as raw storage, without the offset, opaque."""
@@ -36,9 +40,9 @@ _LOSSY_TYPES = frozenset({"UHUGEINT", "BIT", "TIME WITH TIME ZONE", "BIGNUM"})
 class DuckdbSource:
     """One DuckDB address; implements :class:`~exporter.sources.Source`, one read at a time.
 
-    The file is open, and locked, only while a read or a check goes on. What does not fit into ``memory_limit`` goes to
-    ``spill``, by default a temporary directory of this process. Sources of one process that read one file at a time
-    share the engine and its memory, so they have to agree on these.
+    The file is open, and locked, only while a read or a check goes on. What does not fit into the memory goes to
+    ``spill``, by default a temporary directory of this process. Sources of one process that read one file at the same
+    time share the engine and its memory, so they have to agree on all of these.
     """
 
     def __init__(
@@ -47,14 +51,15 @@ class DuckdbSource:
         *,
         directory: Path | None = None,
         spill: Path | None = None,
-        memory_limit: str = MEMORY_LIMIT,
+        memory_limits: Sequence[str] = MEMORY_LIMITS,
         threads: int = THREADS,
     ) -> None:
         self._path = None if settings.path is None else Path(settings.path)
         self._read_only = settings.read_only
         self._directory = directory or (None if self._path is None else self._path.parent.absolute())
         self._spill = spill
-        self._engine = {"memory_limit": memory_limit, "threads": str(threads)}
+        self._engine = {"memory_limit": memory_limits[0], "threads": str(threads)}
+        self._memory_limits = tuple(memory_limits)
         self._lock = threading.Lock()
         self._open: duckdb.DuckDBPyConnection | None = None
         self._canceled = threading.Event()
@@ -70,11 +75,9 @@ class DuckdbSource:
             with _faults():
                 relation = _relation(connection, query)
                 _check_columns(relation.columns, [str(kind) for kind in relation.types])
-                self._check_canceled()
-                # The relation's reader streams; a reader of connection.execute() holds the whole result.
-                reader = relation.to_arrow_reader(batch_rows)
+            reader, first = self._begin(connection, query, batch_rows)
             with closing(reader):
-                yield pa.RecordBatchReader.from_batches(reader.schema, self._batches(reader))
+                yield pa.RecordBatchReader.from_batches(reader.schema, self._batches(reader, first))
 
     def cancel(self) -> None:
         """Stop a query that another thread is reading; it raises ``QUERY_CANCELED`` there.
@@ -91,15 +94,37 @@ class DuckdbSource:
         with self._connection() as connection, _faults():
             connection.sql("select 1").fetchall()
 
-    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    def _begin(
+        self, connection: duckdb.DuckDBPyConnection, query: Query, batch_rows: int
+    ) -> tuple[pa.RecordBatchReader, pa.RecordBatch | None]:
+        """Run a query up to its first batch, with more memory if it takes that to get there."""
+        with _faults():
+            gathers = _gathers(connection, query)
+        waiting = self._memory_limits[1:]
         while True:
             self._check_canceled()
             try:
                 with _faults():
-                    batch = reader.read_next_batch()
-            except StopIteration:
-                return
+                    if gathers and waiting:
+                        connection.execute(f"set memory_limit = '{waiting[0]}'")
+                        waiting = waiting[1:]
+                    return _first_batch(_relation(connection, query).to_arrow_reader(batch_rows))
+            except ExportError as fault:
+                if fault.code != OUT_OF_MEMORY or not waiting:
+                    raise
+            gathers = True
+            with _faults():
+                connection.execute("rollback")
+                connection.execute("begin transaction read only")
+
+    def _batches(self, reader: pa.RecordBatchReader, first: pa.RecordBatch | None) -> Iterator[pa.RecordBatch]:
+        batch = first
+        while batch is not None:
+            self._check_canceled()
             yield batch
+            self._check_canceled()
+            with _faults():
+                batch = next(reader, None)
 
     def _check_canceled(self) -> None:
         if self._canceled.is_set():
@@ -160,8 +185,11 @@ def _faults() -> Iterator[None]:
         raise duckdb_fault(error) from error
 
 
-def _relation(connection: duckdb.DuckDBPyConnection, query: Query) -> duckdb.DuckDBPyRelation:
-    """Bind the one SELECT of ``query``; nothing runs yet. Values that it does not name are left out."""
+def _relation(connection: duckdb.DuckDBPyConnection, query: Query, before: str = "") -> duckdb.DuckDBPyRelation:
+    """Bind the one SELECT of ``query``; nothing runs yet. Values that it does not name are left out.
+
+    It is the relation's reader that streams: one of ``connection.execute()`` holds the whole result.
+    """
     statements = connection.extract_statements(query.sql)
     if len(statements) != 1:
         raise configuration("NOT_ONE_QUERY", f"Write one SELECT: the query holds {len(statements)} statements")
@@ -170,7 +198,22 @@ def _relation(connection: duckdb.DuckDBPyConnection, query: Query) -> duckdb.Duc
         raise configuration("NOT_A_SELECT", f"Write one SELECT: the query is of type {kind}")
     named = statements[0].named_parameters
     values = _values(named, query.parameters)
-    return connection.sql(query.sql, params=values) if values else connection.sql(query.sql)
+    return connection.sql(before + query.sql, params=values or None)
+
+
+def _gathers(connection: duckdb.DuckDBPyConnection, query: Query) -> bool:
+    """Whether the plan has a step that gathers rows before it gives any."""
+    plan = _relation(connection, query, before="explain (format json) ").fetchall()
+    return _GATHERING.search(str(plan)) is not None
+
+
+def _first_batch(reader: pa.RecordBatchReader) -> tuple[pa.RecordBatchReader, pa.RecordBatch | None]:
+    """Return ``reader`` and its first batch, if it has one; close it if that fails."""
+    try:
+        return reader, next(reader, None)
+    except BaseException:
+        reader.close()
+        raise
 
 
 def _values(named: set[str], given: Mapping[str, object]) -> dict[str, object]:

@@ -14,6 +14,8 @@ _HINT = re.compile(r"(?:Did you mean|Candidate|Error when converting column)")
 _QUOTED = re.compile(r"'(?:[^'\n]|'')*'|\"(?:[^\"\n]|\"\")*\"")
 _LITERALS_ARE_DATA = frozenset({"CONVERSION_ERROR", "OUT_OF_RANGE_ERROR"})
 _QUERY_CANCELED = "QUERY_CANCELED"
+OUT_OF_MEMORY = "OUT_OF_MEMORY"
+"""The code of a query that needs more memory than the engine may take."""
 _UNTITLED = ""
 _ANY = "*"
 
@@ -41,7 +43,7 @@ _RULES = (
     _Rule("IO Error", "", FailureKind.TRANSIENT),
     _Rule("HTTP Error", "", FailureKind.TRANSIENT),
     # Runs that read the same file at once share one engine and its memory: later there may be enough of it.
-    _Rule("Out of Memory Error", "", FailureKind.TRANSIENT),
+    _Rule("Out of Memory Error", "", FailureKind.TRANSIENT, OUT_OF_MEMORY),
     _Rule("FATAL Error", "", FailureKind.INTERNAL),
     _Rule("INTERNAL Error", "", FailureKind.INTERNAL),
     _Rule(_UNTITLED, "requires the extension", FailureKind.CONFIGURATION, "EXTENSION_MISSING"),

@@ -205,9 +205,25 @@ def test_a_query_too_large_for_the_memory_spills_to_disk(tmp_path: Path) -> None
 
 
 def test_a_memory_limit_that_cannot_do_is_said_and_may_pass(tmp_path: Path) -> None:
-    source = source_of(None, spill=tmp_path / "spill", memory_limit="3MiB")
+    source = source_of(None, spill=tmp_path / "spill", memory_limits=["3MiB"])
     fault = fault_of(source, "select i, md5(i::varchar) as h from range(1000000) t(i) order by h")
-    assert (fault.kind, fault.code) == (FailureKind.TRANSIENT, "OUT_OF_MEMORY_ERROR")
+    assert (fault.kind, fault.code) == (FailureKind.TRANSIENT, "OUT_OF_MEMORY")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select i, md5(i::varchar) as h from range(200000) t(i) order by h",
+        "select i, list(i) over () as l from range(100000) t(i) limit 1",
+        "select md5(i::varchar) as h, count(*) as n from range(200000) t(i) group by h",
+    ],
+)
+def test_a_query_that_cannot_begin_gets_more_memory_step_by_step(tmp_path: Path, sql: str) -> None:
+    limits = ["1MiB", "2MiB", "512MiB"]
+    source = source_of(None, spill=tmp_path / "spill", memory_limits=limits)
+    expected = rows_of(source_of(None), sql)
+    assert sorted(rows_of(source, sql)) == sorted(expected)
+    assert fault_of(source_of(None, spill=tmp_path / "spill", memory_limits=limits[:2]), sql).code == "OUT_OF_MEMORY"
 
 
 def test_cancel_of_a_source_that_reads_nothing_does_nothing() -> None:
