@@ -11,6 +11,7 @@ from exporter.emulator.bulk1 import Bulk1
 from exporter.emulator.bulk2 import Bulk2
 from exporter.emulator.bulk_query import BulkQuery
 from exporter.emulator.composite import Composite
+from exporter.emulator.content import BatchError
 from exporter.emulator.faults import FaultBox
 from exporter.emulator.grants import Grants
 from exporter.emulator.oauth import OAuth
@@ -59,6 +60,8 @@ class Gate:
             return self._dispatch(request)
         except RefusalError as error:
             return _refuse(request, error)
+        except BatchError as error:  # a record, outside of any batch, that cannot be one
+            return _refuse(request, RefusalError(400, "JSON_PARSER_ERROR", str(error).partition(" : ")[2]))
         except Exception:  # noqa: BLE001 - the outer frame of a request: it must not end the others
             _log.exception("emulator.internal_error")
             return _refuse(request, RefusalError(500, "UNKNOWN_EXCEPTION", "An unexpected error occurred."))

@@ -159,6 +159,12 @@ def test_a_record_that_makes_no_sense_is_refused(caller: Caller, body: bytes, co
     assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, code)
 
 
+def test_a_list_in_a_field_of_a_collection_is_refused(caller: Caller) -> None:
+    records = [{"attributes": {"type": "Account"}, "Name": ["x"]}]
+    answer = caller.rest("POST", "composite/sobjects", json={"records": records})
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "JSON_PARSER_ERROR")
+
+
 @pytest.mark.parametrize(
     "sent",
     [
