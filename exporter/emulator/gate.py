@@ -36,7 +36,7 @@ class Gate:
         self.calls: Counter[str] = Counter()
         """Requests by method and path, ids left out, since the emulator started."""
         self._lock = threading.Lock()
-        self._routes = [*self._all_routes()]
+        self.routes = [*self._all_routes()]
 
     def _all_routes(self) -> Iterable[Route]:
         queries = Queries(self.org)
@@ -62,13 +62,15 @@ class Gate:
             return _refuse(request, error)
         except BatchError as error:  # a record, outside of any batch, that cannot be one
             return _refuse(request, RefusalError(400, "JSON_PARSER_ERROR", str(error).partition(" : ")[2]))
+        except RecursionError:  # of the JSON parser: nothing else here goes deep
+            return _refuse(request, RefusalError(400, "JSON_PARSER_ERROR", "The body is nested too deeply"))
         except Exception:  # noqa: BLE001 - the outer frame of a request: it must not end the others
             _log.exception("emulator.internal_error")
             return _refuse(request, RefusalError(500, "UNKNOWN_EXCEPTION", "An unexpected error occurred."))
 
     def _dispatch(self, request: Request) -> Reply:
         others = False
-        for route in self._routes:
+        for route in self.routes:
             names = route.match(request.path)
             if names is None:
                 continue

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ USER_ID = make_id("005", 1)
 USERNAME = "integration@emulator.example"
 FIRST_VERSION, LAST_VERSION = 31, 68
 """Of the API: 21 to 30 were retired in summer 2025; Winter '27 is 68."""
+_VERSION = re.compile(r"\d{1,3}(?:\.0)?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,11 +160,8 @@ class Org:
 
     def check_version(self, text: str) -> float:
         """Return an API version that is served. Raises RefusalError with code ``GONE`` or ``NOT_FOUND``."""
-        try:
-            version = float(text)
-        except ValueError:
-            version = 0.0
-        if version != int(version) or version > LAST_VERSION or version <= 0:
+        version = float(text) if _VERSION.fullmatch(text) else 0.0
+        if not 0 < version <= LAST_VERSION:
             raise RefusalError(404, "NOT_FOUND", "The requested resource does not exist")
         if version < FIRST_VERSION:
             raise RefusalError(410, "GONE", f"API version {text} is retired")

@@ -32,6 +32,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _FUNCTIONS = frozenset({"count", "count_distinct", "sum", "avg", "min", "max"})
 _CLAUSES = frozenset({"where", "group", "order", "limit", "offset", "for", "all", "having", "using", "with"})
 _MAX_DEPTH = 50
+_COUNT_DIGITS = 10
 
 
 def parse(text: str) -> Query:
@@ -96,6 +97,8 @@ class _Parser:
         kind, text = self._next()
         if kind != "number" or not text.isdecimal():
             raise _malformed(f"unexpected token: '{text}' (expected a number)")
+        if len(text) > _COUNT_DIGITS:
+            raise _malformed(f"For input string: '{text}'")
         return int(text)
 
     def end(self) -> None:

@@ -42,6 +42,6 @@ def test_the_page_names_every_key_of_a_field() -> None:
 def test_the_page_names_every_path() -> None:
     named = set(re.findall(r"[/…]([\w{}]+)(?=[`/ ,;])", _PAGE))
     with Emulator() as emulator:
-        paths = [route.path for route in emulator.gate._routes]
+        paths = [route.path for route in emulator.gate.routes]
     segments = {segment for path in paths for segment in path.split("/") if segment and not segment.startswith("v{")}
     assert segments - named - {"services", "_emulator"} == set()
