@@ -15,7 +15,7 @@ def check_assertion(token: str, *, key: str, client_id: str, username: str, url:
 
     Raises RefusalError as the token endpoint words it.
     """
-    import jwt  # noqa: PLC0415 - takes long to import, and most orgs never see an assertion
+    import jwt  # noqa: PLC0415 - it comes with simple-salesforce, takes long to import and is seldom needed
 
     try:
         claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})

@@ -3,9 +3,11 @@
 import json
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 from exporter.emulator.faults import read_fault
+from exporter.emulator.org import Rights
 from exporter.emulator.schema import Field, build_schema
 from exporter.emulator.server import Emulator
 from exporter.emulator.standard import STANDARD
@@ -37,6 +39,12 @@ def test_the_page_names_every_key_of_a_field() -> None:
     told = _PAGE.split("A field's keys:")[1].split("An object's:")[0]
     keys = set(re.findall(r"`(\w+)`", told))
     assert keys == set(Field.__dataclass_fields__) - {"name", "formula"}
+
+
+def test_the_page_names_every_right_with_its_default() -> None:
+    told = _PAGE.split("Rights, with their defaults:")[1].split("\n\n")[0]
+    given = dict(re.findall(r"`(\w+)`\s\(([^,:)]+)", told))
+    assert given == {each.name: str(each.default).lower().removesuffix(".0") or "none" for each in fields(Rights)}
 
 
 def test_the_page_names_every_path() -> None:
