@@ -16,7 +16,8 @@ SHARDS = 8
 
 
 def full_names() -> list[str]:
-    return sorted(name for name in available_timezones() if name == "UTC" or (name[0].isupper() and not name.isupper()))
+    names = available_timezones() - {"Factory"}
+    return sorted(name for name in names if name == "UTC" or (name[0].isupper() and not name.isupper()))
 
 
 def real_offset(info: ZoneInfo, instant: int) -> int:
