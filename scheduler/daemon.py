@@ -23,13 +23,14 @@ from scheduler.instance import is_dead, lock_state_file, this_node
 from scheduler.logs import get_logger
 from scheduler.merge import NameConflicts
 from scheduler.operations.jobs import sync_file_jobs
-from scheduler.plan import Plan
+from scheduler.plan import Plan, Planned
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
-from scheduler.ticking import planned, tick
+from scheduler.ticking import make_room, planned, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
 from storage import jobs, nodes, runs, settings
 from storage.database import Database, StorageError, open_database
+from storage.jobs import StoredJob
 
 CHECK_SECONDS = 1.0
 """The clock is looked at this often, so that a step of it, or a change by the CLI, is noticed within a second."""
@@ -60,7 +61,7 @@ class Daemon:
 
     def __init__(self, *, config_path: Path, config: Config, database: Database, clock: Clock = utc_now) -> None:
         self._config_path = config_path
-        self._config = config
+        self._config = self._started = config
         self._config_stamp = _stamp(config_path)
         self._database = database
         self._clock = clock
@@ -100,6 +101,7 @@ class Daemon:
             log.warning("claims.taken_back", runs=taken)
         sync_file_jobs(self._database, self._config, now)
         self._note_config(None)
+        self._tell_config(self._config)
         self._read_jobs()
         log.info("daemon.started", version=self._node.version, node=self._node.id, jobs=len(self._definitions))
 
@@ -110,12 +112,7 @@ class Daemon:
 
     def run(self) -> None:
         """Do the chores until told to stop, then drain."""
-        self._chores.add_job(self._guarded(self._tick), PlanTrigger(self._plan), id="tick")
-        self._chores.add_job(self._guarded(self._keep), "interval", seconds=CHECK_SECONDS, id="keep")
-        self._chores.add_job(self._guarded(self._look_at_config), "interval", seconds=CHECK_SECONDS, id="config")
-        self._chores.add_job(self._guarded(self._touch), "interval", seconds=RENEW_SECONDS / 2, id="touch")
-        self._chores.start()
-        systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
+        self._begin()
         self._stopping.wait()
         systemd.notify("STOPPING=1")
         self._drain()
@@ -123,12 +120,20 @@ class Daemon:
     def run_once(self) -> int:
         """Run all that is owed now, to its end, and return the exit code: 1 if a run failed."""
         self._tick()
-        while (self._workers.active or self._owed_now()) and not self._stopping.is_set():
-            self._tick()
-            self._keep()
+        self._begin()
+        while not self._stopping.is_set() and self._is_busy():
             time.sleep(0.05)
+        self._stopping.set()
         self._drain()
         return 1 if self._workers.failed else 0
+
+    def _begin(self) -> None:
+        self._chores.add_job(self._guarded(self._tick), PlanTrigger(self._plan), id="tick")
+        self._chores.add_job(self._guarded(self._keep), "interval", seconds=CHECK_SECONDS, id="keep")
+        self._chores.add_job(self._guarded(self._look_at_config), "interval", seconds=CHECK_SECONDS, id="config")
+        self._chores.add_job(self._guarded(self._touch), "interval", seconds=RENEW_SECONDS / 2, id="touch")
+        self._chores.start()
+        systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
 
     def stop(self, *_signal: int | FrameType | None) -> None:
         """Ask for a graceful end; safe in a signal handler."""
@@ -152,6 +157,7 @@ class Daemon:
         return run
 
     def _tick(self) -> None:
+        systemd.notify("WATCHDOG=1")  # the loop turns, even while the database refuses
         with self._lock:
             if self._stopping.is_set():
                 return
@@ -161,22 +167,23 @@ class Daemon:
             free = self._workers.free
             if free:
                 with self._database.write() as session:
+                    make_room(session, self._definitions, now)
                     claimed = runs.claim_runs(
                         session, owner=self._node.id, now=now, lease_seconds=LEASE_SECONDS, limit=free
                     )
                 for run in claimed:
                     self._workers.start(run, self._config)
-        systemd.notify("WATCHDOG=1")
 
     def _wake(self) -> None:
         """Look for work at once, since a worker is free."""
         if self._chores.running and not self._stopping.is_set():
             self._chores.modify_job("tick", next_run_time=datetime.now(UTC))
 
-    def _owed_now(self) -> bool:
-        with self._database.read() as session:
+    def _is_busy(self) -> bool:
+        """Whether a run goes on or is due; asked between ticks, which move runs from one to the other."""
+        with self._lock, self._database.read() as session:
             waiting = runs.next_waiting_time(session)
-        return waiting is not None and waiting <= self._clock()
+            return bool(self._workers.active) or (waiting is not None and waiting <= self._clock())
 
     def _keep(self) -> None:
         self._workers.keep()
@@ -198,13 +205,22 @@ class Daemon:
             if mark == self._change_mark:
                 return
             stored = jobs.all_jobs(session)
-        coming = {job.name: entry for job in stored if (entry := planned(job)) is not None}
+        coming = {job.name: entry for job in stored if (entry := self._planned(job)) is not None}
         for name in self._plan.names() - coming.keys():
             self._plan.drop(name)
         for entry in coming.values():
             self._plan.put(entry)
         self._definitions = {job.name: job.definition for job in stored}
         self._change_mark = mark
+
+    @staticmethod
+    def _planned(stored: StoredJob) -> Planned | None:
+        """Return what the plan needs of a job; one that cannot be read is told and left out, the others go on."""
+        try:
+            return planned(stored)
+        except ValueError as error:
+            log.error("job.unreadable", job=stored.name, message=" ".join(str(error).split()))  # noqa: TRY400 - says it all
+            return None
 
     def _look_at_config(self) -> None:
         with self._database.read() as session:
@@ -214,7 +230,15 @@ class Daemon:
         if not asked and stamp == self._config_stamp:
             return
         self._reload_now.clear()
+        try:
+            self._reload()
+        except StorageError:
+            self._reload_now.set()  # the next turn reads the file again
+            raise
         self._reload_mark, self._config_stamp = requested, stamp
+
+    def _reload(self) -> None:
+        """Read the config file and take it over whole; a faulty one changes nothing, and is told."""
         systemd.reloading()
         try:
             config = load(self._config_path)
@@ -227,9 +251,19 @@ class Daemon:
             self._note_config(str(error))
         else:
             log.info("config.reloaded", put=sorted(changes.put), removed=sorted(changes.remove))
+            self._tell_config(config)
             self._note_config(None)
         finally:
             systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
+
+    def _tell_config(self, config: Config) -> None:
+        """Log what the file warns of, and which of its changes need a restart."""
+        for warning in config.warnings:
+            log.warning("config.warning", path=warning.path, line=warning.line, message=warning.message)
+        kept = {"daemon.max_running": self._started.daemon.max_running, "storage": self._started.storage}
+        new = {"daemon.max_running": config.daemon.max_running, "storage": config.storage}
+        for key in (key for key in kept if kept[key] != new[key]):
+            log.warning("config.needs_restart", key=key, message=f"{key} changed: restart the daemon to use it")
 
     def _note_config(self, fault: str | None) -> None:
         """Keep what the last look at the config file said, for ``schedctl status``."""

@@ -48,8 +48,6 @@ def tick(database: Database, plan: Plan, definitions: Mapping[str, dict[str, obj
                 rows = [row for job, due in taken for row in _rows(job, due, definitions[job.name])]
                 ids = runs.insert_runs(session, rows, now=now)
                 jobs.set_high_water(session, {job.name: due.high_water for job, due in taken})
-                for job, due in taken:
-                    _replace_waiting(session, job, due, definitions[job.name], now)
         except BaseException:
             for job, _due in taken:
                 plan.put(job)
@@ -66,6 +64,29 @@ def tick(database: Database, plan: Plan, definitions: Mapping[str, dict[str, obj
             )
         fired += _tell(rows, ids)
     return fired
+
+
+def make_room(session: Session, definitions: Mapping[str, Mapping[str, object]], now: datetime) -> int:
+    """Settle as skipped those due slots that their job's ``overlap`` and ``catch_up`` do not let start.
+
+    ``skip``: whatever comes due while the previous run goes on. ``queue`` with ``catch_up = "latest"``: all that wait
+    but the newest. Returns how many were skipped; looked at when they are due, so that a delay counts.
+    """
+    skipped = 0
+    for name, crowd in runs.crowded_jobs(session, now=now).items():
+        definition = definitions.get(name, {})
+        overlap = definition.get("overlap", "queue")
+        before, reason = crowd.newest, "a newer slot came before this one could start (overlap is queue)"
+        if overlap == "skip" and crowd.running:
+            before += timedelta(microseconds=1)
+            reason = "the previous run was still going (overlap is skip)"
+        elif overlap != "queue" or definition.get("catch_up", "latest") != "latest":
+            continue
+        count = runs.replace_waiting(session, name, before=before, reason=reason, now=now)
+        if count:
+            log.warning("slot.skipped", job=name, count=count, reason=reason)
+        skipped += count
+    return skipped
 
 
 def _rows(job: Planned, due: Due, definition: dict[str, object]) -> list[NewRun]:
@@ -95,16 +116,6 @@ def _rows(job: Planned, due: Due, definition: dict[str, object]) -> list[NewRun]
         for fire in due.fires
     ]
     return rows
-
-
-def _replace_waiting(session: Session, job: Planned, due: Due, definition: dict[str, object], now: datetime) -> None:
-    """Let the newest due slot take the place of older ones that still wait, where the job's policies say so."""
-    if definition.get("overlap", "queue") != "queue" or job.catch_up != "latest":
-        return
-    ready = [fire for fire in due.fires if fire.run_time <= now]
-    if ready:
-        reason = "a newer slot came before this one could start"
-        runs.replace_waiting(session, job.name, before=ready[-1].scheduled_time, reason=reason, now=now)
 
 
 def _tell(rows: list[NewRun], ids: list[int | None]) -> int:

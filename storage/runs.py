@@ -1,10 +1,11 @@
 """Runs: stored when their slot fires, looked up, canceled, passed over. Claims on them are in ``storage.claims``."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, Update, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, Update, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.claims import (
@@ -62,6 +63,14 @@ _LEDGER = table("ledger")
 _Key = tuple[str, datetime, str, int]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CrowdedJob:
+    """A job whose due slots are in each other's way: the newest of them, and whether a run of the job goes on."""
+
+    newest: datetime
+    running: bool
+
+
 def insert_runs(session: Session, runs: Sequence[NewRun], *, now: datetime) -> list[int | None]:
     """Store runs, and return the number of each in the same order: None where its slot was stored before.
 
@@ -107,6 +116,22 @@ def replace_waiting(
     skipped = {"state": "finished", "outcome": "skipped", "reason": reason, "skipped": 1, "finished_at": now}
     replaced = update(RUN).where(*waiting, RUN.c.scheduled_time < before).values(skipped).returning(RUN.c.id)
     return len(session.execute(replaced).all())
+
+
+def crowded_jobs(session: Session, *, now: datetime) -> dict[str, CrowdedJob]:
+    """Return, by name, the jobs that have more due slots waiting, not yet started, than can start one by one.
+
+    That is: one or more while a run of the job goes on, or more than one. In one question, however many jobs there are.
+    """
+    running = select(RUN.c.job).where(RUN.c.state == RUNNING)
+    due = [RUN.c.state == WAITING, RUN.c.kind == "schedule", RUN.c.started_at.is_(None), RUN.c.run_time <= now]
+    query = (
+        select(RUN.c.job, func.max(RUN.c.scheduled_time), RUN.c.job.in_(running))
+        .where(*due)
+        .group_by(RUN.c.job)
+        .having(or_(func.count() > 1, RUN.c.job.in_(running)))
+    )
+    return {job: CrowdedJob(newest=newest, running=bool(going)) for job, newest, going in session.execute(query)}
 
 
 def waiting_or_running(session: Session, job: str) -> list[StoredRun]:

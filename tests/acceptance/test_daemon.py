@@ -18,6 +18,7 @@ from scheduler.config import load
 from scheduler.operations.jobs import sync_file_jobs
 from storage import runs
 from storage.database import open_database
+from storage.jobs import put_job
 from storage.runs import StoredRun
 
 ROWS = 6_000
@@ -194,3 +195,27 @@ def test_a_run_of_a_living_daemon_is_executed_by_it_and_waited_for(service: Serv
         assert (answer["kind"], answer["outcome"], answer["rows"]["accepted"]) == ("manual", "succeeded", 20)
         os.kill(daemon.pid, signal.SIGTERM)
         assert daemon.wait(timeout=40) == 0
+
+
+def test_a_job_that_another_version_wrote_is_told_and_the_others_go_on(service: Service) -> None:
+    service.configure(JOB.format(name="rows", rows=20, object="Row__c", size=100))
+    service.owe_a_slot()
+    database = open_database(f"sqlite:///{service.command.state / 'state.db'}")
+    with database.write() as session:
+        foreign = {"name": "odd", "cron": "* * * * *", "export": {"connection": "x", "type": "file"}, "future": 1}
+        put_job(session, name="odd", origin="cli", definition=foreign, now=datetime.now(UTC) - timedelta(minutes=2))
+    database.close()
+    with service.daemon():
+        service.until(lambda: any(run.outcome == "succeeded" for run in service.runs("rows")))
+    told = service.log.read_text(encoding="utf-8")
+    assert '"event": "job.unreadable", "job": "odd"' in told
+
+
+def test_warnings_of_the_file_and_keys_that_need_a_restart_are_logged(service: Service) -> None:
+    service.configure(JOB.format(name="rows", rows=1, object="Row__c", size=100).replace("* * * * *", YEARLY))
+    text = service.command.config.read_text(encoding="utf-8")
+    with service.daemon():
+        service.until(lambda: service.command("status", code=None).code == 0)
+        service.command.write(text.replace("[daemon]", "[daemon]\nmax_running = 2") + 'api_version = "32.0"\n')
+        service.until(lambda: "config.needs_restart" in service.log.read_text(encoding="utf-8"))
+        service.until(lambda: "config.warning" in service.log.read_text(encoding="utf-8"))

@@ -9,8 +9,10 @@ from storage.database import Database
 from storage.jobs import disable_job, put_job
 from storage.ledger import LedgerRow, append
 from storage.runs import (
+    CrowdedJob,
     StoredRun,
     claim_run,
+    crowded_jobs,
     get_run,
     insert_runs,
     last_runs,
@@ -197,6 +199,20 @@ def test_a_newer_slot_replaces_older_ones_that_never_started_and_no_others(datab
     assert [run_of(database, number).state for number in others] == ["waiting"] * 3
     assert run_of(database, running.id) == running
     assert run_of(database, begun.id).state == "waiting"
+
+
+def test_a_job_is_crowded_when_more_is_due_than_can_start_one_by_one(database: Database) -> None:
+    claimed(database, new_run("goes on", 0))
+    stored(database, new_run("goes on", 1))
+    stored(database, new_run("two wait", 1), new_run("two wait", 2), new_run("two wait", 60))
+    stored(database, new_run("one waits", 1), new_run("not due", 60), new_run("not due", 61))
+    stored(database, new_run("by hand", 1, kind="manual"), new_run("by hand", 2, kind="manual"))
+    with database.read() as session:
+        found = crowded_jobs(session, now=at(5))
+    assert found == {
+        "goes on": CrowdedJob(newest=at(1), running=True),
+        "two wait": CrowdedJob(newest=at(2), running=False),
+    }
 
 
 def test_what_has_not_ended_comes_oldest_slot_first(database: Database) -> None:
