@@ -22,6 +22,7 @@ from scheduler.config import Config
 from scheduler.control import RunControl, RunStopped, StopReason
 from scheduler.job import Job
 from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout
+from scheduler.policy import Policies
 from scheduler.query import bind
 from scheduler.secrets import SecretError, resolve
 from scheduler.settling import settle, stored_run
@@ -59,7 +60,15 @@ def perform(work: RunWork) -> StoredRun:
         conclusion = _stopped(work, job, stopped.reason)
     except ExportError as error:
         conclusion = conclude_error(error, _report_so_far(work))
-    return settle(work, job, conclusion)
+    return settle(work, conclusion, _policies(job))
+
+
+def _policies(job: Job) -> Policies:
+    return Policies(
+        retry_limit=job.retry_limit,
+        initial_retry_delay=timedelta(seconds=job.initial_retry_delay),
+        disable_after=job.disable_after,
+    )
 
 
 def _export(work: RunWork, job: Job) -> ExportReport:
@@ -83,7 +92,11 @@ def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:
         scheduled_time=work.run.scheduled_time,
         last_scheduled_time=stored.last_success if stored is not None else None,
     )
-    source = open_source(_connection(work.config, job.source, "source"))
+    source = open_source(
+        _connection(work.config, job.source, "source"),
+        directory=Path(work.config.name).absolute().parent,
+        spill=work.spool_root / "spill",
+    )
     work.control.on_stop(source.cancel)
     try:
         with source.read(Query(sql=bound.sql, parameters=bound.parameters), batch_rows=BATCH_ROWS) as reader:

@@ -1,10 +1,9 @@
 """The end of an attempt, written with all that follows from it in one transaction."""
 
 import random
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from scheduler.job import Job
 from scheduler.outcome import Conclusion, Outcome
 from scheduler.policy import Decisions, Policies, decide
 from scheduler.work import RunWork, log
@@ -15,22 +14,18 @@ if TYPE_CHECKING:
     from sqlmodel import Session
 
 
-def settle(work: RunWork, job: Job, conclusion: Conclusion) -> StoredRun:
+def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredRun:
     """Write the outcome and all that follows from it in one transaction."""
     now = work.clock()
     failure, report = conclusion.failure, conclusion.report
     failed = (failure.kind.value, failure.code, failure.message) if failure is not None else None
     with work.database.write() as session:
-        stored = jobs.get_job(session, job.name)
+        stored = jobs.get_job(session, work.run.job)
         decisions = decide(
             conclusion,
             attempt=work.run.attempt,
             streak=stored.failure_streak if stored is not None else 0,
-            policies=Policies(
-                retry_limit=job.retry_limit,
-                initial_retry_delay=timedelta(seconds=job.initial_retry_delay),
-                disable_after=job.disable_after,
-            ),
+            policies=policies,
             now=now,
             jitter=random.random(),  # noqa: S311 - it spreads retries, it guards nothing
         )
@@ -50,29 +45,29 @@ def settle(work: RunWork, job: Job, conclusion: Conclusion) -> StoredRun:
             if stored is not None:
                 succeeded = conclusion.outcome is Outcome.SUCCEEDED
                 last = work.run.scheduled_time if succeeded else stored.last_success
-                jobs.record_outcome(session, job.name, streak=decisions.streak, last_success=last)
+                jobs.record_outcome(session, work.run.job, streak=decisions.streak, last_success=last)
             if decisions.disable is not None and stored is not None and stored.disabled_at is None:
-                _disable(session, work, job, decisions.disable, now)
-    _tell(work, job, conclusion, decisions)
+                _disable(session, work, decisions.disable, now)
+    _tell(work, conclusion, decisions)
     if decisions.retry_at is None and conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):
         work.spool.discard()
     return stored_run(work)
 
 
-def _disable(session: "Session", work: RunWork, job: Job, reason: str, now: datetime) -> None:
-    jobs.disable_job(session, job.name, by="daemon", reason=reason, now=now)
+def _disable(session: "Session", work: RunWork, reason: str, now: datetime) -> None:
+    jobs.disable_job(session, work.run.job, by="daemon", reason=reason, now=now)
     notices.add(
         session,
-        job=job.name,
+        job=work.run.job,
         run_id=work.run.id,
         kind="disabled",
-        subject=f"job {job.name} is disabled",
-        body=f"{reason}. Mend it, then: schedctl enable {job.name}",
+        subject=f"job {work.run.job} is disabled",
+        body=f"{reason}. Mend it, then: schedctl enable {work.run.job}",
         now=now,
     )
 
 
-def _tell(work: RunWork, job: Job, conclusion: Conclusion, decisions: Decisions) -> None:
+def _tell(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> None:
     """Log what happened, once it is stored."""
     report, failure = conclusion.report, conclusion.failure
     told = {"code": failure.code, "kind": failure.kind.value, "message": failure.message} if failure else {}
@@ -89,7 +84,7 @@ def _tell(work: RunWork, job: Job, conclusion: Conclusion, decisions: Decisions)
         **told,
     )
     if decisions.disable is not None:
-        log.error("job.disabled", job=job.name, reason=decisions.disable)
+        log.error("job.disabled", job=work.run.job, reason=decisions.disable)
 
 
 def stored_run(work: RunWork) -> StoredRun:

@@ -25,12 +25,3 @@ def notify(*lines: str) -> None:
 def reloading() -> None:
     """Say that a reload begins, with the monotonic time that systemd asks for with it."""
     notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-
-
-def watchdog_seconds() -> float | None:
-    """Return how often a watchdog ping is due (half of what systemd allows), None where none is asked for."""
-    microseconds = os.environ.get("WATCHDOG_USEC", "")
-    owner = os.environ.get("WATCHDOG_PID", "")
-    if not microseconds.isdigit() or (owner and owner != str(os.getpid())):
-        return None
-    return int(microseconds) / 2_000_000

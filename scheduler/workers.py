@@ -12,9 +12,9 @@ import structlog
 from exporter.failures import FailureKind
 from scheduler.config import Config
 from scheduler.control import RunControl, StopReason
-from scheduler.job import Job
 from scheduler.logs import get_logger
 from scheduler.outcome import Conclusion, Failure, Outcome
+from scheduler.policy import Policies
 from scheduler.runner import keep_once, perform
 from scheduler.settling import settle
 from scheduler.work import Clock, RunWork
@@ -128,7 +128,7 @@ class Workers:
         message = f"{type(error).__name__} in schedctl itself; the log has the details (run.crashed)"
         failure = Failure(kind=FailureKind.INTERNAL, code="CRASHED", message=message)
         try:
-            settle(work, Job.from_dict(work.run.definition), Conclusion(outcome=Outcome.FAILED, failure=failure))
+            settle(work, Conclusion(outcome=Outcome.FAILED, failure=failure), Policies())
         except ClaimLost:
             log.warning("run.claim_lost")
         except Exception:  # the outer frame of a worker, again: the claim then runs out by itself

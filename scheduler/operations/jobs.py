@@ -1,6 +1,6 @@
 """Jobs as people look at them and change them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -9,7 +9,7 @@ from typing import Any
 
 from scheduler.config import Config
 from scheduler.errors import failed, not_found, usage
-from scheduler.faults import ConfigError
+from scheduler.faults import ConfigError, Fault
 from scheduler.job import Job, parse_job
 from scheduler.merge import Changes, merge
 from scheduler.schedule import FireTime
@@ -82,6 +82,7 @@ def sync_file_jobs(database: Database, config: Config, now: datetime) -> Changes
         changes = merge(config.jobs, jobs.all_jobs(session))
     if not changes.put and not changes.remove:
         return changes
+    _ask_croniter(changes.put.values(), config, now)
     with database.write() as session:
         stored = jobs.all_jobs(session)
         changes = merge(config.jobs, stored)
@@ -93,6 +94,15 @@ def sync_file_jobs(database: Database, config: Config, now: datetime) -> Changes
             same = same_schedule(known.get(name), definition)
             jobs.put_job(session, name=name, origin="file", definition=definition, now=now, same_schedule=same)
     return changes
+
+
+def _ask_croniter(accepted: Iterable[Job], config: Config, now: datetime) -> None:
+    """Refuse a config file with a schedule that croniter reads otherwise, which is a fault of schedctl's own."""
+    schedules = {job.name: job.schedule for job in accepted if job.schedule is not None}
+    said = {name: disagreement(schedule.cron, now) for name, schedule in schedules.items()}
+    faults = [Fault(keys=("jobs", name, "cron"), message=fault) for name, fault in said.items() if fault]
+    if faults:
+        raise ConfigError(faults, name=config.name)
 
 
 def same_schedule(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> bool:
