@@ -95,7 +95,6 @@ def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:
     source = open_source(
         _connection(work.config, job.source, "source"),
         directory=Path(work.config.name).absolute().parent,
-        spill=work.spool_root / "spill",
     )
     work.control.on_stop(source.cancel)
     try:
