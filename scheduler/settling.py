@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scheduler.outcome import Conclusion, Outcome
 from scheduler.policy import Decisions, Policies, decide
 from scheduler.work import RunWork, log
-from storage import jobs, notices, runs
+from storage import jobs, ledger, notices, runs
 from storage.runs import StoredRun
 
 if TYPE_CHECKING:
@@ -49,9 +49,25 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredR
             if decisions.disable is not None and stored is not None and stored.disabled_at is None:
                 _disable(session, work, decisions.disable, now)
     _tell(work, conclusion, decisions)
-    if decisions.retry_at is None and conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):
+    if _is_spool_done_with(work, conclusion, decisions):
         work.spool.discard()
     return stored_run(work)
+
+
+def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> bool:
+    """Whether nobody needs what is on disk any more, so that a failed run takes no room from the others.
+
+    An incomplete spool is filled anew by the next attempt; a complete one serves it, and is kept after a failure that
+    came once something was sent, since it then is the only record of what that was.
+    """
+    if work.spool.manifest() is None:
+        return True
+    if decisions.retry_at is not None:
+        return False
+    if conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):
+        return True
+    with work.database.read() as session:
+        return not ledger.entries(session, work.run.id)
 
 
 def _disable(session: "Session", work: RunWork, reason: str, now: datetime) -> None:

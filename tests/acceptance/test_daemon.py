@@ -135,3 +135,15 @@ def test_warnings_of_the_file_and_keys_that_need_a_restart_are_logged(service: S
         service.command.write(text.replace("[daemon]", "[daemon]\nmax_running = 2") + 'api_version = "32.0"\n')
         service.until(lambda: "config.needs_restart" in service.log.read_text(encoding="utf-8"))
         service.until(lambda: "config.warning" in service.log.read_text(encoding="utf-8"))
+
+
+def test_a_failed_run_that_sent_nothing_leaves_nothing_on_the_disk(service: Service) -> None:
+    refused = JOB.format(name="refused", rows=10, object="Nothing__c", size=100)
+    breaks = JOB.format(name="breaks", rows=60_000, object="Row__c", size=100).replace(
+        "select i as", "select (case when i = 50000 then 'x' else i::varchar end)::int as"
+    )
+    service.configure(refused, breaks)
+    for name in ("refused", "breaks"):
+        failed = service.command("run", name, "--wait", "--json", code=1).json["runs"][0]
+        assert failed["outcome"] == "failed"
+    assert list((service.command.state / "spool").glob("run-*")) == []
