@@ -124,3 +124,11 @@ def _check_secret(value: object) -> object:
 
 Secret = Annotated[SecretStr | SecretReference, BeforeValidator(_check_secret)]
 """A secret as the config file gives it: plain text (never printed), or a reference that is resolved when it is used."""
+
+
+class ConnectionSettings(Settings):
+    """The base of all connections."""
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse: a pickle would hold the secrets in the clear."""
+        raise TypeError(f"{type(self).__name__} cannot be pickled: it may hold secrets")

@@ -13,12 +13,12 @@ from pydantic import SecretStr, ValidationError
 
 from exporter.connections import (
     CONNECTION_MODELS,
-    OLDEST_SAFE_API_VERSION,
     Connection,
     DuckdbConnection,
     FileConnection,
     SalesforceExport,
 )
+from exporter.salesforce_settings import OLDEST_SAFE_API_VERSION
 from exporter.settings import SecretReference, Settings
 from scheduler.config_tables import Config, DaemonSettings, NotifySettings, Storage, StorageTable
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, show, under, unknown_key, unknown_value

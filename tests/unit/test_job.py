@@ -31,7 +31,7 @@ SALESFORCE = st.builds(
     SalesforceExport,
     object=st.sampled_from(["Contact", "Ext__c"]),
     mode=st.just("update"),
-    key=st.sampled_from(["Id", "Ext_Id__c"]),
+    key=st.sampled_from(["Ext__c", "Ext_Id__c"]),
     upsert=st.just(True),  # noqa: FBT003 - a strategy
     batch_size=st.integers(1, 10_000),
     nulls=st.sampled_from(["ignore", "clear"]),

@@ -10,7 +10,6 @@ from exporter.targets.salesforce.modes import Operation, make_plan
     [
         ({}, Operation.INSERT, None, None),
         ({"mode": "update", "key": "Ext__c", "upsert": True}, Operation.UPSERT, "Ext__c", "Ext__c"),
-        ({"mode": "update", "key": "id", "upsert": True}, Operation.UPSERT, "Id", "Id"),
         ({"mode": "update", "key": "ID"}, Operation.UPDATE, "Id", None),
     ],
 )

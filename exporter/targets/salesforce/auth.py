@@ -6,8 +6,8 @@ from urllib.parse import urlencode, urlsplit
 
 from pydantic import SecretStr
 
-from exporter.connections import SalesforceConnection, is_loopback
 from exporter.failures import configuration, internal
+from exporter.salesforce_settings import SalesforceConnection, is_loopback
 from exporter.targets.salesforce.answers import UnreadableAnswerError
 from exporter.targets.salesforce.codes import Where
 from exporter.targets.salesforce.wire import OrgSession, diagnosing
@@ -42,12 +42,14 @@ def check_login_url(login_url: str) -> None:
 def log_in(session: OrgSession, connection: SalesforceConnection) -> Login:
     """Ask for a token by the client-credentials grant. Raises CallError or ExportError; nothing is ever revoked."""
     check_login_url(connection.login_url)
+    if connection.auth != "client_credentials":
+        raise configuration("AUTH", f'auth = "{connection.auth}": this version does not have it yet')
     secret = connection.client_secret
     if not isinstance(secret, SecretStr):
         raise internal("SECRET_UNRESOLVED", "client_secret is a reference that nobody has looked up")
     form = {
         "grant_type": "client_credentials",
-        "client_id": connection.client_id,
+        "client_id": connection.client_id or "",
         "client_secret": secret.get_secret_value(),
     }
     with diagnosing(Where.LOGIN, urlsplit(connection.login_url).netloc):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exporter.connections import OLDEST_SAFE_API_VERSION, SalesforceExport
 from exporter.failures import configuration
+from exporter.salesforce_settings import OLDEST_SAFE_API_VERSION, SalesforceExport
 
 
 class Operation(StrEnum):
@@ -44,6 +44,8 @@ def make_plan(options: SalesforceExport) -> Plan:
     """Return what ``options`` ask for. Raises configuration ``UPDATE_KEY`` for an update by another key than Id."""
     operation = Operation.INSERT
     key = None
+    if options.mode == "truncate" or options.bulk_api == "2":
+        raise configuration("MODE", f"mode = {options.mode}, bulk_api = {options.bulk_api}: not in this version yet")
     if options.mode == "update" and options.key is not None:
         key = "Id" if options.key.lower() == "id" else options.key
         operation = Operation.UPSERT if options.upsert else Operation.UPDATE

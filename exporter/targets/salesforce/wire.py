@@ -19,8 +19,8 @@ import requests.exceptions
 import urllib3.exceptions
 from simple_salesforce.api import Salesforce
 
-from exporter.connections import SalesforceConnection, is_loopback
 from exporter.failures import ExportError, FailureKind
+from exporter.salesforce_settings import SalesforceConnection, is_loopback
 from exporter.targets.salesforce.answers import UnreadableAnswerError, read_error
 from exporter.targets.salesforce.codes import BUSY_STATUSES, Rule, Verdict, Where, classify
 
