@@ -30,6 +30,13 @@ class BatchSettled:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RecordsDeleted:
+    """``records`` more records are gone from the target, to make room for the rows."""
+
+    records: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Retrying:
     """A call failed for a reason that may pass; it is tried again in ``seconds``."""
 
@@ -46,18 +53,19 @@ class Warned:
     message: str
 
 
-Event = RowsSpooled | BatchSent | BatchSettled | Retrying | Warned
+Event = RowsSpooled | BatchSent | BatchSettled | RecordsDeleted | Retrying | Warned
 Listener = Callable[[Event], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """Where an export stands, in rows."""
+    """Where an export stands: rows, and records deleted to make room for them."""
 
     read: int = 0
     sent: int = 0
     accepted: int = 0
     rejected: int = 0
+    deleted: int = 0
 
 
 def advance(progress: Progress, event: Event) -> Progress:
@@ -73,5 +81,7 @@ def advance(progress: Progress, event: Event) -> Progress:
                 accepted=progress.accepted + event.accepted,
                 rejected=progress.rejected + event.rejected,
             )
+        case RecordsDeleted():
+            return replace(progress, deleted=progress.deleted + event.records)
         case _:
             return progress

@@ -1,7 +1,6 @@
 import pytest
 
 from exporter.connections import SalesforceExport
-from exporter.failures import ExportError, FailureKind
 from exporter.targets.salesforce.modes import Operation, make_plan
 
 
@@ -27,8 +26,16 @@ def test_serial_and_old_versions_are_carried_over() -> None:
     assert not make_plan(SalesforceExport(object="Contact", api_version="41.0")).is_old
 
 
-def test_an_update_by_another_key_needs_upsert_whoever_let_it_through() -> None:
-    settings = dict(SalesforceExport(object="Contact", mode="update", key="Id")) | {"key": "Ext__c"}
-    with pytest.raises(ExportError, match="upsert = true") as caught:
-        make_plan(SalesforceExport.model_construct(**settings))
-    assert (caught.value.kind, caught.value.code) == (FailureKind.CONFIGURATION, "UPDATE_KEY")
+def test_an_update_by_another_key_looks_up_the_ids() -> None:
+    plan = make_plan(SalesforceExport(object="Contact", mode="update", key="Ext__c"))
+    assert (plan.operation, plan.key, plan.lookup, plan.row_key) == (Operation.UPDATE, "Ext__c", True, "Id")
+    assert not make_plan(SalesforceExport(object="Contact", mode="update", key="id")).lookup
+
+
+@pytest.mark.parametrize(("hard", "operation"), [(False, Operation.DELETE), (True, Operation.HARD_DELETE)])
+def test_a_truncate_deletes_by_id_and_then_inserts(hard: bool, operation: Operation) -> None:  # noqa: FBT001 - a parameter
+    plan = make_plan(SalesforceExport(object="Contact", mode="truncate", hard_delete=hard, bulk_api="2"))
+    assert (plan.operation, plan.removal) == (Operation.INSERT, operation)
+    removing = plan.removing()
+    assert (removing.operation, removing.key, removing.removal) == (operation, "Id", None)
+    assert (removing.object, removing.bulk_api) == ("Contact", "2")

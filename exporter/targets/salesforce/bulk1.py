@@ -30,13 +30,13 @@ class Bulk1:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def create(self, plan: Plan) -> str:
-        """Open a BulkJob and return its id."""
+    def create(self, plan: Plan, concurrency: str | None = None) -> str:
+        """Open a BulkJob and return its id; ``concurrency`` overrides the plan's."""
         body = bulk_job_request(
             operation=plan.operation,
             object=plan.object,
             externalIdFieldName=plan.external_id,
-            concurrencyMode=plan.concurrency,
+            concurrencyMode=concurrency or plan.concurrency,
             contentType="CSV",
         )
         return self._client.call(lambda org, s: read_bulk_job(_exchange(org, s, "POST", "job", body).content)).id

@@ -11,11 +11,22 @@ from exporter.ledger import Entry, Ledger, Mark
 from exporter.report import RejectedRow
 
 
+class Leg(StrEnum):
+    """Which part of an export an entry belongs to; the values are the ledger's words."""
+
+    REMOVAL = "removal"
+    """A truncate deletes the records that are there."""
+    WRITE = "write"
+    """The rows go out."""
+
+
 class Effect(StrEnum):
     """What an export does at Salesforce; the values are the ledger's words."""
 
     JOB_CREATE = "job.create"
     """A BulkJob is opened. One of which nobody knows holds no batch, changes nothing, and is closed by Salesforce."""
+    BATCH_UPLOAD = "batch.upload"
+    """Rows are stored in a BulkJob of Bulk API 2.0, which does nothing with them before it is told to begin."""
     BATCH_SEND = "batch.send"
     """Rows are handed over: from here on they may be in Salesforce."""
     JOB_CLOSE = "job.close"
@@ -33,6 +44,16 @@ class Fact(StrEnum):
     """Rows of a batch without a key, or with another row's key, are recorded and will not be sent."""
     KEYS_CHECKED = "keys.checked"
     """All keys were looked at."""
+    IDS_REFUSED = "ids.refused"
+    """Rows of a batch whose key belongs to no record, or to several, are recorded and will not be sent."""
+    IDS_FOUND = "ids.found"
+    """All keys were looked up, and the Ids are on disk."""
+    RECORDS_LISTED = "records.listed"
+    """The Ids of all records that a truncate is to delete are on disk; none is deleted yet."""
+    ROWS_REOPENED = "rows.reopened"
+    """Rows that were refused at an earlier attempt are to be sent again."""
+    RECORDS_REMOVED = "records.removed"
+    """Every listed record is gone: the rows may be written."""
     BATCH_ABSENT = "batch.absent"
     """The batch's last sending did not arrive, or nothing of it will be processed: it is to be sent again."""
     BATCH_SETTLED = "batch.settled"
@@ -42,30 +63,41 @@ class Fact(StrEnum):
 
 
 class Journal:
-    """The ledger of one run, and everyone who has to know what is written to it."""
+    """The ledger of one leg of a run, and everyone who has to know what is written to it."""
 
-    def __init__(self, ledger: Ledger, follow: Callable[[Entry], None]) -> None:
-        """``follow`` is called with each entry: first with those already there, then with each when it is durable."""
+    def __init__(self, ledger: Ledger, follow: Callable[[Entry], None], *, leg: Leg = Leg.WRITE) -> None:
+        """``follow`` is called with each of the leg's entries: first those already there, then each when durable."""
         self._ledger = ledger
         self._follow = follow
+        self._leg = leg
         for entry in ledger.entries():
-            follow(entry)
+            if entry.data.get("leg", Leg.WRITE) == leg:
+                follow(entry)
 
     def do(self, effect: Effect, act: Callable[[], str], *, batch: int | None = None, **data: object) -> str:
         """Do ``act`` between the two entries of ``effect``; what it returns is ``id`` in the second one's data."""
-        self._append(Entry(step=effect, mark=Mark.INTENDED, batch=batch, data=data))
+        self._append(effect, Mark.INTENDED, batch, data)
         result = act()
-        self._append(Entry(step=effect, mark=Mark.DONE, batch=batch, data={**data, "id": result}))
+        self._append(effect, Mark.DONE, batch, {**data, "id": result})
         return result
 
     def note(self, fact: Fact, *, batch: int | None = None, rows: Iterable[RejectedRow] = (), **data: object) -> None:
         """Write down a fact together with the rows that are refused by it, in one step."""
-        self._append(Entry(step=fact, mark=Mark.DONE, batch=batch, data=data), rejected=tuple(rows))
+        self._append(fact, Mark.DONE, batch, data, rejected=tuple(rows))
 
     def confirm(self, effect: Effect, result: str, *, batch: int | None = None, **data: object) -> None:
         """Write down that an effect of which only the intent was known has happened after all."""
-        self._append(Entry(step=effect, mark=Mark.DONE, batch=batch, data={**data, "id": result}))
+        self._append(effect, Mark.DONE, batch, {**data, "id": result})
 
-    def _append(self, entry: Entry, *, rejected: Sequence[RejectedRow] = ()) -> None:
+    def _append(
+        self,
+        step: Effect | Fact,
+        mark: Mark,
+        batch: int | None,
+        data: dict[str, object],
+        *,
+        rejected: Sequence[RejectedRow] = (),
+    ) -> None:
+        entry = Entry(step=step, mark=mark, batch=batch, data={**data, "leg": self._leg.value})
         self._ledger.append(entry, rejected=rejected)
         self._follow(entry)

@@ -1,9 +1,8 @@
 """From an export's settings to what Salesforce is asked to do. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from exporter.failures import configuration
 from exporter.salesforce_settings import OLDEST_SAFE_API_VERSION, SalesforceExport
 
 
@@ -13,14 +12,17 @@ class Operation(StrEnum):
     INSERT = "insert"
     UPDATE = "update"
     UPSERT = "upsert"
+    DELETE = "delete"
+    HARD_DELETE = "hardDelete"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """One export as Salesforce sees it.
 
-    ``key`` names the field by which rows find their records: an external id for an upsert, ``Id`` for an update, None
-    for an insert. ``concurrency`` is ``Parallel`` or ``Serial``.
+    ``key`` names the field by which rows find their records: an external id for an upsert, ``Id`` for an update (any
+    other field, if ``lookup`` tells that the Ids are looked up by it), None for an insert. ``removal`` is how all
+    records are deleted beforehand, if they are. ``concurrency`` is ``Parallel`` or ``Serial``.
     """
 
     object: str
@@ -28,6 +30,9 @@ class Plan:
     key: str | None
     concurrency: str
     api_version: str
+    bulk_api: str = "1"
+    removal: Operation | None = None
+    lookup: bool = False
 
     @property
     def external_id(self) -> str | None:
@@ -35,29 +40,39 @@ class Plan:
         return self.key if self.operation is Operation.UPSERT else None
 
     @property
+    def row_key(self) -> str | None:
+        """The column of what is sent that no two rows share, if there is one."""
+        return "Id" if self.lookup else self.key
+
+    @property
     def is_old(self) -> bool:
         """Whether Salesforce has announced the end of this API version."""
         return int(self.api_version.partition(".")[0]) < OLDEST_SAFE_API_VERSION
 
+    def removing(self) -> "Plan":
+        """Return the plan of the deletion that comes before. It is for a plan with ``removal`` only."""
+        if self.removal is None:
+            raise ValueError("nothing is to be removed")
+        return replace(self, operation=self.removal, key="Id", removal=None, lookup=False)
+
 
 def make_plan(options: SalesforceExport) -> Plan:
-    """Return what ``options`` ask for. Raises configuration ``UPDATE_KEY`` for an update by another key than Id."""
+    """Return what ``options`` ask for."""
     operation = Operation.INSERT
     key = None
-    if options.mode == "truncate" or options.bulk_api == "2":
-        raise configuration("MODE", f"mode = {options.mode}, bulk_api = {options.bulk_api}: not in this version yet")
+    removal = None
     if options.mode == "update" and options.key is not None:
         key = "Id" if options.key.lower() == "id" else options.key
         operation = Operation.UPSERT if options.upsert else Operation.UPDATE
-        if operation is Operation.UPDATE and key != "Id":
-            raise configuration(
-                "UPDATE_KEY",
-                f'mode = "update" without upsert goes by Id only: set upsert = true for key = "{key}", or key = "Id"',
-            )
+    elif options.mode == "truncate":
+        removal = Operation.HARD_DELETE if options.hard_delete else Operation.DELETE
     return Plan(
         object=options.object,
         operation=operation,
         key=key,
         concurrency="Serial" if options.concurrency_mode == "serial" else "Parallel",
         api_version=options.api_version,
+        bulk_api=options.bulk_api,
+        removal=removal,
+        lookup=operation is Operation.UPDATE and key != "Id",
     )

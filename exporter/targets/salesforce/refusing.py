@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 
 from exporter.events import BatchSettled
 from exporter.report import RejectedRow
@@ -10,7 +11,7 @@ from exporter.targets.salesforce.describe import Field
 from exporter.targets.salesforce.effects import Fact
 from exporter.targets.salesforce.keys import KeyCheck
 from exporter.targets.salesforce.results import RowResult, count_reasons
-from exporter.targets.salesforce.rows import write_ranges
+from exporter.targets.salesforce.rows import read_ranges, write_ranges
 from exporter.targets.salesforce.work import ExportWork
 
 _RECORDED_AT_ONCE = 1000
@@ -38,18 +39,45 @@ def refuse_keys(work: ExportWork, key: Field) -> None:
         faults = dict.fromkeys(check.empty(batch), empty) | dict.fromkeys(check.shared(batch), shared)
         if not faults or batch.number in work.standing.refused:
             continue
-        rows = _reject(work.spool, batch, faults)
-        work.journal.note(
-            Fact.KEYS_REFUSED,
-            batch=batch.number,
-            rows=rows,
-            numbers=write_ranges(sorted(faults)),
-            rejected=len(rows),
-            left=batch.rows - len(rows),
-            refusals=_refusals(rows),
-        )
-        work.listen(BatchSettled(batch=batch.number, accepted=0, rejected=len(rows)))
+        _refuse(work, Fact.KEYS_REFUSED, batch, faults, left=batch.rows - len(faults))
     work.journal.note(Fact.KEYS_CHECKED)
+
+
+def ids_directory(spool: Spool) -> Path:
+    """Return where the Ids lie that were looked up for a spool's rows: in the spool, and gone with it."""
+    return spool.directory / "ids"
+
+
+def refuse_unfound(work: ExportWork, key: Field) -> None:
+    """Look up the Ids by ``key``, and refuse the rows whose key belongs to no record or to several, batch by batch."""
+    from exporter.targets.salesforce.lookup import build_lookup
+    from exporter.targets.salesforce.query import Queries
+
+    lookup = build_lookup(
+        Queries(work.client), work.plan.object, key, work.spool, work.manifest, ids_directory(work.spool)
+    )
+    for batch in work.manifest.batches:
+        refused = frozenset(read_ranges(work.standing.refused.get(batch.number, "")))
+        faults = {number: fault for number, fault in lookup.faults(batch).items() if number not in refused}
+        if not faults:
+            continue
+        left = batch.rows - len(refused) - len(faults)
+        _refuse(work, Fact.IDS_REFUSED, batch, faults, left=left)
+    work.journal.note(Fact.IDS_FOUND)
+
+
+def _refuse(work: ExportWork, fact: Fact, batch: SpooledBatch, faults: dict[int, RowResult], *, left: int) -> None:
+    rows = _reject(work.spool, batch, faults)
+    work.journal.note(
+        fact,
+        batch=batch.number,
+        rows=rows,
+        numbers=write_ranges(sorted(faults)),
+        rejected=len(rows),
+        left=left,
+        refusals=_refusals(rows),
+    )
+    work.listen(BatchSettled(batch=batch.number, accepted=0, rejected=len(rows)))
 
 
 def _reject(spool: Spool, batch: SpooledBatch, faults: dict[int, RowResult]) -> list[RejectedRow]:

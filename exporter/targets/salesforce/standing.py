@@ -37,14 +37,18 @@ class Tally:
 class Standing:
     """What the ledger says so far. Everything but :meth:`follow` only reads it.
 
-    ``bulk_job`` takes batches, as far as is known; ``unclosed`` were opened and are not known to be over.
+    ``bulk_job`` takes batches, as far as is known, with ``concurrency``; ``unclosed`` were opened and are not known to
+    be over, nor to go on by themselves.
     ``arrived`` are the ids of all batches known to be ours. ``began`` tells that the preflight was passed.
     ``sendings``, ``locked`` (rows to be sent again, as ranges) and ``rounds`` go by batch number, as do ``refused``
-    (rows not to be sent for their keys, as ranges), ``absences`` (how often a sending came to nothing) and ``tallies``.
+    (rows not to be sent for their keys, as ranges), ``left_out`` (records that could not be deleted, as ranges),
+    ``absences`` (how often a sending came to nothing) and ``tallies``. ``listed`` is the number of records to
+    remove, once it is known, and ``removed`` tells that they are gone.
     """
 
     def __init__(self) -> None:
         self.bulk_job: str | None = None
+        self.concurrency: str | None = None
         self.unclosed: set[str] = set()
         self.over: set[str] = set()
         self.stopped_by_others = 0
@@ -56,7 +60,11 @@ class Standing:
         self.tallies: dict[int, Tally] = {}
         self.settled: set[int] = set()
         self.arrived: set[str] = set()
+        self.left_out: dict[int, str] = {}
+        self.listed: int | None = None
+        self.removed = False
         self.keys_checked = False
+        self.ids_found = False
         self.recorded_through = 0
         self.began = False
         self._report = ExportReport()
@@ -79,6 +87,7 @@ class Standing:
                 self.began = True
                 if entry.mark is Mark.DONE:
                     self.bulk_job = data["id"]
+                    self.concurrency = data.get("concurrency")
                     self.unclosed.add(data["id"])
             case Effect.JOB_CLOSE | Effect.JOB_ABORT:
                 self._end(data["bulk_job"], certain=entry.mark is Mark.DONE)
@@ -87,12 +96,22 @@ class Standing:
                 self.stopped_by_others += 1
             case Fact.KEYS_CHECKED:
                 self.keys_checked = True
+            case Fact.IDS_FOUND:
+                self.ids_found = True
+            case Fact.RECORDS_LISTED:
+                self.listed = data["records"]
+            case Fact.RECORDS_REMOVED:
+                self.removed = True
             case Fact.SPOOL_REJECTED:
                 self._count(0, data)
                 self.recorded_through = data["through"]
 
     def _follow_batch(self, entry: Entry, batch: int, data: Mapping[str, Any]) -> None:
         match entry.step:
+            case Effect.JOB_CREATE:
+                self.began = True
+                if entry.mark is Mark.DONE:
+                    self.unclosed.add(data["id"])
             case Effect.BATCH_SEND:
                 self._send(batch, entry.mark, data)
             case Fact.BATCH_ABSENT:
@@ -100,9 +119,11 @@ class Standing:
                 self.absences[batch] = self.absences.get(batch, 0) + bool(data["unprocessed"])
             case Fact.BATCH_SETTLED:
                 self._settle(batch, data)
-            case Fact.KEYS_REFUSED:
+            case Fact.ROWS_REOPENED:
+                self._reopen(batch, data)
+            case Fact.KEYS_REFUSED | Fact.IDS_REFUSED:
                 self._count(batch, data)
-                self.refused[batch] = data["numbers"]
+                self.refused[batch] = ",".join(filter(None, (self.refused.get(batch), data["numbers"])))
                 if not data["left"]:
                     self.settled.add(batch)
 
@@ -117,6 +138,8 @@ class Standing:
         )
         if mark is Mark.DONE:
             self.arrived.add(data["id"])
+            if data["id"] == data["bulk_job"]:  # a BulkJob of its own, which goes on by itself
+                self.unclosed.discard(data["id"])
             if not data["round"]:
                 self.tallies.setdefault(batch, Tally()).sent = data["rows"]
 
@@ -132,11 +155,20 @@ class Standing:
         self.sendings.pop(batch, None)
         self._count(batch, data)
         self.rounds[batch] = data["round"] + 1
+        self.left_out[batch] = ",".join(filter(None, (self.left_out.get(batch), data.get("left_out"))))
         if data["locked"]:
             self.locked[batch] = data["locked"]
         else:
             self.locked.pop(batch, None)
             self.settled.add(batch)
+
+    def _reopen(self, batch: int, data: Mapping[str, Any]) -> None:
+        """Take back that rows were refused."""
+        self.locked[batch] = data["numbers"]
+        self.left_out[batch] = ""
+        self.settled.discard(batch)
+        self.tallies[batch].rejected = 0
+        self._report = replace(self._report, rejected=sum(each.rejected for each in self.tallies.values()), refusals=())
 
     def _count(self, batch: int, data: Mapping[str, Any]) -> None:
         tally = self.tallies.setdefault(batch, Tally())

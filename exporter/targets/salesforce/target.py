@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from exporter.connections import SalesforceConnection, SalesforceExport
@@ -18,8 +19,9 @@ from exporter.targets.salesforce.delivery import Delivery
 from exporter.targets.salesforce.effects import Journal
 from exporter.targets.salesforce.modes import make_plan
 from exporter.targets.salesforce.preflight import Preflight
-from exporter.targets.salesforce.refusing import record_spooled, refuse_keys
+from exporter.targets.salesforce.refusing import ids_directory, record_spooled, refuse_keys, refuse_unfound
 from exporter.targets.salesforce.standing import Standing
+from exporter.targets.salesforce.truncation import Truncation
 from exporter.targets.salesforce.work import ExportWork
 
 if TYPE_CHECKING:
@@ -63,13 +65,22 @@ class SalesforceTarget:
         manifest = _complete(spool)
         standing = Standing()
         journal = Journal(context.ledger, standing.follow)
+        truncation = Truncation(context.ledger, spool) if self._plan.removal is not None else None
         _replay(standing, context.listen)
-        if not _is_finished(standing, manifest):
+        if truncation is not None:
+            from exporter.targets.salesforce.truncate_guard import check_truncate
+
+            check_truncate(self._options, manifest)
+            truncation.replay(context.listen)
+        if not _is_finished(standing, manifest) or (truncation is not None and not truncation.is_done):
             with self._working(spool, context, journal, standing) as work:
                 if not standing.began:
                     self._prepare(work)
-                _deliver(work)
-        report = standing.report(manifest.rows)
+                if truncation is not None:
+                    truncation.finish(work)
+                _deliver(_with_ids(work))
+        deleted = truncation.deleted if truncation is not None else 0
+        report = replace(standing.report(manifest.rows), deleted=deleted)
         if not report.adds_up:
             raise internal(
                 "COUNTS_DIFFER",
@@ -85,10 +96,13 @@ class SalesforceTarget:
         """
         standing = Standing()
         journal = Journal(context.ledger, standing.follow)
-        if not standing.unclosed and not standing.sendings:
+        truncation = Truncation(context.ledger, spool) if self._plan.removal is not None else None
+        if not standing.unclosed and not standing.sendings and (truncation is None or truncation.is_done):
             return
         with self._working(spool, context, journal, standing) as work:
-            Delivery(work).stop()
+            if truncation is not None:
+                truncation.stop(work)
+            Delivery(_with_ids(work)).stop()
 
     def check(self, columns: "pa.Schema | None" = None) -> None:
         """Log in and check the settings (and the columns, if given) without writing anything; raise what is wrong."""
@@ -137,12 +151,23 @@ class SalesforceTarget:
         record_spooled(work)
         if findings.key is not None and not work.standing.keys_checked:
             refuse_keys(work, findings.key)
+        if findings.key is not None and self._plan.lookup and not work.standing.ids_found:
+            refuse_unfound(work, findings.key)
 
     def _warnings(self, manifest: SpoolManifest) -> Iterator[str]:
         if self._plan.is_old:
             yield f"api_version {self._plan.api_version} is deprecated: Salesforce switches it off in summer 2028"
         if len(manifest.batches) > _BATCHES_A_DAY:
             yield f"{len(manifest.batches)} batches: an org takes {_BATCHES_A_DAY} in 24 hours; raise batch_size"
+
+
+def _with_ids(work: ExportWork) -> ExportWork:
+    """Return the work with the Ids that were looked up for its rows, if any were."""
+    if not work.standing.ids_found:
+        return work
+    from exporter.targets.salesforce.lookup import load_lookup
+
+    return replace(work, lookup=load_lookup(ids_directory(work.spool)))
 
 
 def _deliver(work: ExportWork) -> None:

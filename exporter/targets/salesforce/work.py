@@ -1,18 +1,25 @@
 """What the steps of one export share."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from exporter.events import Listener
 from exporter.spool import Spool, SpoolManifest
 from exporter.targets.salesforce.client import Client
 from exporter.targets.salesforce.effects import Journal
-from exporter.targets.salesforce.modes import Plan
+from exporter.targets.salesforce.modes import Operation, Plan
 from exporter.targets.salesforce.standing import Standing
+
+if TYPE_CHECKING:
+    from exporter.targets.salesforce.lookup import IdLookup
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportWork:
-    """One export under way: what it does, with which spool, over which client; ``standing`` follows ``journal``."""
+    """One leg of an export under way: what it does, with which spool, over which client.
+
+    ``standing`` follows ``journal``. ``lookup`` knows the rows' Ids, where they are looked up.
+    """
 
     plan: Plan
     spool: Spool
@@ -21,3 +28,9 @@ class ExportWork:
     journal: Journal
     standing: Standing
     listen: Listener
+    lookup: "IdLookup | None" = None
+
+    @property
+    def is_removal(self) -> bool:
+        """Whether the rows are only Ids of records to delete, and none of the query's."""
+        return self.plan.operation in (Operation.DELETE, Operation.HARD_DELETE)

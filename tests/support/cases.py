@@ -1,0 +1,123 @@
+"""One small export per mode, each with rows that are refused, and what has to be in the org when it is over."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from support.emulator_org import csv_of, load
+from support.exports import make_spool
+
+from exporter.emulator.server import Emulator
+from exporter.spool import Spool
+
+SCHEMA = {
+    "objects": {
+        "Thing__c": {
+            "label": "Thing",
+            "fields": {
+                "Name": {"type": "string", "length": 80},
+                "Ext_Id__c": {"type": "string", "length": 20, "external_id": True, "unique": True},
+                "Code__c": {"type": "string", "length": 20},
+            },
+        }
+    }
+}
+NAMES = ("Name", "Ext_Id__c", "Code__c")
+LONG = "x" * 81
+Record = tuple[str | None, str | None, str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Records that are there, rows that go out (in batches of two), and what is there afterwards.
+
+    Of ``columns``, ``Id`` is filled in with the Id of the record that has the row's ``Ext_Id__c``.
+    """
+
+    options: Mapping[str, Any]
+    there: tuple[Record, ...] = ()
+    columns: tuple[str, ...] = NAMES
+    rows: tuple[tuple[str, ...], ...]
+    left: frozenset[Record]
+    rejected: tuple[int, ...]
+    deleted: int = 0
+    in_bin: int = 0
+    locked: Mapping[str, int] = field(default_factory=dict)
+
+    def prepare(self, emulator: Emulator, directory: Path) -> Spool:
+        """Make the org what it is before the export, and return the export's spool, made anew."""
+        emulator.faults.clear()
+        with emulator.org.store.writing() as db:
+            db.execute('DELETE FROM "Thing__c"')
+        if self.there:
+            load(
+                emulator.org,
+                "insert",
+                csv_of(NAMES, *[[cell or "" for cell in row] for row in self.there]),
+                name="Thing__c",
+            )
+        ids = {record["Ext_Id__c"]: record["Id"] for record in emulator.org.records("Thing__c")}
+        rows = [
+            [
+                ids.get(cell, "a00000000000000AAA") if name == "Id" else cell
+                for name, cell in zip(self.columns, row, strict=True)
+            ]
+            for row in self.rows
+        ]
+        for left in (directory, directory.with_name(f"{directory.name}-deleted")):
+            shutil.rmtree(left, ignore_errors=True)
+        return make_spool(directory, rows, names=self.columns)
+
+    def lost_and_doubled(self, emulator: Emulator) -> tuple[int, int]:
+        """Return how many records are missing, and how many are there that should not be."""
+        found = [tuple(record[name] for name in NAMES) for record in emulator.org.records("Thing__c")]
+        return len(self.left - {*found}), len(found) - len(self.left & {*found})
+
+
+NEW = tuple((f"new {number}" if number != 3 else LONG, f"e{number}", f"c{number}") for number in range(1, 6))
+OLD: tuple[Record, ...] = tuple((f"old {number}", f"e{number}", f"c{number}") for number in range(1, 6))
+TAKEN: frozenset[Record] = frozenset(row for row in NEW if row[0] != LONG)
+TWICE: tuple[Record, ...] = (*OLD, ("old 5 again", "f5", "c5"))
+
+CASES = {
+    "append": Case(options={}, rows=NEW, left=TAKEN, rejected=(3,)),
+    "upsert": Case(
+        options={"mode": "update", "upsert": True, "key": "Ext_Id__c"},
+        there=OLD[:3],
+        rows=(*NEW, ("double", "d", ""), ("double", "d", "")),
+        left=TAKEN | {OLD[2]},
+        rejected=(3, 6, 7),
+    ),
+    "update by Id": Case(
+        options={"mode": "update", "key": "Id"},
+        there=OLD,
+        columns=("Id", "Name"),
+        rows=tuple((ext, name) for name, ext, _ in NEW),
+        left=TAKEN | {OLD[2]},
+        rejected=(3,),
+    ),
+    "update by another key": Case(
+        options={"mode": "update", "key": "Code__c"},
+        there=TWICE,
+        columns=("Code__c", "Name"),
+        rows=(*((code, name) for name, _, code in NEW), ("nowhere", "x"), ("", "x")),
+        left=(TAKEN - {NEW[4]}) | {OLD[2], *TWICE[4:]},
+        rejected=(3, 5, 6, 7),
+    ),
+    "truncate": Case(options={"mode": "truncate"}, there=OLD, rows=NEW, left=TAKEN, rejected=(3,), deleted=5, in_bin=5),
+    "truncate, hard": Case(
+        options={"mode": "truncate", "hard_delete": True}, there=OLD, rows=NEW, left=TAKEN, rejected=(3,), deleted=5
+    ),
+    "truncate, empty": Case(
+        options={"mode": "truncate", "allow_empty": True},
+        there=OLD,
+        rows=(),
+        left=frozenset(),
+        rejected=(),
+        deleted=5,
+        in_bin=5,
+    ),
+}
+"""By name; each is run with both bulk APIs."""
