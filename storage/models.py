@@ -262,11 +262,19 @@ class Setting(SQLModel, table=True):
 
 
 class Notice(SQLModel, table=True):
-    """A thing to tell a person, written in the transaction that made it true."""
+    """A thing to tell a person, written in the transaction that made it true; open until it is told or given up."""
 
     __tablename__ = "notice"
     __table_args__ = (
-        Index("notice_pending", "id", sqlite_where=text("sent_at IS NULL"), postgresql_where=text("sent_at IS NULL")),
+        Index(
+            "notice_open",
+            "due_at",
+            "id",
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+        Index("notice_run", "run_id"),
+        Index("notice_sent", "sent_at"),
         {"sqlite_autoincrement": True},
     )
 
@@ -277,7 +285,25 @@ class Notice(SQLModel, table=True):
     subject: str = Field(sa_type=CleanText)
     body: str = Field(sa_type=CleanText)
     created_at: datetime = Field(sa_type=UtcDateTime)
+    due_at: datetime = Field(sa_type=UtcDateTime)
+    attempt: int = _default("attempt", Integer, "0")
+    owner: str | None = Field(default=None, sa_type=CleanText)
+    claimed_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    sent_to: list[str] = _default("sent_to", JSON, "'[]'")
     sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    digest_id: int | None = Field(default=None, sa_type=ROW_ID)
+    closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ending: str | None = Field(default=None, sa_type=CleanText)
+    error: str | None = Field(default=None, sa_type=CleanText)
+
+
+class Pruned(SQLModel, table=True):
+    """Up to which slot a job's history was pruned: an audit finds no holes there, but the past thrown away."""
+
+    __tablename__ = "pruned"
+
+    job: str = Field(primary_key=True, sa_type=CleanText)
+    through: datetime = Field(sa_type=UtcDateTime)
 
 
 def table(name: str) -> Table:

@@ -1,19 +1,36 @@
-"""The outbox: things to tell a person, written in the transaction that made them true."""
+"""The outbox: things to tell a person, written in the transaction that made them true, and open until told or given up.
 
+Several daemons may look into one outbox: each claims what it is about to send, and only the claimer writes what became
+of it. A claim runs out, so that what a killed daemon had in hand is sent by the next.
+"""
+
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, case, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.models import table
+from storage.statements import chunks
+from storage.types import utc
 
 _NOTICE = table("notice")
+_NODE = table("node")
+_OPEN = _NOTICE.c.closed_at.is_(None)
+_UNCLAIMED = {"owner": None, "claimed_until": None}
+
+Ending = Literal["sent", "partly", "given_up", "nobody"]
+"""How a notice left the outbox: told to all, to some, to none in the end, or there was nobody to tell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredNotice:
-    """A notice that was not sent yet; about a job and a run, or about neither."""
+    """A notice that is still to be told; about a job and a run, or about neither.
+
+    ``attempt`` counts the tries so far; ``sent_to`` are the addresses, by their labels, that have it already.
+    """
 
     id: int
     job: str | None
@@ -22,24 +39,110 @@ class StoredNotice:
     subject: str
     body: str
     created_at: datetime
+    attempt: int
+    sent_to: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traffic:
+    """What waits and what went out: notices ``due``, messages sent ``recently``, and when the last digest was."""
+
+    due: int
+    recently: int
+    last_digest: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outbox:
+    """How sending does: ``pending`` notices, since when, and what the last try of one of them met."""
+
+    pending: int
+    oldest: datetime | None
+    error: str | None
 
 
 def add(
     session: Session, *, job: str | None, run_id: int | None, kind: str, subject: str, body: str, now: datetime
 ) -> None:
     """Put a notice into the outbox."""
-    values = {"job": job, "run_id": run_id, "kind": kind, "subject": subject, "body": body, "created_at": now}
-    session.execute(insert(_NOTICE).values(values))
+    values = {"job": job, "run_id": run_id, "kind": kind, "subject": subject, "body": body}
+    session.execute(insert(_NOTICE).values({**values, "created_at": now, "due_at": now}))
 
 
-def pending(session: Session) -> list[StoredNotice]:
-    """Return the notices that were not sent, oldest first."""
-    columns = [column for column in _NOTICE.c if column.name != "sent_at"]
-    query = select(*columns).where(_NOTICE.c.sent_at.is_(None)).order_by(_NOTICE.c.id)
-    return [StoredNotice(**row) for row in session.execute(query).mappings()]
+def traffic(session: Session, *, now: datetime, within: timedelta) -> Traffic:
+    """Look at what is due by ``now`` and at what was sent ``within`` the time before it."""
+    due = session.execute(select(func.count()).select_from(_NOTICE).where(*_claimable(now))).scalar_one()
+    if not due:
+        return Traffic(due=0, recently=0, last_digest=None)
+    since = utc(now) - within
+    # A digest is one message, however many notices are in it.
+    message = func.coalesce(_NOTICE.c.digest_id, _NOTICE.c.id)
+    last_digest = func.max(case((_NOTICE.c.digest_id.is_not(None), _NOTICE.c.sent_at)))
+    query = select(func.count(message.distinct()), last_digest).where(_NOTICE.c.sent_at > since)
+    recently, last = session.execute(query).one()
+    return Traffic(due=due, recently=recently, last_digest=last)
 
 
-def mark_sent(session: Session, notice_id: int, *, now: datetime) -> bool:
-    """Take a notice out of the outbox; False if it was not in it any more."""
-    sent = update(_NOTICE).where(_NOTICE.c.id == notice_id, _NOTICE.c.sent_at.is_(None)).values(sent_at=now)
-    return session.execute(sent.returning(_NOTICE.c.id)).one_or_none() is not None
+def claim(session: Session, *, owner: str, now: datetime, lease_seconds: float, limit: int) -> list[StoredNotice]:
+    """Take up to ``limit`` notices that are due and in nobody's hands, the one due longest first."""
+    due = select(_NOTICE.c.id).where(*_claimable(now)).order_by(_NOTICE.c.due_at, _NOTICE.c.id).limit(limit)
+    numbers = session.execute(due.with_for_update(skip_locked=True)).scalars().all()
+    until = utc(now) + timedelta(seconds=lease_seconds)
+    for chunk in chunks(numbers):
+        session.execute(update(_NOTICE).where(_NOTICE.c.id.in_(chunk)).values(owner=owner, claimed_until=until))
+    found: dict[int, StoredNotice] = {}
+    columns = [_NOTICE.c[name] for name in StoredNotice.__dataclass_fields__]
+    for chunk in chunks(numbers):
+        rows = session.execute(select(*columns).where(_NOTICE.c.id.in_(chunk))).mappings()
+        found |= {row["id"]: StoredNotice(**{**row, "sent_to": tuple(row["sent_to"])}) for row in rows}
+    return [found[number] for number in numbers]
+
+
+def mark_sent(
+    session: Session, notice: StoredNotice, *, owner: str, sent_to: Collection[str], digest: int | None, now: datetime
+) -> bool:
+    """Note which addresses have a notice by now, and in which digest; False if it is no longer ``owner``'s."""
+    values = {"sent_to": list(sent_to), "sent_at": now, "digest_id": digest}
+    return _write(session, notice.id, owner, values)
+
+
+def postpone(session: Session, notice: StoredNotice, *, owner: str, until: datetime, attempt: int, error: str) -> bool:
+    """Put a notice back, to be tried again at ``until``, and keep why; False if it is no longer ``owner``'s."""
+    return _write(session, notice.id, owner, {"due_at": until, "attempt": attempt, "error": error, **_UNCLAIMED})
+
+
+def close(
+    session: Session, notice: StoredNotice, *, owner: str, ending: Ending, error: str | None = None, now: datetime
+) -> bool:
+    """Take a notice out of the outbox; False if it is no longer ``owner``'s."""
+    return _write(session, notice.id, owner, {"closed_at": now, "ending": ending, "error": error, **_UNCLAIMED})
+
+
+def release_lost(session: Session) -> int:
+    """Give back what processes hold that are gone, and return how many notices that were."""
+    lost = [_OPEN, _NOTICE.c.owner.is_not(None), _NOTICE.c.owner.not_in(select(_NODE.c.id))]
+    return len(session.execute(update(_NOTICE).where(*lost).values(_UNCLAIMED).returning(_NOTICE.c.id)).all())
+
+
+def outbox(session: Session) -> Outbox:
+    """Return how sending does."""
+    pending, oldest = session.execute(select(func.count(), func.min(_NOTICE.c.created_at)).where(_OPEN)).one()
+    told = select(_NOTICE.c.error).where(_OPEN, _NOTICE.c.error.is_not(None))
+    error = session.execute(told.order_by(_NOTICE.c.due_at.desc(), _NOTICE.c.id.desc()).limit(1)).scalar()
+    return Outbox(pending=pending, oldest=oldest, error=error)
+
+
+def prune(session: Session, *, before: datetime, limit: int) -> int:
+    """Delete up to ``limit`` notices that left the outbox before then, and return how many."""
+    old = select(_NOTICE.c.id).where(_NOTICE.c.closed_at < before).order_by(_NOTICE.c.id).limit(limit)
+    return len(session.execute(delete(_NOTICE).where(_NOTICE.c.id.in_(old)).returning(_NOTICE.c.id)).all())
+
+
+def _claimable(now: datetime) -> list[ColumnElement[bool]]:
+    free = or_(_NOTICE.c.claimed_until.is_(None), _NOTICE.c.claimed_until <= now)
+    return [_OPEN, _NOTICE.c.due_at <= now, free]
+
+
+def _write(session: Session, number: int, owner: str, values: Mapping[str, Any]) -> bool:
+    ours = update(_NOTICE).where(_NOTICE.c.id == number, _NOTICE.c.owner == owner, _OPEN)
+    return session.execute(ours.values(values).returning(_NOTICE.c.id)).one_or_none() is not None

@@ -36,7 +36,7 @@ class Schema:
     """A line of migrations: where its scripts lie, and the number of the last one."""
 
     scripts: Path = Path(__file__).parent / "migrations"
-    head: str = "0001"
+    head: str = "0002"
 
 
 SCHEMA = Schema()

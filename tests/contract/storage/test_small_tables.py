@@ -1,16 +1,15 @@
-"""Ledger, refused rows, nodes, settings and notices."""
+"""Ledger, refused rows, nodes and settings."""
 
 from dataclasses import replace
 
 import pytest
 from support.storage import NOON, at, claimed, new_run, token_of
 
-from storage import ledger, nodes, notices, rejections, settings
+from storage import ledger, nodes, rejections, settings
 from storage.database import Database, StorageError
 from storage.ledger import LedgerRow
 from storage.nodes import Node
 from storage.rejections import RejectedValues
-from storage.runs import settle
 
 NODE = Node(
     id="f00",
@@ -106,19 +105,3 @@ def test_a_setting_is_what_was_put_last(database: Database) -> None:
         settings.put(session, "tzdata", "2026b")
     with database.read() as session:
         assert settings.get(session, "tzdata") == "2026b"
-
-
-def test_a_notice_waits_in_the_outbox_until_it_was_sent(database: Database) -> None:
-    run = claimed(database)
-    with database.write() as session:
-        about = {"kind": "failed", "body": "line 1\nline 2", "now": at(1)}
-        notices.add(session, job="nightly", run_id=run.id, subject="first", **about)  # type: ignore[arg-type] # one dict
-        notices.add(session, job=None, run_id=None, subject="second", **about)  # type: ignore[arg-type] # one dict
-        settle(session, run.id, token_of(run), now=at(1), outcome="failed")
-    with database.write() as session:
-        first, second = notices.pending(session)
-        assert (first.job, first.run_id, first.kind, first.subject) == ("nightly", run.id, "failed", "first")
-        assert (first.body, first.created_at, second.job, second.run_id) == ("line 1\nline 2", at(1), None, None)
-        assert notices.mark_sent(session, first.id, now=at(2))
-        assert not notices.mark_sent(session, first.id, now=at(3))
-        assert notices.pending(session) == [second]
