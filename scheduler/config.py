@@ -227,7 +227,7 @@ def _storage(table: StorageTable, base: Path, state: Path) -> Storage:
     if file is not None:
         url = f"sqlite:///{base / file}{''.join(url.partition('?')[1:])}"
     spool = base / table.spool if table.spool is not None else default_spool(url, state)
-    return Storage(url=url, spool=spool, history=table.history)
+    return Storage(url=url, spool=spool, history=table.history, min_free=table.min_free)
 
 
 def _warnings(jobs: Mapping[str, Job]) -> Iterator[Fault]:

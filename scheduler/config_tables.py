@@ -1,17 +1,19 @@
 """The tables of the config file that are neither jobs nor connections, and the file as a whole. Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from exporter.connections import Connection
 from exporter.settings import Duration, PathText, Secret, SecretReference, Settings, Text
 from scheduler.faults import Fault
 from scheduler.job import Job
+from scheduler.notices import Told
 from scheduler.paths import sqlite_file
 
 
@@ -38,6 +40,23 @@ def _check_url(value: str) -> str:
     return value
 
 
+_SIZE = re.compile(r"([0-9]{1,12})(KB|MB|GB|TB)")
+_UNIT_BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_size(value: object) -> object:
+    """Return whole bytes for an integer or for text such as ``500MB``; raises ValueError, in words for the user."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(match[1]) * _UNIT_BYTES[match[2]]
+    raise ValueError("a size is whole bytes, or a number with KB, MB, GB or TB in quotes, such as 500MB")
+
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+"""Whole bytes, at least 0."""
+
+
 class StorageTable(Settings):
     """Where state is kept."""
 
@@ -51,16 +70,23 @@ class StorageTable(Settings):
         description="directory for rows on their way; default: `spool` beside the state file",
         examples=['"spool"'],
     )
-    history: Duration = Field(default=90 * 86_400, description="how long runs and their refused rows are kept")
+    history: Duration = Field(
+        default=90 * 86_400, description="how long ended runs, their refused rows and sent notices are kept"
+    )
+    min_free: Size = Field(
+        default=200 * 10**6,
+        description="no run is started while the disk of the spool or the state has less free; 0: never mind",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Storage:
-    """Where state is kept: a database URL (it may hold a password, so it is not printed) and absolute paths."""
+    """Where state is kept: a database URL (it may hold a password, so it is not printed) and absolute paths; bytes."""
 
     url: str = field(repr=False)
     spool: Path
     history: int
+    min_free: int
 
 
 def _check_notify_url(value: SecretStr | SecretReference) -> SecretStr | SecretReference:
@@ -70,13 +96,15 @@ def _check_notify_url(value: SecretStr | SecretReference) -> SecretStr | SecretR
 
 
 class NotifySettings(Settings):
-    """Whom to tell what. Checked and kept; this version sends nothing yet."""
+    """Whom to tell what."""
 
     urls: tuple[Annotated[Secret, AfterValidator(_check_notify_url)], ...] = Field(
         default=(), strict=False, description="apprise addresses: plain text, or references to secrets"
     )
-    on: tuple[Literal["failed", "partial", "disabled", "recovered", "succeeded"], ...] = Field(
-        default=("failed", "partial", "disabled", "recovered"), strict=False, description="what is told"
+    on: tuple[Told, ...] = Field(
+        default=("failed", "partial", "disabled", "recovered"),
+        strict=False,
+        description="what is told of jobs; `notify` of a job overrides it",
     )
 
 

@@ -20,6 +20,7 @@ from exporter.connections import (
 from exporter.settings import Duration, PathText, PositiveDuration, Settings, check_path
 from scheduler.cron import CronError
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, nearest, show, under
+from scheduler.notices import Told
 from scheduler.schedule import Schedule, ScheduleError, make_schedule
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -69,6 +70,9 @@ class JobDefaults(Settings):
     initial_retry_delay: Duration = Field(default=60, description="wait before the first retry; it doubles")
     max_rejected: Annotated[int | str | None, BeforeValidator(_check_max_rejected)] = Field(
         default=None, description='a run with more refused rows (a number, or `"5%"`) is `failed`, not `partial`'
+    )
+    notify: tuple[Told, ...] | None = Field(
+        default=None, strict=False, description="what is told of the job; default: `on` of `[notify]`"
     )
 
 

@@ -14,7 +14,10 @@ from scheduler.errors import usage
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flag:
-    """A flag and the key that it stands for. ``kind`` is ``text``, ``whole`` (a number), ``switch`` or ``pairs``."""
+    """A flag and the key that it stands for.
+
+    ``kind`` is ``text``, ``whole`` (a number), ``words`` (with commas between), ``switch`` or ``pairs``.
+    """
 
     key: tuple[str, ...]
     help: str
@@ -95,6 +98,7 @@ FLAGS = (
     _job("initial_retry_delay", "Wait before a run's first retry.", "TIME"),
     _job("disable_after", "Disable after so many configuration failures in a row; 0: never.", "N", "whole"),
     _job("max_rejected", "More refused rows make a run failed, not partial.", "ROWS|PERCENT%"),
+    _job("notify", "What is told of it, with commas between; none: nothing.", "WORD,WORD", "words"),
     _job("description", "What the job is for."),
 )
 
@@ -142,6 +146,8 @@ def job_table(given: Mapping[Flag, Any], base: Mapping[str, Any] | None = None) 
 def _value(flag: Flag, value: Any) -> Any:  # noqa: ANN401 - as typed, to as TOML has it
     if flag.kind == "pairs":
         return [_pair(flag, text) for text in value]
+    if flag.kind == "words":
+        return [] if value.strip() == "none" else [word.strip() for word in value.split(",")]
     # Durations and limits are whole numbers or text in the config file; on the command line all is text.
     if flag.kind == "text" and flag.metavar in ("TIME", "ROWS|PERCENT%") and value.isdecimal():
         return int(value)

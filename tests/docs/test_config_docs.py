@@ -23,7 +23,7 @@ from exporter.connections import (
 )
 from exporter.settings import SecretReference, parse_duration
 from scheduler.config import Config, parse
-from scheduler.config_tables import DaemonSettings, NotifySettings, StorageTable
+from scheduler.config_tables import DaemonSettings, NotifySettings, StorageTable, parse_size
 from scheduler.job import Job, JobDefaults
 
 ROOT = Path(__file__).parents[2]
@@ -57,10 +57,14 @@ def is_duration(field: FieldInfo) -> bool:
     return parse_duration.__name__ in f"{field.metadata}{field.annotation}"
 
 
+def is_size(field: FieldInfo) -> bool:
+    return parse_size.__name__ in f"{field.metadata}"
+
+
 def kind(field: FieldInfo) -> str:
     """Return what may stand there."""
-    if is_duration(field):
-        return "duration"
+    if is_duration(field) or is_size(field):
+        return "duration" if is_duration(field) else "size"
     if choices := literals(field.annotation):
         return ", ".join(f'`"{choice}"`' for choice in choices)
     if "SecretStr" in str(field.annotation):
@@ -90,8 +94,8 @@ def default(field: FieldInfo) -> str:
     if field.is_required():
         return "*needed*"
     value = field.default
-    if is_duration(field) and value is not None:
-        return f'`"{duration(value)}"`'
+    if (is_duration(field) or is_size(field)) and value is not None:
+        return f'`"{duration(value) if is_duration(field) else f"{value // 10**6}MB"}"`'
     if isinstance(value, tuple):
         return f"`{list(value)}`".replace("'", '"')
     if isinstance(value, bool):
@@ -191,13 +195,14 @@ def test_the_example_has_every_form_of_a_secret() -> None:
 
 def test_a_key_that_is_commented_out_in_the_example_stands_at_its_default() -> None:
     # these have no default of their own: the comment beside them says what holds
-    told = {"url", "spool", "max_rejected", "gap", "fold"}
+    told = {"url", "spool", "max_rejected", "gap", "fold", "notify"}
     checked = 0
     bare = EXAMPLE.read_text(encoding="utf-8")
     for (model, set_there), (_, table) in zip(tables(bare), tables(uncommented()), strict=True):
         for key in table.keys() - set_there.keys() - told:
             field = model.model_fields[key]
             value = parse_duration(table[key]) if is_duration(field) else table[key]
+            value = parse_size(value) if is_size(field) else value
             if field.default is not None:
                 assert (tuple(value) if isinstance(value, list) else value) == field.default, key
                 checked += 1
@@ -209,7 +214,7 @@ def test_the_example_is_the_same_config_with_its_defaults_set() -> None:
     assert bare.daemon == full.daemon
     assert bare.notify == full.notify
     assert bare.connections == full.connections
-    same = {"gap", "fold", "max_rejected", "export"}
+    same = {"gap", "fold", "max_rejected", "notify", "export"}
     assert bare.jobs["contacts"].model_dump(exclude=same) == full.jobs["contacts"].model_dump(exclude=same)
 
 
