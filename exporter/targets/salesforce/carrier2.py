@@ -98,24 +98,28 @@ class Bulk2Carrier:
 
     def results(self, ending: Ending, content: bytes) -> Sequence[RowResult | None]:
         """Read the three results and find for each line the row that it speaks of."""
-        sending = ending.sending
-        key = self._work.plan.row_key
-        for last in (False, True):  # an answer cut at the end of a line looks whole
-            parts = [self._bulk.results(sending.bulk_job, kind) for kind in RESULTS]
+        try:
+            found = self._match(ending, content)
+        except UnmatchedError:
             try:
-                found = match_results(content, *parts, key=key)
+                found = self._match(ending, content)  # an answer cut at the end of a line looks whole
             except UnmatchedError as error:
-                if last:
-                    raise internal(
-                        "ROWS_UNACCOUNTED",
-                        f"the results of BulkJob {sending.bulk_job} do not fit the {sending.rows} rows that it was "
-                        f"sent ({error}): which rows are in cannot be told, so nothing is sent again. Look at the "
-                        "BulkJob under Setup, Bulk Data Load Jobs",
-                    ) from error
-                continue
-            if last or not ending.whole or None not in found:
-                break
-        return [] if all(result is None for result in found) and not ending.whole else found
+                raise internal(
+                    "ROWS_UNACCOUNTED",
+                    f"the results of BulkJob {ending.sending.bulk_job} do not fit the {ending.sending.rows} rows that "
+                    f"it was sent ({error}): which rows are in cannot be told, so nothing is sent again. Look at the "
+                    "BulkJob under Setup, Bulk Data Load Jobs",
+                ) from error
+        return found
+
+    def _match(self, ending: Ending, content: bytes) -> Sequence[RowResult | None]:
+        parts = [self._bulk.results(ending.sending.bulk_job, kind) for kind in RESULTS]
+        found = match_results(content, *parts, key=self._work.plan.row_key)
+        if any(result is not None for result in found):
+            return found
+        if ending.whole or ending.processed:
+            raise UnmatchedError("there are none, but rows were processed")
+        return []
 
     def give_up(self, ending: Ending) -> None:
         """Take note that others aborted a BulkJob."""

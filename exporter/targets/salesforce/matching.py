@@ -22,15 +22,19 @@ def match_results(
     """Return what became of each row of ``content``, in its order; None where it was not processed.
 
     Rows are told apart by the field ``key``, which no two of them share, or else by all of their cells; of rows that
-    are alike in everything it does not matter which one a line speaks of. Raises UnmatchedError if a line speaks of no
-    row, or speaks of a row twice. A row of which no line speaks counts as not processed.
+    are alike in everything it does not matter which one a line speaks of. Raises UnmatchedError unless there is one
+    line for each row, or no line at all.
     """
     rows = read_records(content)
     header = [name.lower() for name in next(rows)]
     sent = [tuple(row) for row in rows]
     results: list[RowResult | None] = [None] * len(sent)
-    told = [*_read(failed, header, "sf__error"), *_read(successful, header, None)]
-    list(_read(unprocessed, header, None))  # what it tells is only that it can be read
+    told: list[tuple[Cells, RowResult | None]] = [*_read(failed, header, "sf__error"), *_read(successful, header, None)]
+    told += [(cells, None) for cells, _ in _read(unprocessed, header, None)]
+    if not told:
+        return results
+    if len(told) != len(sent):
+        raise UnmatchedError(f"there are {len(told)} lines")
     position = header.index(key.lower()) if key is not None and key.lower() in header else None
     free = _positions(sent, position)
     for cells, result in told:
@@ -62,6 +66,8 @@ def _read(content: bytes, header: Sequence[str], error: str | None) -> Iterator[
             for line in lines:
                 if len(line) != len(names):
                     raise UnmatchedError("a line is cut short")
+                if error is not None and error not in names:
+                    raise UnmatchedError(f"there is no column {error}")
                 result = ACCEPTED if error is None else read_row_error(line[names.index(error)])
                 yield tuple(line[index] for index in order), result
     except (csv.Error, UnicodeDecodeError) as fault:

@@ -1,0 +1,89 @@
+"""The crash matrix over all modes and both bulk APIs, into the local Salesforce.
+
+As in the matrix of one BulkJob, cells are not listed by hand: each entry that an undisturbed export writes into its
+ledger makes two of them, one killed before it and one after.
+"""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.cases import CASES, SCHEMA, Case
+from support.crash import FileLedger, Nursery, nursery
+
+from exporter.emulator.server import Emulator
+
+
+@pytest.fixture(scope="module")
+def cradle() -> Iterator[Nursery]:
+    with nursery() as started:
+        yield started
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(schema=SCHEMA) as served:
+        yield served
+
+
+class Matrix:
+    """The cells of one mode on one bulk API."""
+
+    def __init__(self, case: Case, bulk_api: str, emulator: Emulator, cradle: Nursery, directory: Path) -> None:
+        self._case = case
+        self._options = {"object": "Thing__c", "bulk_api": bulk_api, **case.options}
+        self._emulator = emulator
+        self._cradle = cradle
+        self._directory = directory
+        self.cells = 0
+        self.lost = 0
+        self.doubled = 0
+
+    def undisturbed(self) -> list[str]:
+        """Run to the end and return the steps of the entries written."""
+        ledger = self.cell()
+        return [entry.step for entry in ledger.entries()]
+
+    def cell(self, *kills: tuple[int, str]) -> FileLedger:
+        """Kill one attempt after the other where ``kills`` say, then let one end, and judge."""
+        spool = self._case.prepare(self._emulator, self._directory / "run-1")
+        path = self._directory / "ledger"
+        path.unlink(missing_ok=True)
+        cell: dict[str, Any] = {
+            "url": self._emulator.url,
+            "spool": str(spool.directory),
+            "ledger": str(path),
+            "options": self._options,
+        }
+        for kill_at, kill in kills:
+            status = self._cradle.run(cell | {"kill_at": kill_at, "kill": kill})
+            if status == 0:  # a later attempt has less to write, and may end before it is killed
+                break
+            assert status == -signal.SIGKILL
+        assert self._cradle.run(cell) == 0
+        self.cells += 1
+        ledger = FileLedger(path)
+        lost, doubled = self._case.lost_and_doubled(self._emulator)
+        self.lost, self.doubled = self.lost + lost, self.doubled + doubled
+        assert sorted(ledger.rejected()) == list(self._case.rejected)
+        assert self._emulator.org.count("Thing__c", deleted=True) == self._case.in_bin
+        return ledger
+
+
+@pytest.mark.parametrize("bulk_api", ["1", "2"])
+@pytest.mark.parametrize("name", CASES)
+def test_an_export_killed_around_any_effect_ends_with_each_row_once(  # noqa: PLR0917 - pytest's fixtures
+    emulator: Emulator, cradle: Nursery, tmp_path: Path, name: str, bulk_api: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    matrix = Matrix(CASES[name], bulk_api, emulator, cradle, tmp_path)
+    steps = matrix.undisturbed()
+    for kill_at in range(1, len(steps) + 1):
+        matrix.cell((kill_at, "before"))
+        matrix.cell((kill_at, "after"))
+    for kill_at in range(1, len(steps) // 2):
+        matrix.cell((kill_at, "after"), (2, "after"), (1, "before"), (3, "before"))
+    with capsys.disabled():
+        print(f"\n{name}, Bulk {bulk_api}: {matrix.cells} cells, duplicates {matrix.doubled}, lost {matrix.lost}")  # noqa: T201 - asked for
+    assert (matrix.doubled, matrix.lost) == (0, 0)
