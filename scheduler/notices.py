@@ -77,7 +77,7 @@ def _failed(ended: Ended) -> NoticeText:
         return _run_notice(ended, "failed", subject)
     subject += f": {failure.code}"
     advice = _ADVICE[failure.kind].format(run=ended.run_id)
-    if failure.kind is FailureKind.CONFIGURATION and ended.disable_after:
+    if failure.kind is FailureKind.CONFIGURATION and ended.streak <= ended.disable_after:
         count = f"{ended.streak} of {ended.disable_after} before the job is disabled"
         return _run_notice(ended, "failed", f"{subject} ({count})", advice, count=count)
     return _run_notice(ended, "failed", subject, advice)

@@ -1,17 +1,19 @@
 """The end of an attempt, written with all that follows from it in one transaction."""
 
 import random
+from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from exporter.failures import ExportError
+from scheduler.notices import Ended, notices_of
 from scheduler.outcome import Conclusion, Outcome
 from scheduler.policy import Decisions, Policies, decide
+from scheduler.secrets import mask
 from scheduler.work import RunWork, log
 from storage import jobs, ledger, notices, runs
+from storage.database import Session
 from storage.runs import StoredRun
-
-if TYPE_CHECKING:
-    from sqlmodel import Session
+from storage.statements import lock_names
 
 
 def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredRun:
@@ -20,6 +22,7 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredR
     failure, report = conclusion.failure, conclusion.report
     failed = (failure.kind.value, failure.code, failure.message) if failure is not None else None
     with work.database.write() as session:
+        lock_names(session, [work.run.job])  # or two runs that end at once would count one failure between them
         stored = jobs.get_job(session, work.run.job)
         decisions = decide(
             conclusion,
@@ -42,15 +45,22 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredR
                 failure=failed,
                 rows=counts,
             )
+            if stored is None or stored.disabled_at is not None:
+                decisions = replace(decisions, disable=None)
+            disable_after = policies.disable_after if stored is not None else 0
+            _announce(session, work, conclusion, decisions, disable_after=disable_after, now=now)
             if stored is not None:
                 succeeded = conclusion.outcome is Outcome.SUCCEEDED
                 last = work.run.scheduled_time if succeeded else stored.last_success
                 jobs.record_outcome(session, work.run.job, streak=decisions.streak, last_success=last)
-            if decisions.disable is not None and stored is not None and stored.disabled_at is None:
-                _disable(session, work, decisions.disable, now)
+            if decisions.disable is not None:
+                jobs.disable_job(session, work.run.job, by="daemon", reason=decisions.disable, now=now)
     _tell(work, conclusion, decisions)
-    if _is_spool_done_with(work, conclusion, decisions):
-        work.spool.discard()
+    try:
+        if _is_spool_done_with(work, conclusion, decisions):
+            work.spool.discard()
+    except ExportError as error:  # the run is settled, whatever its files do; a later sweep takes them
+        log.warning("spool.not_discarded", code=error.code, message=error.message)
     return stored_run(work)
 
 
@@ -70,17 +80,41 @@ def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisi
         return not ledger.entries(session, work.run.id)
 
 
-def _disable(session: "Session", work: RunWork, reason: str, now: datetime) -> None:
-    jobs.disable_job(session, work.run.job, by="daemon", reason=reason, now=now)
-    notices.add(
-        session,
-        job=work.run.job,
-        run_id=work.run.id,
-        kind="disabled",
-        subject=f"job {work.run.job} is disabled",
-        body=f"{reason}. Mend it, then: schedctl enable {work.run.job}",
-        now=now,
+def _announce(
+    session: Session,
+    work: RunWork,
+    conclusion: Conclusion,
+    decisions: Decisions,
+    *,
+    disable_after: int,
+    now: datetime,
+) -> None:
+    """Put what there is to tell of the end of a run into the outbox: what the job, or else ``[notify]``, asks for."""
+    run = work.run
+    asked = run.definition.get("notify")
+    on = work.config.notify.on if asked is None else asked
+    ended = Ended(
+        job=run.job,
+        run_id=run.id,
+        kind=run.kind,
+        scheduled_time=run.scheduled_time,
+        attempt=run.attempt,
+        conclusion=conclusion,
+        streak=decisions.streak,
+        disable_after=disable_after,
+        disable=decisions.disable,
+        was_failing=runs.last_verdict(session, run.job, other_than=run.id) == Outcome.FAILED.value,
     )
+    for notice in notices_of(ended, on):
+        notices.add(
+            session,
+            job=run.job,
+            run_id=run.id,
+            kind=notice.kind,
+            subject=mask(notice.subject),
+            body=mask(notice.body),
+            now=now,
+        )
 
 
 def _tell(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, Update, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, Update, exists, func, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.claims import (
@@ -44,6 +44,7 @@ __all__ = [
     "holds",
     "insert_runs",
     "last_runs",
+    "last_verdict",
     "list_runs",
     "next_waiting_time",
     "postpone",
@@ -170,6 +171,14 @@ def last_runs(session: Session) -> dict[str, StoredRun]:
         .scalar_subquery()
     )
     return {run.job: run for run in read_runs(session, select_runs(RUN.c.id.in_(select(last).select_from(_JOB))))}
+
+
+def last_verdict(session: Session, job: str, *, other_than: int) -> str | None:
+    """Return ``succeeded`` or ``failed``, whichever the job's other runs came to last; None if neither yet."""
+    verdicts = [RUN.c.outcome.in_(["succeeded", "failed"]), literal_column("run.outcome <> 'skipped'")]
+    query = select(RUN.c.outcome).where(RUN.c.job == job, RUN.c.id != other_than, *verdicts)
+    newest = query.order_by(RUN.c.finished_at.desc(), RUN.c.id.desc()).limit(1)
+    return cast("str | None", session.execute(newest).scalar())
 
 
 def next_waiting_time(session: Session) -> datetime | None:

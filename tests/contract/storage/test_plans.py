@@ -16,6 +16,7 @@ from storage.runs import (
     expired_claims,
     insert_runs,
     last_runs,
+    last_verdict,
     next_waiting_time,
     renew_claims,
     replace_waiting,
@@ -35,6 +36,7 @@ QUESTIONS: dict[str, Callable[[Any], object]] = {
     "queue": lambda s: waiting_or_running(s, "a"),
     "replace": lambda s: replace_waiting(s, "a", before=at(9), reason="r", now=at(60)),
     "last": last_runs,
+    "verdict": lambda s: last_verdict(s, "a", other_than=1),
     "remove": lambda s: remove_job(s, "a", now=at(60)),
 }
 RUNS = ("run", "other", "older")
