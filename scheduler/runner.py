@@ -81,7 +81,10 @@ def _export(work: RunWork, job: Job) -> ExportReport:
     if manifest is not None:
         work.progress = Progress(read=manifest.rows, rejected=manifest.rejected)
     work.enter("export")
-    return target.export(spool, _context(work, job))
+    report = target.export(spool, _context(work, job))
+    if report.deleted:
+        work.write_progress()  # the only place where that count is kept
+    return report
 
 
 def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:

@@ -71,6 +71,8 @@ class RunWork:
         """Store the progress; raises ClaimLost if the run is no longer ours."""
         counts = self.progress
         values = {"read": counts.read, "sent": counts.sent, "accepted": counts.accepted, "rejected": counts.rejected}
+        if counts.deleted:
+            values["deleted"] = counts.deleted
         with self.database.write() as session:
             runs.set_progress(session, self.run.id, self.token, progress=values)
 

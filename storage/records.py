@@ -84,6 +84,11 @@ class StoredRun:
     finished_at: datetime | None
     progress: dict[str, Any]
 
+    @property
+    def rows_deleted(self) -> int:
+        """Records of the target that were deleted to make room for the rows."""
+        return int(self.progress.get("deleted", 0))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredAttempt:

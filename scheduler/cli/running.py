@@ -269,6 +269,7 @@ def _sheet(details: "RunDetails", now: datetime) -> list[tuple[str, str | None]]
         ("accepted", f"{run_.rows_accepted:,}"),
         ("rejected", f"{run_.rows_rejected:,}" + _rejected_hint(details)),
         ("unchanged", f"{run_.rows_unchanged:,}" if run_.rows_unchanged else None),
+        ("deleted", f"{run_.rows_deleted:,}" if run_.rows_deleted else None),
         ("due", iso(run_.run_time)),
         ("started", iso(run_.started_at)),
         ("ended", f"{iso(run_.finished_at)} ({relative(run_.finished_at, now)})" if run_.finished_at else None),

@@ -68,6 +68,7 @@ def run_json(run: "StoredRun") -> dict[str, Any]:
             "accepted": run.rows_accepted,
             "rejected": run.rows_rejected,
             "unchanged": run.rows_unchanged,
+            "deleted": run.rows_deleted,
         },
         "started_at": iso(run.started_at),
         "finished_at": iso(run.finished_at),

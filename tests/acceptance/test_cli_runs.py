@@ -141,7 +141,7 @@ def test_a_run_that_is_waited_for_is_executed_here_where_no_daemon_lives(schedct
     answer = schedctl("run", "nightly", "--wait", "--json")
     [done] = answer.json["runs"]
     assert (done["state"], done["outcome"], done["attempt"]) == ("finished", "succeeded", 1)
-    assert done["rows"] == {"read": 1, "accepted": 1, "rejected": 0, "unchanged": 0}
+    assert done["rows"] == {"read": 1, "accepted": 1, "rejected": 0, "unchanged": 0, "deleted": 0}
     with (schedctl.directory / "out" / "numbers.csv").open(encoding="utf-8", newline="") as lines:
         assert list(csv.reader(lines)) == [["number", "word"], ["1", "one"]]
     assert f"run {done['id']} (nightly): " in answer.err
