@@ -17,7 +17,7 @@ RUN_KEYS = [
     "id", "job", "scheduled_time", "kind", "state", "outcome", "failure", "attempt", "rows",
     "started_at", "finished_at",
 ]  # fmt: skip
-ROW_COUNTS = ["read", "accepted", "rejected", "unchanged"]
+ROW_COUNTS = ["read", "accepted", "rejected", "unchanged", "deleted"]
 BY_HAND = NIGHTLY.replace("nightly", "by_hand").replace('cron = "0 3 * * mon-fri"', "")
 
 

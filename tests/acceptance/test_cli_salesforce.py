@@ -66,7 +66,7 @@ def test_rows_that_are_refused_make_a_run_partial_and_are_kept(schedctl: Command
     [done] = answer.json["runs"]
     assert (done["outcome"], done["rows"]) == (
         "partial",
-        {"read": 40, "accepted": 36, "rejected": 4, "unchanged": 0},
+        {"read": 40, "accepted": 36, "rejected": 4, "unchanged": 0, "deleted": 0},
     )
     assert (done["failure"]["kind"], done["failure"]["code"]) == ("data", "INVALID_EMAIL_ADDRESS")
     rows = schedctl("rejected", str(done["id"]), "--json").json["rows"]
