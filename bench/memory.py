@@ -1,15 +1,21 @@
 """Peak memory and speed of whole runs: DuckDB to the local Salesforce over HTTP, by the installed command.
 
-Prints one row per size; exits 1 if a row is lost or the peak is over the limit. Usage: memory.py [ROWS …]
+Prints one row per mode and size; exits 1 if a row is lost or the peak is over the limit. Modes other than an append
+find as many records there as they bring rows. Usage: memory.py [--modes "append;upsert"] [ROWS …]
 """
 
+import argparse
+import csv
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SCHEDCTL = Path(sysconfig.get_path("scripts")) / "schedctl"
@@ -20,6 +26,7 @@ SCHEMA = {
             "label": "Row",
             "fields": {
                 "Number__c": {"type": "double", "precision": 12, "scale": 0},
+                "Ext_Id__c": {"type": "string", "length": 20, "external_id": True, "unique": True},
                 "Name__c": {"type": "string", "length": 80},
                 "Email__c": {"type": "email"},
                 "City__c": {"type": "string", "length": 80},
@@ -42,19 +49,33 @@ client_secret = {{ env = "BENCH_SECRET" }}
 [jobs.rows]
 source = "warehouse"
 query = '''
-select i as "Number__c", 'Name ' || i as "Name__c", i || '@example.com' as "Email__c",
-  'City ' || (i % 997) as "City__c",
-  (i / 100)::decimal(12, 2) as "Amount__c", i % 2 = 0 as "Active__c", date '2026-01-01' + (i % 365)::int as "Day__c",
-  timestamptz '2026-01-01 00:00:00+00' + to_seconds(i) as "Changed__c"
-from range({rows}) as numbers(i)
+{query}
 '''
 [jobs.rows.export]
 connection = "crm"
 object = "Row__c"
+{options}
 """
+QUERY = """select i as "Number__c", 'e' || i as "Ext_Id__c", 'Name ' || i as "Name__c", i || '@example.com' as "Email__c",
+  'City ' || (i % 997) as "City__c",
+  (i / 100)::decimal(12, 2) as "Amount__c", i % 2 = 0 as "Active__c", date '2026-01-01' + (i % 365)::int as "Day__c",
+  timestamptz '2026-01-01 00:00:00+00' + to_seconds(i) as "Changed__c"
+from range({rows}) as numbers(i)"""
+BY_ID = """select "Id", 'New ' || "Ext_Id__c" as "Name__c", "Ext_Id__c" || '@example.com' as "Email__c",
+  'City' as "City__c", 1.25 as "Amount__c", true as "Active__c", date '2026-02-01' as "Day__c",
+  timestamptz '2026-01-01 00:00:00+00' as "Changed__c"
+from read_csv('ids.csv', header = true, all_varchar = true)"""
+MODES = {
+    "append": "",
+    "append, Bulk 2.0": 'bulk_api = "2"',
+    "upsert": 'mode = "update"\nkey = "Ext_Id__c"\nupsert = true',
+    "update by Id": 'mode = "update"\nkey = "Id"',
+    "update by another key": 'mode = "update"\nkey = "Ext_Id__c"',
+    "truncate": 'mode = "truncate"',
+}
 
 
-def measure(rows: int) -> bool:
+def measure(mode: str, rows: int) -> bool:
     """Run one export of that many rows and print its row of the table; return whether it held."""
     with tempfile.TemporaryDirectory(prefix="schedctl-bench-") as name:
         directory = Path(name)
@@ -64,31 +85,54 @@ def measure(rows: int) -> bool:
             "XDG_STATE_HOME": name,
             "SCHEDCTL_CONFIG": str(directory / "config.toml"),
         }
-        schema = directory / "schema.json"
-        schema.write_text(json.dumps(SCHEMA), encoding="utf-8")
-        emulator = subprocess.Popen(
-            [SCHEDCTL, "emulator", "--schema", schema, "--state", directory / "org.db"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        )
-        try:
-            url = emulator.stdout.readline().strip() if emulator.stdout else ""
-            config = directory / "config.toml"
-            config.write_text(CONFIG.format(url=url, rows=rows), encoding="utf-8")
-            config.chmod(0o600)
+        with emulated(directory, environment) as url:
+            if not mode.startswith("append"):
+                configure(directory, url, "append", rows)
+                run(directory, environment)
+                if mode == "update by Id":
+                    write_ids(directory)
+            configure(directory, url, mode, rows)
             answer, seconds, peak = run(directory, environment)
-        finally:
-            emulator.terminate()
-            emulator.wait()
     counts = answer["rows"]
     whole = answer["outcome"] == "succeeded" and counts["accepted"] == rows
-    print(
-        f"| {rows:>9,} | {counts['accepted']:>9,} | {seconds:>6.1f} | {rows / seconds:>8,.0f} | {peak:>4.0f} |",
-        flush=True,
-    )
+    figures = f"{rows:>9,} | {counts['accepted']:>9,} | {seconds:>6.1f} | {rows / seconds:>8,.0f} | {peak:>4.0f}"
+    print(f"| {mode} | {figures} |", flush=True)
     return whole and peak < LIMIT_MB
+
+
+@contextmanager
+def emulated(directory: Path, environment: dict[str, str]) -> Iterator[str]:
+    """Serve a local Salesforce with an empty org and give its URL."""
+    schema = directory / "schema.json"
+    schema.write_text(json.dumps(SCHEMA), encoding="utf-8")
+    emulator = subprocess.Popen(
+        [SCHEDCTL, "emulator", "--schema", schema, "--state", directory / "org.db"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    )
+    try:
+        yield emulator.stdout.readline().strip() if emulator.stdout else ""
+    finally:
+        emulator.terminate()
+        emulator.wait()
+
+
+def configure(directory: Path, url: str, mode: str, rows: int) -> None:
+    """Write the config file of a mode."""
+    query = BY_ID if mode == "update by Id" else QUERY.format(rows=rows)
+    config = directory / "config.toml"
+    config.write_text(CONFIG.format(url=url, query=query, options=MODES[mode]), encoding="utf-8")
+    config.chmod(0o600)
+
+
+def write_ids(directory: Path) -> None:
+    """Write the Ids that the org gave its records to where the query finds them."""
+    with (directory / "ids.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Id", "Ext_Id__c"])
+        writer.writerows(sqlite3.connect(directory / "org.db").execute('SELECT "Id", "Ext_Id__c" FROM "Row__c"'))
 
 
 def run(directory: Path, environment: dict[str, str]) -> tuple[dict[str, object], float, float]:
@@ -108,8 +152,11 @@ def run(directory: Path, environment: dict[str, str]) -> tuple[dict[str, object]
 
 
 if __name__ == "__main__":
-    print("| rows read | accepted | seconds | rows/s | peak MB of the run's process |")
-    print("|---|---|---|---|---|")
-    sizes = [int(argument) for argument in sys.argv[1:]] or [1_000_000, 4_000_000]
-    held = [measure(size) for size in sizes]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", type=int, default=[1_000_000, 4_000_000])
+    parser.add_argument("--modes", default=";".join(MODES), help="names of modes, with semicolons between them")
+    given = parser.parse_args()
+    print("| mode | rows read | accepted | seconds | rows/s | peak MB of the run's process |")
+    print("|---|---|---|---|---|---|")
+    held = [measure(mode, size) for mode in given.modes.split(";") for size in given.rows]
     sys.exit(0 if all(held) else 1)
