@@ -56,8 +56,8 @@ connection = "crm"
 object = "Row__c"
 {options}
 """
-QUERY = """select i as "Number__c", 'e' || i as "Ext_Id__c", 'Name ' || i as "Name__c", i || '@example.com' as "Email__c",
-  'City ' || (i % 997) as "City__c",
+QUERY = """select i as "Number__c", 'e' || i as "Ext_Id__c", 'Name ' || i as "Name__c",
+  i || '@example.com' as "Email__c", 'City ' || (i % 997) as "City__c",
   (i / 100)::decimal(12, 2) as "Amount__c", i % 2 = 0 as "Active__c", date '2026-01-01' + (i % 365)::int as "Day__c",
   timestamptz '2026-01-01 00:00:00+00' + to_seconds(i) as "Changed__c"
 from range({rows}) as numbers(i)"""
