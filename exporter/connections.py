@@ -43,6 +43,7 @@ __all__ = [
     "SecretStr",
     "Segment",
     "Settings",
+    "SqliteConnection",
     "parse_duration",
 ]
 
@@ -57,6 +58,13 @@ class DuckdbConnection(ConnectionSettings):
     read_only: bool = Field(default=True, description="open the file for reading only, so that others may read it too")
 
 
+class SqliteConnection(ConnectionSettings):
+    """A SQLite database file, which is only read."""
+
+    type: Literal["sqlite"] = Field(description="`sqlite`", examples=['"sqlite"'])
+    path: PathText = Field(description="the database file", examples=['"shop.db"'])
+
+
 class FileConnection(ConnectionSettings):
     """A directory that receives files."""
 
@@ -64,13 +72,16 @@ class FileConnection(ConnectionSettings):
     directory: PathText = Field(description="where the files go; made when it is missing", examples=['"out"'])
 
 
-Connection = Annotated[DuckdbConnection | FileConnection | SalesforceConnection, Field(discriminator="type")]
-CONNECTION_MODELS: Mapping[str, type[DuckdbConnection | FileConnection | SalesforceConnection]] = {
+Connection = Annotated[
+    DuckdbConnection | SqliteConnection | FileConnection | SalesforceConnection, Field(discriminator="type")
+]
+CONNECTION_MODELS: Mapping[str, type[DuckdbConnection | SqliteConnection | FileConnection | SalesforceConnection]] = {
     "duckdb": DuckdbConnection,
+    "sqlite": SqliteConnection,
     "file": FileConnection,
     "salesforce": SalesforceConnection,
 }
-SOURCE_TYPES = frozenset({"duckdb"})
+SOURCE_TYPES = frozenset({"duckdb", "sqlite"})
 TARGET_TYPES = frozenset({"file", "salesforce"})
 
 _FILE_NAMES = frozenset({"job", "scheduled_time", "date"})
@@ -193,7 +204,7 @@ class OutputMapping(Settings):
 
 
 NOT_YET: Mapping[str, frozenset[str]] = {
-    "type": frozenset({"sqlite", "postgresql", "mysql", "trino", "treasure_data", "sqlalchemy", "adbc"}),
+    "type": frozenset({"postgresql", "mysql", "trino", "treasure_data", "sqlalchemy", "adbc"}),
 }
 """Values of a key that a later version will take: a fault says so instead of calling them wrong."""
 NOT_YET_KEYS = frozenset({"metrics", "include"})

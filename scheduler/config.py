@@ -15,7 +15,6 @@ from exporter.connections import (
     CONNECTION_MODELS,
     Connection,
     DuckdbConnection,
-    FileConnection,
     SalesforceExport,
 )
 from exporter.salesforce_settings import OLDEST_SAFE_API_VERSION
@@ -197,15 +196,18 @@ def _connections(
     return connections, types
 
 
+_PATH_KEYS = ("path", "directory", "ca_file", "token_file")
+"""Keys of connections that hold a path."""
+
+
 def _resolve_paths(settings: _Model, base: Path | None) -> _Model:
     """Make the paths in ``settings`` relative to ``base``, those of secret files included."""
     changes: dict[str, object] = {}
     if isinstance(settings, DuckdbConnection) and settings.path == ":memory:":
         changes["path"] = None
-    elif isinstance(settings, DuckdbConnection) and settings.path is not None and base is not None:
-        changes["path"] = str(base / settings.path)
-    elif isinstance(settings, FileConnection) and base is not None:
-        changes["directory"] = str(base / settings.directory)
+    elif base is not None:
+        paths = {key: getattr(settings, key, None) for key in _PATH_KEYS}
+        changes |= {key: str(base / path) for key, path in paths.items() if path is not None}
     for key in type(settings).model_fields if base is not None else ():
         value = getattr(settings, key)
         if isinstance(value, SecretReference):

@@ -22,6 +22,7 @@ from exporter.connections import DuckdbConnection
 from exporter.disk import disk_fault
 from exporter.failures import ExportError, configuration
 from exporter.sources import Query
+from exporter.sources.columns import check_names
 from exporter.sources.duckdb_faults import OUT_OF_MEMORY, duckdb_fault, query_canceled
 
 MEMORY_LIMITS = ("32MiB", "64MiB", "128MiB")
@@ -225,20 +226,13 @@ def _values(named: set[str], given: Mapping[str, object]) -> dict[str, object]:
 
 
 def _check_columns(names: list[str], types: list[str]) -> None:
-    seen: set[str] = set()
-    for number, (name, kind) in enumerate(zip(names, types, strict=True), start=1):
-        if not name.strip():
-            raise configuration("COLUMN_WITHOUT_NAME", f"Column {number} of the query has no name: add AS name")
-        if name in seen:
-            raise configuration(
-                "DUPLICATE_COLUMN", f'The query gives two columns the name "{name}": rename one with AS'
-            )
+    check_names(names)
+    for name, kind in zip(names, types, strict=True):
         if kind in _LOSSY_TYPES:
             raise configuration(
                 "TYPE_NOT_SUPPORTED",
                 f'Column "{name}" is of type {kind}, which has no faithful form: cast it to VARCHAR',
             )
-        seen.add(name)
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from exporter.connections import Connection, DuckdbConnection
+from exporter.connections import Connection, DuckdbConnection, SqliteConnection
 from exporter.failures import configuration
 from exporter.sources import Source
 
@@ -19,5 +19,9 @@ def open_source(settings: Connection, *, directory: Path | None = None, spill: P
             from exporter.sources.duckdb import DuckdbSource  # noqa: PLC0415 - duckdb and pyarrow take 0.3 s
 
             return DuckdbSource(settings, directory=directory, spill=spill)
+        case SqliteConnection():
+            from exporter.sources.sqlite import SqliteSource  # noqa: PLC0415 - pyarrow takes 0.2 s
+
+            return SqliteSource(settings)
         case _:
             raise configuration("NOT_A_SOURCE", f"a connection of type {settings.type} gives no rows")

@@ -1,13 +1,15 @@
 """One of each source, over the same little table: what every source owes whoever reads it."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from exporter.connections import DuckdbConnection
+from exporter.connections import DuckdbConnection, SqliteConnection
 from exporter.sources import Source
 from exporter.sources.opening import open_source
 
@@ -40,7 +42,22 @@ def _duckdb(directory: Path) -> Sample:
     )
 
 
-MAKERS: dict[str, Callable[[Path], Sample]] = {"duckdb": _duckdb}
+def _sqlite(directory: Path) -> Sample:
+    path = directory / "sample.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("create table numbers (n integer, name text)")
+        connection.executemany("insert into numbers values (?, ?)", ((n, f"n{n}") for n in range(NUMBERS)))
+    return Sample(
+        source=open_source(SqliteConnection(type="sqlite", path=str(path))),
+        broken=open_source(SqliteConnection(type="sqlite", path=str(directory / "missing.db"))),
+        ordered="select n, name from numbers order by n",
+        by_parameter="select name from numbers where n = json_extract($wanted, '$')",
+        endless="select n.n from numbers n, numbers m, numbers o where n.n + m.n = o.n + 0.5",
+        late_failure="select case when n = 29000 then abs(-9223372036854775807 - 1) else n end as i from numbers",
+    )
+
+
+MAKERS: dict[str, Callable[[Path], Sample]] = {"duckdb": _duckdb, "sqlite": _sqlite}
 
 
 @pytest.fixture(params=sorted(MAKERS))

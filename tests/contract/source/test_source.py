@@ -23,7 +23,7 @@ def test_all_rows_come_in_the_order_of_the_query_in_bounded_batches(sample: Any)
     with sample.source.read(Query(sql=sample.ordered), batch_rows=1000) as reader:
         batches = list(reader)
     assert max(batch.num_rows for batch in batches) <= 2048
-    assert [n for batch in batches for n in batch.column("n").to_pylist()] == list(range(30_000))
+    assert [int(n) for batch in batches for n in batch.column("n").to_pylist()] == list(range(30_000))
     assert batches[-1].column("name").to_pylist()[-1] == "n29999"
 
 

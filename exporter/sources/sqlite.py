@@ -1,0 +1,159 @@
+"""SQLite as a source: a database file, read by Python's own module in this process.
+
+A column of SQLite holds values of any type, whatever it was declared as. So that no value is bent, and none breaks off
+a result of years because it is the first of its kind, all values go out as text: integers in full, floating-point
+numbers as the shortest text that means the same number, and blobs in base64.
+"""
+
+import base64
+import itertools
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from exporter.connections import SqliteConnection
+from exporter.failures import ExportError, configuration, transient
+from exporter.sources import Query
+from exporter.sources.columns import check_names
+
+_STEPS_BETWEEN_LOOKS = 10_000
+_BUSY_SECONDS = 30.0
+_PASSING = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_NOMEM", "SQLITE_PROTOCOL"})
+
+
+class SqliteSource:
+    """One SQLite file; implements :class:`~exporter.sources.Source`, one read at a time. Never writes to it."""
+
+    def __init__(self, settings: SqliteConnection) -> None:
+        self._path = Path(settings.path)
+        self._canceled = threading.Event()
+
+    @contextmanager
+    def read(self, query: Query, *, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
+        """Run the one SELECT of ``query`` and stream its rows; see the protocol. Parameters are ``$name``."""
+        self._canceled.clear()
+        with self._connection() as connection, closing(connection.cursor()) as cursor:
+            with self._faults(query.sql):
+                cursor.execute(
+                    query.sql, _Values({name: _parameter(value) for name, value in query.parameters.items()})
+                )
+                first = cursor.fetchmany(batch_rows)
+            if cursor.description is None:
+                raise _no_select(query.sql)
+            names = [column[0] for column in cursor.description]
+            check_names(names)
+            schema = pa.schema([pa.field(name, pa.string()) for name in names])
+            yield pa.RecordBatchReader.from_batches(schema, self._batches(cursor, first, schema, query.sql, batch_rows))
+
+    def cancel(self) -> None:
+        """Stop a query that another thread is reading; it raises ``QUERY_CANCELED`` there."""
+        self._canceled.set()
+
+    def check(self) -> None:
+        """Raise if the database cannot be opened and read."""
+        self._canceled.clear()
+        with self._connection() as connection, self._faults(""):
+            connection.execute("select count(*) from sqlite_schema").fetchall()
+
+    def _batches(
+        self, cursor: sqlite3.Cursor, first: Sequence[Sequence[object]], schema: pa.Schema, sql: str, size: int
+    ) -> Iterator[pa.RecordBatch]:
+        rows = first
+        while rows:
+            self._check_canceled()
+            columns = [pa.array([_text(value) for value in column], pa.string()) for column in zip(*rows, strict=True)]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            self._check_canceled()
+            with self._faults(sql):
+                rows = cursor.fetchmany(size)
+
+    def _check_canceled(self) -> None:
+        if self._canceled.is_set():
+            raise transient("QUERY_CANCELED", "The query was canceled")
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        if not self._path.is_file():  # SQLite would say only that it cannot open it
+            raise configuration("NO_DATABASE_FILE", f"There is no database file {self._path}: correct the path")
+        address = f"file:{quote(str(self._path.absolute()))}?mode=ro"
+        with self._faults(""):
+            connection = sqlite3.connect(
+                address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+        with closing(connection):
+            with self._faults(""):
+                connection.execute("pragma query_only = on")
+                connection.set_progress_handler(self._canceled.is_set, _STEPS_BETWEEN_LOOKS)
+                connection.execute("begin")
+            yield connection
+
+    @contextmanager
+    def _faults(self, sql: str) -> Iterator[None]:
+        """Turn what the module raises into an ExportError; values that it quotes are not shown."""
+        try:
+            yield
+        except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeDecodeError) as error:
+            raise _fault(error, sql) from error
+
+
+class _Values(dict[str, object]):
+    """The values of parameters; one that the query names and nobody gave is a fault of the query."""
+
+    def __missing__(self, name: str) -> object:
+        known = ", ".join(f"${each}" for each in sorted(self)) or "none"
+        raise configuration("UNKNOWN_PARAMETER", f"The query uses ${name}; the known parameters are: {known}")
+
+
+def _parameter(value: object) -> object:
+    """Return a value as SQLite can hold it: times as ISO 8601 text, as its own functions write and read them."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return value
+
+
+def _text(value: object) -> str | None:
+    match value:
+        case None:
+            return None
+        case bytes():
+            return base64.b64encode(value).decode()
+        case float():
+            return repr(value)
+        case _:
+            return str(value)
+
+
+def _first_word(sql: str) -> str:
+    words = itertools.takewhile(str.isalpha, sql.lstrip(" \t\r\n;("))
+    return "".join(words).upper()
+
+
+def _no_select(sql: str) -> ExportError:
+    if not _first_word(sql):
+        return configuration("NOT_ONE_QUERY", "Write one SELECT: the query holds 0 statements")
+    return configuration("NOT_A_SELECT", f"Write one SELECT: the query is of type {_first_word(sql)}")
+
+
+def _fault(error: Exception, sql: str) -> ExportError:
+    name = getattr(error, "sqlite_errorname", "") or ""
+    text = str(error)
+    if any(name == code or name.startswith(f"{code}_") for code in _PASSING):
+        return transient(name, text)
+    code, message = name or "SQLITE_ERROR", text
+    if name == "SQLITE_INTERRUPT":
+        return transient("QUERY_CANCELED", "The query was canceled")
+    if "one statement at a time" in text:
+        code, message = "NOT_ONE_QUERY", "Write one SELECT: the query holds 2 statements or more"
+    elif name.startswith("SQLITE_READONLY"):
+        code, message = "QUERY_WRITES", f"The query writes ({_first_word(sql)}): a source is only read"
+    elif isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in text:
+        code, message = "NOT_UTF8", "A text of the result is not UTF-8: cast it to BLOB, or mend it"
+    elif isinstance(error, OverflowError):
+        code, message = "PARAMETER_TOO_LARGE", "A parameter is larger than SQLite's integers"
+    return configuration(code, message)
