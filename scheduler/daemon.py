@@ -19,16 +19,19 @@ from sqlalchemy.engine import make_url
 from scheduler import systemd
 from scheduler.config import Config, ConfigError, load
 from scheduler.control import StopReason
+from scheduler.disk import LOOK_SECONDS, DiskWatch
 from scheduler.instance import is_dead, lock_state_file, this_node
 from scheduler.logs import get_logger
 from scheduler.merge import NameConflicts
+from scheduler.notices import config_refused
+from scheduler.notify import Notifier
 from scheduler.operations.jobs import sync_file_jobs
 from scheduler.plan import Plan, Planned
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
 from scheduler.ticking import make_room, planned, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
-from storage import jobs, nodes, runs, settings
+from storage import jobs, nodes, notices, runs, settings
 from storage.database import Database, StorageError, open_database
 from storage.jobs import StoredJob
 
@@ -36,6 +39,10 @@ CHECK_SECONDS = 1.0
 """The clock is looked at this often, so that a step of it, or a change by the CLI, is noticed within a second."""
 EXIT_SECONDS = 10.0
 """How long after the drain time a worker that hangs in a call may take to let go before the process ends anyway."""
+NOTICE_SECONDS = 5.0
+"""How long the end waits for notices to be sent; the next daemon sends what is left."""
+NOTICE_SECONDS_ONCE = 60.0
+"""The same of ``--once``, which no daemon may follow."""
 
 log = get_logger("schedctl.daemon")
 logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)  # it warns when a wake-up meets a tick that goes on
@@ -81,8 +88,12 @@ class Daemon:
             clock=clock,
             on_free=self._wake,
         )
+        self._notifier = Notifier(
+            database=database, owner=self._node.id, settings=lambda: self._config.notify, clock=clock
+        )
+        self._disk = DiskWatch(database=database, spool=Path(config.storage.spool), clock=clock)
         self._chores = BackgroundScheduler(
-            executors={"default": ChorePool(3)},
+            executors={"default": ChorePool(5)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone=UTC,
         )
@@ -102,6 +113,7 @@ class Daemon:
         sync_file_jobs(self._database, self._config, now)
         self._note_config(None)
         self._tell_config(self._config)
+        self._look_at_disk()
         self._read_jobs()
         log.info("daemon.started", version=self._node.version, node=self._node.id, jobs=len(self._definitions))
 
@@ -115,7 +127,7 @@ class Daemon:
         self._begin()
         self._stopping.wait()
         systemd.notify("STOPPING=1")
-        self._drain()
+        self._drain(NOTICE_SECONDS)
 
     def run_once(self) -> int:
         """Run all that is owed now, to its end, and return the exit code: 1 if a run failed."""
@@ -124,15 +136,17 @@ class Daemon:
         while not self._stopping.is_set() and self._is_busy():
             time.sleep(0.05)
         self._stopping.set()
-        self._drain()
-        return 1 if self._workers.failed else 0
+        self._drain(NOTICE_SECONDS_ONCE)
+        return 1 if self._workers.failed or not self._disk.has_room else 0
 
     def _begin(self) -> None:
         self._chores.add_job(self._guarded(self._tick), PlanTrigger(self._plan), id="tick")
         self._chores.add_job(self._guarded(self._keep), "interval", seconds=CHECK_SECONDS, id="keep")
         self._chores.add_job(self._guarded(self._look_at_config), "interval", seconds=CHECK_SECONDS, id="config")
         self._chores.add_job(self._guarded(self._touch), "interval", seconds=RENEW_SECONDS / 2, id="touch")
+        self._chores.add_job(self._guarded(self._look_at_disk), "interval", seconds=LOOK_SECONDS, id="disk")
         self._chores.start()
+        self._notifier.start()
         systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
 
     def stop(self, *_signal: int | FrameType | None) -> None:
@@ -164,7 +178,7 @@ class Daemon:
             self._read_jobs()
             now = self._clock()
             tick(self._database, self._plan, self._definitions, now)
-            free = self._workers.free
+            free = self._workers.free if self._disk.has_room else 0
             if free:
                 with self._database.write() as session:
                     make_room(session, self._definitions, now)
@@ -183,7 +197,11 @@ class Daemon:
         """Whether a run goes on or is due; asked between ticks, which move runs from one to the other."""
         with self._lock, self._database.read() as session:
             waiting = runs.next_waiting_time(session)
-            return bool(self._workers.active) or (waiting is not None and waiting <= self._clock())
+            is_due = self._disk.has_room and waiting is not None and waiting <= self._clock()
+            return bool(self._workers.active) or is_due
+
+    def _look_at_disk(self) -> None:
+        self._disk.look(self._config.storage.min_free)
 
     def _keep(self) -> None:
         self._workers.keep()
@@ -260,19 +278,25 @@ class Daemon:
         """Log what the file warns of, and which of its changes need a restart."""
         for warning in config.warnings:
             log.warning("config.warning", path=warning.path, line=warning.line, message=warning.message)
-        kept = {"daemon.max_running": self._started.daemon.max_running, "storage": self._started.storage}
-        new = {"daemon.max_running": config.daemon.max_running, "storage": config.storage}
+        kept = {"daemon.max_running": self._started.daemon.max_running, "storage": _places(self._started)}
+        new = {"daemon.max_running": config.daemon.max_running, "storage": _places(config)}
         for key in (key for key in kept if kept[key] != new[key]):
             log.warning("config.needs_restart", key=key, message=f"{key} changed: restart the daemon to use it")
 
     def _note_config(self, fault: str | None) -> None:
         """Keep what the last look at the config file said, for ``schedctl status``."""
+        now = self._clock()
         with self._database.write() as session:
+            if fault and not settings.get(session, "config_fault"):  # once, until it is sound again
+                told = config_refused(str(self._config_path), fault)
+                notices.add(
+                    session, job=None, run_id=None, kind=told.kind, subject=told.subject, body=told.body, now=now
+                )
             settings.put(session, "config_path", str(self._config_path))
-            settings.put(session, "config_read_at", self._clock().isoformat())
+            settings.put(session, "config_read_at", now.isoformat())
             settings.put(session, "config_fault", fault or "")
 
-    def _drain(self) -> None:
+    def _drain(self, notice_seconds: float) -> None:
         """Start nothing more; let runs end within the drain time; hand the others back for the next daemon."""
         if self._chores.running:
             for chore in ("tick", "config"):
@@ -289,6 +313,7 @@ class Daemon:
         if self._chores.running:
             self._chores.shutdown(wait=False)
         self._workers.shut_down()
+        self._notifier.drain(notice_seconds)
         with self._database.write() as session:
             nodes.gone(session, self._node.id)
         log.info("daemon.stopped", left=len(self._workers.active))
@@ -327,6 +352,11 @@ def _lock_if_sqlite(url: str) -> IO[str] | None:
     path = Path(parsed.database)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return lock_state_file(path)
+
+
+def _places(config: Config) -> tuple[str, Path]:
+    """Return what of ``[storage]`` counts from the next start on only."""
+    return config.storage.url, config.storage.spool
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

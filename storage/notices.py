@@ -106,7 +106,21 @@ def mark_sent(
     return _write(session, notice.id, owner, values)
 
 
-def postpone(session: Session, notice: StoredNotice, *, owner: str, until: datetime, attempt: int, error: str) -> bool:
+def renew(
+    session: Session, claimed: Collection[StoredNotice], *, owner: str, now: datetime, lease_seconds: float
+) -> set[int]:
+    """Extend the claims, and return the numbers of those notices that are still ``owner``'s."""
+    until = utc(now) + timedelta(seconds=lease_seconds)
+    ours: set[int] = set()
+    for chunk in chunks(notice.id for notice in claimed):
+        held = update(_NOTICE).where(_NOTICE.c.id.in_(chunk), _NOTICE.c.owner == owner, _OPEN)
+        ours |= set(session.execute(held.values(claimed_until=until).returning(_NOTICE.c.id)).scalars())
+    return ours
+
+
+def postpone(
+    session: Session, notice: StoredNotice, *, owner: str, until: datetime, attempt: int, error: str | None
+) -> bool:
     """Put a notice back, to be tried again at ``until``, and keep why; False if it is no longer ``owner``'s."""
     return _write(session, notice.id, owner, {"due_at": until, "attempt": attempt, "error": error, **_UNCLAIMED})
 
@@ -124,9 +138,10 @@ def release_lost(session: Session) -> int:
     return len(session.execute(update(_NOTICE).where(*lost).values(_UNCLAIMED).returning(_NOTICE.c.id)).all())
 
 
-def outbox(session: Session) -> Outbox:
-    """Return how sending does."""
-    pending, oldest = session.execute(select(func.count(), func.min(_NOTICE.c.created_at)).where(_OPEN)).one()
+def outbox(session: Session, *, due: datetime | None = None) -> Outbox:
+    """Return how sending does; with ``due``, counting only what was to be sent by then."""
+    waiting = [_OPEN] if due is None else [_OPEN, _NOTICE.c.due_at <= due]
+    pending, oldest = session.execute(select(func.count(), func.min(_NOTICE.c.created_at)).where(*waiting)).one()
     told = select(_NOTICE.c.error).where(_OPEN, _NOTICE.c.error.is_not(None))
     error = session.execute(told.order_by(_NOTICE.c.due_at.desc(), _NOTICE.c.id.desc()).limit(1)).scalar()
     return Outbox(pending=pending, oldest=oldest, error=error)

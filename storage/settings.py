@@ -14,6 +14,12 @@ def get(session: Session, key: str) -> str | None:
     return session.execute(select(_SETTING.c.value).where(_SETTING.c.key == key)).scalar()
 
 
+def beginning_with(session: Session, prefix: str) -> dict[str, str]:
+    """Return the settings whose keys begin so."""
+    query = select(_SETTING.c.key, _SETTING.c.value).where(_SETTING.c.key.startswith(prefix, autoescape=True))
+    return {row.key: row.value for row in session.execute(query)}
+
+
 def put(session: Session, key: str, value: str) -> None:
     """Set the key to the value."""
     statement = insert_into(session, _SETTING).values(key=key, value=value)

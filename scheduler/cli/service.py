@@ -51,8 +51,9 @@ def register(app: typer.Typer) -> None:
 def status(*, as_json: options.Json = False, config: options.Config = None) -> int:
     """Show how the daemon does.
 
-    Alive or not, what waits and runs, the last failures, and what it says of the config file. The exit code is 1
-    if no daemon is alive or its config file has faults, so that a monitor can use it.
+    Alive or not, what waits and runs, the last failures, notices that are not sent yet, and what it says of the config
+    file. The exit code is 1 if no daemon is alive, its config file has faults, or a disk that is nearly full keeps it
+    from starting runs, so that a monitor can use it.
     """
     now = datetime.now(UTC)
     with workbench.opened_for_status(config) as (database, faults):
@@ -179,6 +180,12 @@ def _health_json(found: "Health") -> dict[str, Any]:
         "queue": {"waiting": found.waiting, "running": found.running},
         "jobs": {"total": found.jobs, "disabled": found.disabled, "auto_disabled": len(found.auto_disabled)},
         "failures": [run_json(run) for run in found.failures],
+        "notices": {
+            "pending": found.outbox.pending,
+            "oldest": iso(found.outbox.oldest),
+            "error": found.outbox.error,
+        },
+        "disk": {"faults": list(found.disk_faults)},
     }
 
 
@@ -195,8 +202,18 @@ def _sheet(found: "Health", now: datetime) -> list[tuple[str, str | None]]:
         ("config fault", found.config_fault),
         ("queue", f"{found.running} running, {found.waiting} waiting"),
         ("jobs", f"{found.jobs}, {found.disabled} of them disabled"),
+        ("disk", "\n".join(found.disk_faults) or None),
+        ("notices", _outbox(found, now)),
         (
             "disabled by failures",
             "\n".join(f"{job.name}: {job.disabled_reason}" for job in found.auto_disabled) or None,
         ),
     ]
+
+
+def _outbox(found: "Health", now: datetime) -> str | None:
+    outbox = found.outbox
+    if not outbox.pending or outbox.oldest is None:
+        return None
+    waits = f"{outbox.pending} not sent yet, the oldest from {relative(outbox.oldest, now)}"
+    return f"{waits}\n{outbox.error}" if outbox.error else waits

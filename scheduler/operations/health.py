@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from scheduler.disk import faults_of
 from scheduler.operations.presence import live_daemon
-from storage import jobs, runs, settings
+from storage import jobs, nodes, notices, runs, settings
 from storage.database import Database
 from storage.jobs import StoredJob
 from storage.nodes import Node
+from storage.notices import Outbox
 from storage.runs import StoredRun
 
 RECENT_FAILURES = 5
@@ -17,7 +19,10 @@ FAILED = ("failed", "interrupted")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Health:
-    """The state of the whole. ``config_fault`` is what the daemon found in the config file."""
+    """The state of the whole.
+
+    ``config_fault`` is what the daemon found in the config file; ``disk_faults`` are why runs are not started, by host.
+    """
 
     daemon: Node | None
     config_path: str | None
@@ -29,11 +34,13 @@ class Health:
     disabled: int
     auto_disabled: tuple[StoredJob, ...]
     failures: tuple[StoredRun, ...]
+    outbox: Outbox
+    disk_faults: tuple[str, ...]
 
     @property
     def good(self) -> bool:
-        """Whether a daemon lives and its config file is as it should be."""
-        return self.daemon is not None and not self.config_fault
+        """Whether a daemon lives, its config file is as it should be, and runs are started."""
+        return self.daemon is not None and not self.config_fault and not self.disk_faults
 
 
 def look(database: Database, now: datetime) -> Health:
@@ -54,6 +61,8 @@ def look(database: Database, now: datetime) -> Health:
             disabled=sum(job.disabled_at is not None for job in stored),
             auto_disabled=tuple(job for job in stored if job.disabled_by == "daemon"),
             failures=tuple(failures),
+            outbox=notices.outbox(session),
+            disk_faults=faults_of(session, {node.host for node in nodes.all_nodes(session)}),
         )
 
 

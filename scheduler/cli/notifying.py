@@ -1,0 +1,55 @@
+"""`notify test`: whether notices arrive."""
+
+import socket
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from scheduler.cli import options
+from scheduler.cli.groups import add_command, add_group
+from scheduler.cli.late import Late
+from scheduler.cli.output import put, put_json, say
+from scheduler.errors import failed
+from scheduler.notices import trial
+
+if TYPE_CHECKING:
+    from scheduler import notify, sending
+    from scheduler.cli import workbench
+else:
+    notify = Late("scheduler.notify")
+    sending = Late("scheduler.sending")
+    workbench = Late("scheduler.cli.workbench")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    example = "schedctl notify test"
+    group = add_group(app, "notify", help_="Try whether notices arrive.", example=example)
+    add_command(group, "test", send_test, example=example)
+
+
+def send_test(*, as_json: options.Json = False, config: options.Config = None) -> int:
+    """Send a test notice to each address of [notify].
+
+    It goes out at once, from here, whether a daemon is alive or not. The exit code is 1 if an address refuses it.
+    """
+    known = notify.addresses(workbench.read_config(config).notify)
+    if not known:
+        raise failed('there is nobody to tell: add urls = ["mailtos://…"] to [notify] in the config file')
+    notice = trial(socket.gethostname(), datetime.now(UTC))
+    results = []
+    for address in known:
+        sent = sending.Sent(arrived=False, reason=address.fault)
+        if address.url is not None:
+            sent = notify.send_here(address.url, notice)
+        results.append((address.label, sent))
+        if not as_json:
+            put(f"{'ok   ' if sent.arrived else 'FAULT'}  {address.label}: {'sent' if sent.arrived else 'not sent'}")
+    if as_json:
+        told = [{"address": label, "sent": sent.arrived, "reason": sent.reason or None} for label, sent in results]
+        put_json({"addresses": told})
+    for label, sent in results:
+        if not sent.arrived:
+            say(f"schedctl: {label}: {sent.reason}")
+    return 0 if all(sent.arrived for _, sent in results) else 1

@@ -1,0 +1,101 @@
+"""Room on the disks of the spool and of the state: where it runs short no run is started, until there is some again."""
+
+import shutil
+import socket
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from scheduler.logs import get_logger
+from scheduler.notices import NoticeText, disk_fine, disk_short
+from scheduler.work import Clock
+from storage import notices, settings
+from storage.database import Database, Session
+
+LOOK_SECONDS = 5.0
+"""How often the disks are looked at."""
+ENOUGH = 1.1
+"""Runs start again with this many times ``min_free``: a disk at the edge would stop and start them all the time."""
+_PREFIX = "disk_fault:"
+
+log = get_logger("schedctl.disk")
+FreeBytes = Callable[[Path], int]
+
+
+def free_bytes(directory: Path) -> int:
+    """Return what is free for us on the disk of a directory; raises OSError."""
+    return shutil.disk_usage(directory).free
+
+
+class DiskWatch:
+    """Tells whether runs may be started. What it finds is announced once, over restarts too, and so is its end."""
+
+    def __init__(
+        self, *, database: Database, spool: Path, clock: Clock, free: FreeBytes = free_bytes, host: str | None = None
+    ) -> None:
+        """Watch the disk of ``spool`` and that of the SQLite file; ``free`` is asked for the free bytes of each."""
+        self._database = database
+        self._directories = [spool, *([database.path.parent] if database.path is not None else [])]
+        self._clock = clock
+        self._free = free
+        self._host = host or socket.gethostname()
+        self._key = f"{_PREFIX}{self._host}:{spool}"
+        self.has_room = True
+
+    def look(self, min_free: int) -> None:
+        """Look at the disks: below ``min_free`` bytes there is no room; 0 never minds."""
+        fault = self._fault(min_free if self.has_room else int(min_free * ENOUGH), min_free)
+        self.has_room = fault is None  # first, since a full disk may not even take the notice
+        with self._database.read() as session:
+            known = settings.get(session, self._key)
+        if bool(known) == (fault is not None):
+            return
+        with self._database.write() as session:
+            settings.put(session, self._key, fault or "")
+            self._announce(session, disk_fine(self._host) if fault is None else disk_short(self._host, fault))
+        if fault is None:
+            log.info("disk.room_again")
+        else:
+            log.error("disk.short", message=fault)
+
+    def _fault(self, needed: int, min_free: int) -> str | None:
+        for directory in self._directories:
+            free = self._free_at(directory)
+            if free is not None and free < needed:
+                return (
+                    f"{_size(free)} are free on the disk of {directory}, and no run is started with less than "
+                    f"{_size(needed)} (min_free = {_size(min_free)})"
+                )
+        return None
+
+    def _free_at(self, directory: Path) -> int | None:
+        """Return the free bytes there, or where the directory will be made; None where nobody can tell."""
+        for place in (directory, *directory.parents):
+            with suppress(OSError):
+                return self._free(place)
+        return None
+
+    def _announce(self, session: Session, told: NoticeText) -> None:
+        notices.add(
+            session, job=None, run_id=None, kind=told.kind, subject=told.subject, body=told.body, now=self._clock()
+        )
+
+
+def faults_of(session: Session, hosts: Collection[str]) -> tuple[str, ...]:
+    """Return what is known of disks that are nearly full, of these hosts and this one."""
+    return tuple(_of_hosts(settings.beginning_with(session, _PREFIX).items(), {*hosts, socket.gethostname()}))
+
+
+def _of_hosts(found: Iterable[tuple[str, str]], hosts: Collection[str]) -> Iterable[str]:
+    for key, fault in sorted(found):
+        host = key.removeprefix(_PREFIX).partition(":")[0]
+        if fault and host in hosts:
+            yield f"{host}: {fault}"
+
+
+def _size(count: int) -> str:
+    """Write a number of bytes as the config file does, in the largest unit that leaves it whole enough."""
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f}".removesuffix(".0") + unit
+    return f"{count} bytes"

@@ -1,0 +1,142 @@
+"""Sending one message to one address by apprise, whose home this is. Importing apprise takes 110 ms, so it is late."""
+
+import logging
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from scheduler.notices import NoticeText
+from scheduler.secrets import mask, register
+
+if TYPE_CHECKING:
+    from apprise import AppriseAsset, NotifyBase
+
+READ_SECONDS = 15.0
+"""How long a web service may take to answer, unless its URL has an ``rto``: apprise's own 4 s are less than some need,
+and whoever is given up on and answers yes after all has the notice twice."""
+_TYPES = {"failed": "failure", "disabled": "failure", "partial": "warning", "recovered": "success"}
+_TYPES |= {"succeeded": "success", "config": "failure", "disk": "warning"}
+_TOKEN = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_~+/=-]{8,}")
+_LOUD = logging.WARNING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sent:
+    """Whether a message got there, and what stood in the way if it did not: one line, without secrets."""
+
+    arrived: bool
+    reason: str = ""
+
+
+def send(url: str, notice: NoticeText, *, host: str) -> Sent:
+    """Send a notice to one apprise address. Never raises; takes a minute or two if the other side hangs."""
+    register(secrets_in(url))
+    scheme = url.partition("://")[0]
+    with _heard() as heard:
+        try:
+            arrived = _send(url, notice, host)
+        except Exception as error:  # noqa: BLE001 - 130 services' code, and a notice must never end the daemon
+            return Sent(arrived=False, reason=_line(url, f"{type(error).__name__}: {error}"))
+    if arrived:
+        return Sent(arrived=True)
+    if arrived is None:
+        return Sent(arrived=False, reason=f"this is no address that apprise can use (it begins with {scheme}://)")
+    return Sent(arrived=False, reason=_line(url, "; ".join(heard.reasons()) or "it gave no reason"))
+
+
+def secrets_in(url: str) -> Iterable[str]:
+    """Yield what must not be shown of an address: all of it, its password, and each part that looks like a token."""
+    yield from (url, unquote(url))
+    parts = _split(url)
+    if parts is None:
+        return
+    if parts.password:
+        yield from (parts.password, unquote(parts.password))
+    for piece in [*re.split(r"[/@:]", parts.netloc), *_pieces(parts)]:
+        if _TOKEN.fullmatch(unquote(piece)):
+            yield from (piece, unquote(piece))
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:  # such as a bracket that is not closed
+        return None
+
+
+def _pieces(parts: SplitResult) -> list[str]:
+    """Return what stands after the host: in the addresses of most services those are keys."""
+    values = [value for values in parse_qs(parts.query).values() for value in values]
+    return [piece for piece in [*parts.path.split("/"), *values] if piece]
+
+
+def _send(url: str, notice: NoticeText, host: str) -> bool | None:
+    """Return whether the message arrived; None if the address is no good."""
+    from apprise import Apprise  # noqa: PLC0415 - see above
+
+    service: NotifyBase | None = Apprise.instantiate(url, asset=_asset())
+    if service is None:
+        return None
+    if "rto" not in parse_qs(url.partition("?")[2]):
+        service.socket_read_timeout = max(service.socket_read_timeout, READ_SECONDS)
+    one = Apprise(asset=_asset())
+    one.add(service)
+    body = f"{notice.body}\n\nschedctl on {host}"
+    kind = _TYPES.get(notice.kind, "info")
+    return bool(one.notify(title=f"schedctl: {notice.subject}", body=body, notify_type=kind, body_format="text"))
+
+
+@lru_cache(maxsize=1)
+def _asset() -> "AppriseAsset":
+    """Make apprise do all in the thread that calls it, keep nothing on disk, and take the text as it is.
+
+    With a time-out of its own it would leave a thread behind that may still send, and would keep the process from
+    ending; the sockets have time-outs (15 s each for mail).
+    """
+    from apprise import AppriseAsset, PersistentStoreMode  # noqa: PLC0415 - see above
+
+    options: Mapping[str, Any] = {"app_id": "schedctl", "app_desc": "schedctl", "async_mode": False}
+    return AppriseAsset(
+        **options, service_timeout=0, allow_templates=False, storage_mode=PersistentStoreMode.MEMORY, language="en"
+    )
+
+
+def _line(url: str, text: str) -> str:
+    """Make one line of what went wrong, without secrets, nor anything after the host that is no mail address."""
+    parts = _split(url)
+    pieces = [piece for piece in _pieces(parts) if "@" not in unquote(piece)] if parts is not None else []
+    line = mask(mask(text), [*pieces, *map(unquote, pieces)])
+    return f"{url.partition('://')[0]}: {' '.join(line.split())}"[:500]
+
+
+class _heard(logging.Handler):  # noqa: N801 - used as a function of a with statement
+    """Collects what apprise logs in this thread: it returns yes or no only. Nothing of it gets into our own log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self._thread = threading.get_ident()
+        self._said: list[tuple[int, str]] = []
+        self._logger = logging.getLogger("apprise")
+
+    def __enter__(self) -> Self:
+        self._logger.propagate = False  # its debug lines hold URLs and bodies
+        self._logger.setLevel(logging.DEBUG)
+        self._logger.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep warnings, and of the rest what tells an error."""
+        message = record.getMessage()
+        if record.thread == self._thread and (record.levelno >= _LOUD or "xception" in message):
+            self._said.append((record.levelno, message))
+
+    def reasons(self) -> list[str]:
+        """Return what was said, each once; the exceptions behind the warnings last."""
+        return list(dict.fromkeys(message for _, message in sorted(self._said, key=lambda said: -said[0])))

@@ -1,0 +1,122 @@
+"""One message to one address, for real: a mail server and a web hook on this machine, and what goes wrong with them."""
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+from support.receivers import MailServer, WebHook, free_port, mail_server, silent_server, web_hook
+
+from scheduler.notices import NoticeText
+from scheduler.secrets import mask
+from scheduler.sending import secrets_in, send
+
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise asks for it
+NOTICE = NoticeText(kind="failed", subject="job a failed", body="Job: a\nReason: <b> & {{x}} :smile: ü\n\nMore: look")
+
+
+@pytest.fixture
+def mail() -> Iterator[MailServer]:
+    with mail_server() as server:
+        yield server
+
+
+@pytest.fixture
+def hook() -> Iterator[WebHook]:
+    with web_hook() as receiver:
+        yield receiver
+
+
+def test_a_mail_has_the_subject_the_body_as_it_is_and_the_host(mail: MailServer) -> None:
+    assert send(mail.url, NOTICE, host="db-1").arrived
+    (received,) = mail.mails
+    assert received["Subject"] == "schedctl: job a failed"
+    assert received["To"] == "reader@example.com"
+    assert received.get_content_type() == "text/plain"
+    assert received.get_content().strip().splitlines() == [*NOTICE.body.splitlines(), "", "schedctl on db-1"]
+
+
+def test_a_web_hook_gets_title_message_and_type(hook: WebHook) -> None:
+    assert send(hook.url, NOTICE, host="db-1").arrived
+    (post,) = hook.posts
+    assert (post["title"], post["type"]) == ("schedctl: job a failed", "failure")
+    assert post["message"].startswith("Job: a\nReason: <b> & {{x}} :smile: ü\n")
+
+
+@pytest.mark.parametrize("answer", ["550 no such user", "451 try again later", "554 no"])
+def test_a_mail_that_is_refused_did_not_arrive_and_the_reason_is_told(mail: MailServer, answer: str) -> None:
+    mail.refuses = answer
+    sent = send(mail.url, NOTICE, host="h")
+    assert not sent.arrived
+    assert answer.partition(" ")[2] in sent.reason
+    mail.refuses = ""
+    assert send(mail.url, NOTICE, host="h").arrived
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 500, 503])
+def test_a_web_hook_that_answers_with_an_error_did_not_take_it(hook: WebHook, status: int) -> None:
+    hook.status = status
+    sent = send(hook.url, NOTICE, host="h")
+    assert not sent.arrived
+    assert sent.reason.startswith("json: ")
+    assert str(status) in sent.reason
+
+
+def test_a_server_that_never_answers_is_given_up(mail: MailServer) -> None:
+    with silent_server() as port:
+        for url in (f"mailto://u@127.0.0.1:{port}?from=a@example.com&cto=0.3", f"json://127.0.0.1:{port}?rto=0.3"):
+            sent = send(url, NOTICE, host="h")
+            assert not sent.arrived
+            assert "timed out" in sent.reason
+    assert mail.mails == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nonsense://x", "mailto://", "json://[::1", "://", "", "http://127.0.0.1:1/x", "mailto:a@example.com", "json"],
+)
+def test_what_is_no_address_is_said_so(url: str) -> None:
+    sent = send(url, NOTICE, host="h")
+    assert not sent.arrived
+    assert sent.reason
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Give all that reaches the root logger, which is where our log comes from, down to the last debug line."""
+    stream = io.StringIO()
+    handler, root = logging.StreamHandler(stream), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.setLevel(level)
+    root.removeHandler(handler)
+
+
+def test_no_part_of_a_secret_is_told_or_logged(logged: io.StringIO) -> None:
+    port = free_port()
+    urls = [
+        f"json://user:hunter2-hunter2@127.0.0.1:{port}/T0kenInThePath/abcdefghijklm?+X-Key=v4lueOfAKey",
+        f"mailto://user:hunter2-hunter2@127.0.0.1:{port}?from=a@example.com",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+        f"json://user:p%40ss%2Fword1@127.0.0.1:{port}/",
+    ]
+    told = " ".join(send(url, NOTICE, host="h").reason for url in urls) + logged.getvalue()
+    for secret in (
+        "hunter2",
+        "T0kenInThePath",
+        "abcdefghijklm",
+        "v4lueOfAKey",
+        "TIiajkdn",
+        "A1BRTD4JD",
+        "p@ss",
+        "p%40",
+    ):
+        assert secret not in told
+    assert mask("the log says p@ss/word1 and TIiajkdnlazkcOXrIdevi7FQ") == "the log says *** and ***"
+
+
+def test_words_of_an_address_that_are_no_secrets_stay_readable() -> None:
+    found = set(secrets_in("mailtos://me:pw-of-mine@mail1.example.com?to=you@example.com&from=schedctl"))
+    assert found == {"mailtos://me:pw-of-mine@mail1.example.com?to=you@example.com&from=schedctl", "pw-of-mine"}
