@@ -13,7 +13,7 @@ Told = Literal["failed", "partial", "disabled", "recovered", "succeeded"]
 PER_MINUTE = 20
 """Messages to each address in a minute, at most; more notices than that are told in one."""
 WINDOW = timedelta(minutes=1)
-IN_A_DIGEST = 50
+IN_A_DIGEST = 100
 """Notices that a digest tells by name."""
 
 _ADVICE = {

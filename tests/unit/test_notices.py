@@ -158,12 +158,12 @@ class Waiting:
 
 
 def test_a_digest_counts_the_kinds_and_names_the_first() -> None:
-    notice = digest([Waiting("failed", f"job {number} failed") for number in range(58)] + [Waiting("disk", "full")] * 2)
-    assert notice.subject == "60 notices (58 failed, 2 disk)"
+    notice = digest([Waiting("failed", f"job {number} failed") for number in range(108)] + [Waiting("disk", "full")] * 2)
+    assert notice.subject == "110 notices (108 failed, 2 disk)"
     lines = notice.body.splitlines()
-    assert lines[0] == "Notices: 58 failed, 2 disk"
+    assert lines[0] == "Notices: 108 failed, 2 disk"
     assert lines[2] == "2026-11-24T03:00:00Z  job 0 failed"
-    assert lines[52] == "and 10 more"
+    assert lines[102] == "and 10 more"
 
 
 def test_tries_come_later_and_later_up_to_an_hour() -> None:
