@@ -27,6 +27,7 @@ from scheduler.notices import config_refused
 from scheduler.notify import Notifier
 from scheduler.operations.jobs import sync_file_jobs
 from scheduler.plan import Plan, Planned
+from scheduler.retention import CLEAR_SECONDS, clear, set_aside
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
 from scheduler.ticking import make_room, planned, tick
 from scheduler.work import Clock, utc_now
@@ -114,6 +115,7 @@ class Daemon:
         self._note_config(None)
         self._tell_config(self._config)
         self._look_at_disk()
+        set_aside(self._database, self._started.storage.spool)
         self._read_jobs()
         log.info("daemon.started", version=self._node.version, node=self._node.id, jobs=len(self._definitions))
 
@@ -145,6 +147,9 @@ class Daemon:
         self._chores.add_job(self._guarded(self._look_at_config), "interval", seconds=CHECK_SECONDS, id="config")
         self._chores.add_job(self._guarded(self._touch), "interval", seconds=RENEW_SECONDS / 2, id="touch")
         self._chores.add_job(self._guarded(self._look_at_disk), "interval", seconds=LOOK_SECONDS, id="disk")
+        self._chores.add_job(
+            self._guarded(self._clear), "interval", seconds=CLEAR_SECONDS, next_run_time=datetime.now(UTC), id="clear"
+        )
         self._chores.start()
         self._notifier.start()
         systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
@@ -202,6 +207,15 @@ class Daemon:
 
     def _look_at_disk(self) -> None:
         self._disk.look(self._config.storage.min_free)
+
+    def _clear(self) -> None:
+        clear(
+            self._database,
+            self._started.storage.spool,
+            history=self._config.storage.history,
+            now=self._clock(),
+            is_stopping=self._stopping.is_set,
+        )
 
     def _keep(self) -> None:
         self._workers.keep()

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, and_, case, delete, exists, or_, select
+from sqlalchemy import Column, ColumnElement, Table, and_, case, delete, exists, func, or_, select
 from sqlalchemy.orm import Session
 
+from storage import settings
 from storage.models import RUNNING, WAITING, table
 from storage.statements import chunks, insert_into
 
@@ -20,6 +21,9 @@ _JOB = table("job")
 _PRUNED = table("pruned")
 _REJECTED = table("rejected_row")
 _LEDGER = table("ledger")
+
+_NEWEST = "newest_pruned_run"
+"""The setting that keeps the highest number of a pruned run: all of them may be, with their jobs."""
 
 RUNS_AT_ONCE = 200
 """Runs in one transaction."""
@@ -53,6 +57,8 @@ def prune_runs(session: Session, *, before: datetime, after: int = 0) -> Step:
         if rows:
             return Step(runs=0, rows=rows, after=after)
     session.execute(delete(_RUN).where(_RUN.c.id.in_(numbers)))
+    if numbers[-1] > int(settings.get(session, _NEWEST) or 0):
+        settings.put(session, _NEWEST, str(numbers[-1]))
     through: dict[str, datetime] = {}
     for row in old:
         if row.kind == "schedule":
@@ -65,6 +71,14 @@ def prune_runs(session: Session, *, before: datetime, after: int = 0) -> Step:
 def pruned_through(session: Session, job: str) -> datetime | None:
     """Return the newest scheduled slot of a job that was thrown away; older ones may be there or not."""
     return session.execute(select(_PRUNED.c.through).where(_PRUNED.c.job == job)).scalar()
+
+
+def newest_run(session: Session) -> int:
+    """Return the highest number that any run ever had, pruned or not; 0 before the first."""
+    return max(
+        session.execute(select(func.max(_RUN.c.id))).scalar() or 0,
+        int(settings.get(session, _NEWEST) or 0),
+    )
 
 
 def run_states(session: Session, numbers: set[int]) -> dict[int, tuple[str | None, bool]]:
