@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from exporter.connections import Connection, DuckdbConnection, SqliteConnection
+from exporter.connections import Connection, DuckdbConnection, PostgresqlConnection, SqliteConnection
 from exporter.failures import configuration
 from exporter.sources import Source
 
@@ -19,9 +19,25 @@ def open_source(settings: Connection, *, directory: Path | None = None, spill: P
             from exporter.sources.duckdb import DuckdbSource  # noqa: PLC0415 - duckdb and pyarrow take 0.3 s
 
             return DuckdbSource(settings, directory=directory, spill=spill)
+        case PostgresqlConnection():
+            return _open_postgresql(settings)
         case SqliteConnection():
             from exporter.sources.sqlite import SqliteSource  # noqa: PLC0415 - pyarrow takes 0.2 s
 
             return SqliteSource(settings)
         case _:
             raise configuration("NOT_A_SOURCE", f"a connection of type {settings.type} gives no rows")
+
+
+def _open_postgresql(settings: PostgresqlConnection) -> Source:
+    try:
+        from exporter.sources.postgresql import PostgresqlSource  # noqa: PLC0415 - an extra; and pyarrow takes 0.2 s
+    except ModuleNotFoundError as error:
+        raise _driver_missing("PostgreSQL", "postgresql", error) from error
+    return PostgresqlSource(settings)
+
+
+def _driver_missing(name: str, extra: str, error: ModuleNotFoundError) -> Exception:
+    return configuration(
+        "DRIVER_MISSING", f"{name} needs {error.name}, which is not installed: pip install 'schedctl[{extra}]'"
+    )

@@ -6,7 +6,6 @@ numbers as the shortest text that means the same number, and blobs in base64.
 """
 
 import base64
-import itertools
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ import pyarrow as pa
 from exporter.connections import SqliteConnection
 from exporter.failures import ExportError, configuration, transient
 from exporter.sources import Query
-from exporter.sources.columns import check_names
+from exporter.sources.columns import check_names, first_word, no_select
 
 _STEPS_BETWEEN_LOOKS = 10_000
 _BUSY_SECONDS = 30.0
@@ -45,7 +44,7 @@ class SqliteSource:
                 )
                 first = cursor.fetchmany(batch_rows)
             if cursor.description is None:
-                raise _no_select(query.sql)
+                raise no_select(query.sql)
             names = [column[0] for column in cursor.description]
             check_names(names)
             schema = pa.schema([pa.field(name, pa.string()) for name in names])
@@ -129,17 +128,6 @@ def _text(value: object) -> str | None:
             return str(value)
 
 
-def _first_word(sql: str) -> str:
-    words = itertools.takewhile(str.isalpha, sql.lstrip(" \t\r\n;("))
-    return "".join(words).upper()
-
-
-def _no_select(sql: str) -> ExportError:
-    if not _first_word(sql):
-        return configuration("NOT_ONE_QUERY", "Write one SELECT: the query holds 0 statements")
-    return configuration("NOT_A_SELECT", f"Write one SELECT: the query is of type {_first_word(sql)}")
-
-
 def _fault(error: Exception, sql: str) -> ExportError:
     name = getattr(error, "sqlite_errorname", "") or ""
     text = str(error)
@@ -151,7 +139,7 @@ def _fault(error: Exception, sql: str) -> ExportError:
     if "one statement at a time" in text:
         code, message = "NOT_ONE_QUERY", "Write one SELECT: the query holds 2 statements or more"
     elif name.startswith("SQLITE_READONLY"):
-        code, message = "QUERY_WRITES", f"The query writes ({_first_word(sql)}): a source is only read"
+        code, message = "QUERY_WRITES", f"The query writes ({first_word(sql)}): a source is only read"
     elif isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in text:
         code, message = "NOT_UTF8", "A text of the result is not UTF-8: cast it to BLOB, or mend it"
     elif isinstance(error, OverflowError):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from pydantic import SecretStr
 
-from exporter.connections import DuckdbConnection, SqliteConnection
+from exporter.connections import DuckdbConnection, PostgresqlConnection, SqliteConnection
 from exporter.sources import Source
 from exporter.sources.opening import open_source
 
@@ -57,9 +58,33 @@ def _sqlite(directory: Path) -> Sample:
     )
 
 
+def _postgresql(url: str) -> Sample:
+    import psycopg  # noqa: PLC0415 - an extra
+
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            f"create table numbers as select n, 'n' || n as name from generate_series(0, {NUMBERS - 1}) t(n)"  # noqa: S608 - our own number
+        )
+    return Sample(
+        source=open_source(PostgresqlConnection(type="postgresql", url=SecretStr(url))),
+        broken=open_source(PostgresqlConnection(type="postgresql", url=SecretStr(url.replace("test_", "gone_")))),
+        ordered="select n, name from numbers order by n",
+        by_parameter="select name from numbers where n = $wanted",
+        endless="select n.n from numbers n, numbers m, numbers o where sqrt(n.n + m.n) = o.n + 0.5",
+        late_failure="select cast(case when n = 29000 then 'no number' else '1' end as integer) as i from numbers",
+    )
+
+
 MAKERS: dict[str, Callable[[Path], Sample]] = {"duckdb": _duckdb, "sqlite": _sqlite}
 
 
-@pytest.fixture(params=sorted(MAKERS))
+@pytest.fixture(params=[*sorted(MAKERS), "postgresql"])
 def sample(request: pytest.FixtureRequest, tmp_path: Path) -> Sample:
+    if request.param == "postgresql":
+        return _postgresql(plain_url(request.getfixturevalue("postgresql_url")))
     return MAKERS[request.param](tmp_path)
+
+
+def plain_url(url: str) -> str:
+    """Return the URL as PostgreSQL's own tools take it, without SQLAlchemy's driver."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)

@@ -47,6 +47,8 @@ def test_a_value_that_the_query_does_not_name_is_left_out_and_a_missing_one_is_c
         ("select n from number", "number"),
         ("select m from numbers", "m"),
         ("select n as a, name as a from numbers", "a"),
+        ('select n as " " from numbers', "1"),
+        ("-- nothing here", "0"),
         ("select n from numbers; select n from numbers", "2"),
         ("", "0"),
         ("delete from numbers", "DELETE"),

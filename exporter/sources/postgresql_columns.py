@@ -1,0 +1,103 @@
+"""From the columns of a PostgreSQL result to Arrow's, value by value as exact as they came.
+
+Types that have no Arrow type of the same values go out as PostgreSQL's own text: numeric (whose scale may differ from
+row to row), uuid, json, enumerations, addresses, intervals, ranges.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pyarrow as pa
+from psycopg.types.string import TextLoader
+
+from exporter.failures import configuration
+
+if TYPE_CHECKING:
+    from psycopg.abc import AdaptContext
+
+_TYPES = {
+    "bool": pa.bool_(),
+    "int2": pa.int16(),
+    "int4": pa.int32(),
+    "int8": pa.int64(),
+    "oid": pa.int64(),
+    "float4": pa.float32(),
+    "float8": pa.float64(),
+    "bytea": pa.binary(),
+    "date": pa.date32(),
+    "time": pa.time64("us"),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": pa.timestamp("us", "UTC"),
+}
+_AS_TEXT = ("numeric", "uuid", "json", "jsonb", "interval", "timetz", "inet", "cidr")
+"""Types of which psycopg would make objects of its own."""
+
+
+def keep_text(context: "AdaptContext") -> None:
+    """Have a connection give the values of such types as the server writes them."""
+    for name in _AS_TEXT:
+        context.adapters.register_loader(name, TextLoader)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerColumn:
+    """A column as the server describes it: its name, and the number of its type there."""
+
+    name: str
+    oid: int
+
+
+def describe(connection: "psycopg.Connection[Any]", sql: str, values: Sequence[object]) -> list[ServerColumn]:
+    """Return the columns that a statement would give, without running it. Raises psycopg.Error."""
+    wire = connection.pgconn
+    types = [_parameter_oid(value) for value in values]
+    result = wire.prepare(b"", sql.encode(), types)
+    if result.status == psycopg.pq.ExecStatus.COMMAND_OK:
+        result = wire.describe_prepared(b"")
+    if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
+        raise psycopg.errors.error_from_result(result, "utf-8")
+    return [
+        ServerColumn(name=(result.fname(number) or b"").decode(), oid=result.ftype(number))
+        for number in range(result.nfields)
+    ]
+
+
+def _parameter_oid(value: object) -> int:
+    """Return the number of the type that a value is sent as; 0 leaves it to the server."""
+    kinds = ((bool, "bool"), (int, "int8"), (float, "float8"), (datetime, "timestamptz"))
+    name = next((name for kind, name in kinds if isinstance(value, kind)), None)
+    return 0 if name is None else psycopg.adapters.types[name].oid
+
+
+def arrow_schema(context: "AdaptContext", columns: Sequence[ServerColumn]) -> pa.Schema:
+    """Return the schema of a result. Raises configuration ``TYPE_NOT_SUPPORTED`` for arrays."""
+    return pa.schema([pa.field(column.name, _arrow_type(context, column)) for column in columns])
+
+
+def _arrow_type(context: "AdaptContext", column: ServerColumn) -> pa.DataType:
+    info = context.adapters.types.get(column.oid)
+    if info is None:
+        return pa.string()
+    if info.array_oid == column.oid:
+        raise configuration(
+            "TYPE_NOT_SUPPORTED",
+            f"Column \"{column.name}\" is an array: make a text of it, such as array_to_string({column.name}, ';')",
+        )
+    return _TYPES.get(info.name, pa.string())
+
+
+def arrow_batch(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Return some rows as a batch. Raises configuration ``VALUE_NOT_SUPPORTED`` for a value that Arrow cannot hold."""
+    arrays = []
+    for field, values in zip(schema, zip(*rows, strict=True), strict=True):
+        try:
+            arrays.append(pa.array(values, field.type))
+        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+            raise configuration(
+                "VALUE_NOT_SUPPORTED",
+                f'Column "{field.name}" holds a value that is no {field.type}: cast the column to text',
+            ) from error
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

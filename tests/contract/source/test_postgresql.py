@@ -1,0 +1,120 @@
+"""What only PostgreSQL has: its types, its errors, its parameters."""
+
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from exporter.connections import PostgresqlConnection
+from exporter.failures import ExportError, FailureKind
+from exporter.sources import Query, Source
+from exporter.sources.opening import open_source
+from exporter.sources.parameters import number_parameters
+
+
+@pytest.fixture
+def source(postgresql_url: str) -> Source:
+    url = postgresql_url.replace("postgresql+psycopg://", "postgresql://", 1)
+    return open_source(PostgresqlConnection(type="postgresql", url=SecretStr(url)))
+
+
+def only_row(source: Source, sql: str, **parameters: object) -> dict[str, Any]:
+    with source.read(Query(sql=sql, parameters=parameters), batch_rows=10) as reader:
+        [row] = reader.read_all().to_pylist()
+    return dict(row)
+
+
+def test_every_value_comes_as_exact_as_it_is_stored(source: Source) -> None:
+    row = only_row(
+        source,
+        """select true as b, 32767::int2 as i2, 9223372036854775807 as i8, 0.1::float8 as f,
+        12345678901234567890.12345678901234567890 as n, 'NaN'::numeric as nan, 'ü😀' as t, '\\x00ff'::bytea as y,
+        date '2026-02-28' as d, time '23:59:59.999999' as ti,
+        timestamp '2026-11-01 01:30:00.123456' as ts, timestamptz '2026-11-01 01:30:00+02' as tz,
+        interval '1 day 2 hours' as iv, '{"a": 1}'::jsonb as j, null::int as e""",
+    )
+    assert row == {
+        "b": True,
+        "i2": 32767,
+        "i8": 9223372036854775807,
+        "f": 0.1,
+        "n": "12345678901234567890.12345678901234567890",
+        "nan": "NaN",
+        "t": "ü😀",
+        "y": b"\x00\xff",
+        "d": date(2026, 2, 28),
+        "ti": time(23, 59, 59, 999999),
+        "ts": datetime(2026, 11, 1, 1, 30, 0, 123456),  # noqa: DTZ001 - it has no zone
+        "tz": datetime(2026, 10, 31, 23, 30, tzinfo=UTC),
+        "iv": "1 day 02:00:00",
+        "j": '{"a": 1}',
+        "e": None,
+    }
+    assert Decimal(row["n"]) == Decimal("12345678901234567890.12345678901234567890")
+
+
+def test_an_empty_result_has_its_columns(source: Source) -> None:
+    with source.read(Query(sql="select 1 as a, 'x' as b where false"), batch_rows=10) as reader:
+        assert reader.schema.names == ["a", "b"]
+        assert reader.read_all().num_rows == 0
+
+
+def test_a_slot_is_bound_as_a_time(source: Source) -> None:
+    slot = datetime(2026, 11, 23, 3, tzinfo=UTC)
+    row = only_row(source, "select $slot::timestamptz as at, '$slot' as text, $unix + 1 as next", slot=slot, unix=41)
+    assert row == {"at": slot, "text": "$slot", "next": 42}
+
+
+@pytest.mark.parametrize(
+    ("sql", "code", "words"),
+    [
+        ("select array[1, 2] as a", "TYPE_NOT_SUPPORTED", "array_to_string"),
+        ("select date 'infinity' as d", "VALUE_NOT_SUPPORTED", "cast"),
+        ("select 'secret value'::int as i", "22P02", "invalid input syntax"),
+        ("select 1 / 0 as x", "22012", "division by zero"),
+        ("select * from nowhere", "42P01", "nowhere"),
+        ("delete from pg_class returning oid", "25006", "only read"),
+        ("select pg_sleep(0) as s from nowhere; drop table x", "NOT_ONE_QUERY", "2 statements"),
+    ],
+)
+def test_what_only_a_person_can_mend_is_configuration_without_row_data(
+    source: Source, sql: str, code: str, words: str
+) -> None:
+    with pytest.raises(ExportError, match=words) as caught:
+        only_row(source, sql)
+    assert (caught.value.kind, caught.value.code) == (FailureKind.CONFIGURATION, code)
+    assert "secret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"host": "127.0.0.1", "port": 1, "database": "x"}, FailureKind.TRANSIENT),
+        ({"host": "no-such-host.invalid", "database": "x"}, FailureKind.TRANSIENT),
+        ({"url": SecretStr("postgresql://h/x?nonsense=1")}, FailureKind.CONFIGURATION),
+        ({"url": SecretStr("not a url")}, FailureKind.CONFIGURATION),
+    ],
+)
+def test_a_server_that_cannot_be_reached(settings: dict[str, Any], kind: FailureKind) -> None:
+    broken = open_source(PostgresqlConnection(type="postgresql", **settings))
+    with pytest.raises(ExportError) as caught:
+        broken.check()
+    assert caught.value.kind is kind
+
+
+@given(st.text(alphabet="$a'\"-/*\n`e\\ 1;", max_size=30))
+def test_text_without_a_named_parameter_is_left_as_it_is(text: str) -> None:
+    with suppress(ExportError):  # it names one by chance
+        assert number_parameters(text, {}, write=lambda number: f"<{number}>") == (text, [])
+
+
+def test_parameters_get_numbers_in_the_order_of_first_use() -> None:
+    sql = "select $b, $a, $b, '$a', $$ $a $$, $t$ $b $t$ -- $a\n, \"$a\", $1 /* $b */"
+    written, values = number_parameters(sql, {"a": 1, "b": 2, "c": 3}, write=lambda number: f"${number}")
+    assert written == "select $1, $2, $1, '$a', $$ $a $$, $t$ $b $t$ -- $a\n, \"$a\", $1 /* $b */"
+    assert values == [2, 1]
