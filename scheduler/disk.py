@@ -12,7 +12,7 @@ from scheduler.work import Clock
 from storage import notices, settings
 from storage.database import Database, Session
 
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 2.0
 """How often the disks are looked at."""
 ENOUGH = 1.1
 """Runs start again with this many times ``min_free``: a disk at the edge would stop and start them all the time."""
@@ -40,12 +40,19 @@ class DiskWatch:
         self._free = free
         self._host = host or socket.gethostname()
         self._key = f"{_PREFIX}{self._host}:{spool}"
+        self._told: bool | None = None
         self.has_room = True
 
     def look(self, min_free: int) -> None:
         """Look at the disks: below ``min_free`` bytes there is no room; 0 never minds."""
         fault = self._fault(min_free if self.has_room else int(min_free * ENOUGH), min_free)
         self.has_room = fault is None  # first, since a full disk may not even take the notice
+        if self._told is not self.has_room:
+            self._tell(fault)
+            self._told = self.has_room
+
+    def _tell(self, fault: str | None) -> None:
+        """Announce what changed, unless a daemon before this one did."""
         with self._database.read() as session:
             known = settings.get(session, self._key)
         if bool(known) == (fault is not None):

@@ -63,7 +63,7 @@ def test_a_web_hook_that_answers_with_an_error_did_not_take_it(hook: WebHook, st
 
 
 def test_a_server_that_never_answers_is_given_up(mail: MailServer) -> None:
-    with silent_server() as port:
+    with silent_server() as (port, _):
         for url in (f"mailto://u@127.0.0.1:{port}?from=a@example.com&cto=0.3", f"json://127.0.0.1:{port}?rto=0.3"):
             sent = send(url, NOTICE, host="h")
             assert not sent.arrived

@@ -112,10 +112,11 @@ def web_hook() -> Iterator[WebHook]:
 
 
 @contextmanager
-def silent_server() -> Iterator[int]:
-    """Give the port of a server that takes connections and never says a word."""
+def silent_server() -> Iterator[tuple[int, socket.socket]]:
+    """Give the port and the socket of a server that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+        server.settimeout(60)
+        yield server.getsockname()[1], server
 
 
 def free_port() -> int:
