@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.command import Command
+from support.receivers import mail_server
 from support.service import JOB, SCHEMA, Service
 
 from exporter.emulator.server import Emulator
@@ -45,3 +46,22 @@ def test_a_refused_row_keeps_values_that_postgresql_text_cannot_hold(service: Se
     assert (run["outcome"], run["rows"]["rejected"]) == ("partial", 1)
     (row,) = service.command("rejected", str(run["id"]), "--json").json["rows"]
     assert row["values"]["Name"] == "b\x00c"
+
+
+def test_two_daemons_send_each_notice_once(service: Service) -> None:
+    names = [f"bad{number}" for number in range(9)]
+    with mail_server() as mail:
+        notify = f'[notify]\nurls = ["{mail.url}"]\n'
+        yearly = [JOB.format(name=name, rows=1, object="Nothing__c", size=9).replace("* * * * *", "") for name in names]
+        service.configure(notify, *yearly)
+        with service.daemon() as first, service.daemon() as second:
+            service.until(lambda: service.command("status", code=None).code == 0)
+            for name in names:
+                service.command("run", name)
+            service.until(lambda: len(mail.mails) >= len(names))
+            service.until(lambda: service.command("status", "--json").json["notices"]["pending"] == 0)
+            for daemon in (first, second):
+                daemon.send_signal(signal.SIGTERM)
+            assert [daemon.wait(timeout=60) for daemon in (first, second)] == [0, 0]
+        failed = "schedctl: job {} failed: UNKNOWN_OBJECT (1 of 5 before the job is disabled)"
+        assert sorted(mail.subjects) == [failed.format(name) for name in names]

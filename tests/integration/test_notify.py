@@ -1,6 +1,8 @@
 """The sender over a real outbox: once each, again later what was refused, in one message what is too much."""
 
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -295,3 +297,9 @@ def test_addresses_show_no_secret() -> None:
     (address,) = addresses(NotifySettings(urls=(SecretStr("json://u:hunter2@h/"),)))
     assert address.url == "json://u:hunter2@h/"
     assert "hunter2" not in repr(address)
+
+
+def test_apprise_is_loaded_when_the_first_notice_is_due_and_not_before() -> None:
+    program = "import sys, scheduler.daemon, scheduler.notify; print('apprise' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"

@@ -83,3 +83,9 @@ def test_a_query_file_that_cannot_be_read_is_named(tmp_path: Path, content: byte
 def test_a_column_needs_both_of_its_names(text: str) -> None:
     with pytest.raises(OperationError, match="write NAME=SOURCE"):
         job_table({flag("--column"): [text]})
+
+
+def test_words_are_typed_with_commas_and_none_is_an_empty_list() -> None:
+    assert job_table({flag("--notify"): "failed, succeeded"}) == {"notify": ["failed", "succeeded"]}
+    assert job_table({flag("--notify"): "none"}) == {"notify": []}
+    assert job_table({flag("--notify"): ""}, {"notify": ["failed"]}) == {}
