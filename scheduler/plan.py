@@ -32,13 +32,17 @@ class Due:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Planned:
-    """What the plan needs to know of a job: its schedule, its catch-up, and the last slot that is settled (UTC)."""
+    """What the plan needs to know of a job: its schedule, its catch-up, and the last slot that is settled (UTC).
+
+    ``revision`` is that of the definition that the schedule was read from.
+    """
 
     name: str
     schedule: Schedule
     after: datetime
     catch_up: str = "latest"
     catch_up_window: timedelta = timedelta(days=7)
+    revision: int = 0
 
 
 def due(planned: Planned, now: datetime) -> Due | None:
@@ -52,7 +56,7 @@ def due(planned: Planned, now: datetime) -> Due | None:
         return None
     late_until = max(after, now - timedelta(seconds=schedule.delay))
     window_start = max(after, min(now - planned.catch_up_window, late_until))
-    passed_over = list(_pass_over(schedule, after, window_start, "older than catch_up_window"))
+    passed_over = list(pass_over(schedule, after, window_start, "older than catch_up_window"))
     kept: list[FireTime] = []
     match planned.catch_up:
         case "all":
@@ -61,11 +65,11 @@ def due(planned: Planned, now: datetime) -> Due | None:
             newest = schedule.previous(late_until + timedelta(microseconds=1))
             if newest is not None and newest.scheduled_time > window_start:
                 before_newest = newest.scheduled_time - timedelta(microseconds=1)
-                passed_over += _pass_over(schedule, window_start, before_newest, "missed, catch_up is latest")
+                passed_over += pass_over(schedule, window_start, before_newest, "missed, catch_up is latest")
                 kept.append(newest)
         case _:
             on_time = max(window_start, late_until - GRACE)
-            passed_over += _pass_over(schedule, window_start, on_time, "missed, catch_up is none")
+            passed_over += pass_over(schedule, window_start, on_time, "missed, catch_up is none")
             kept += schedule.between(on_time, late_until)
     kept += schedule.between(late_until, now)
     newest_slot = schedule.previous(now + timedelta(microseconds=1))
@@ -73,8 +77,8 @@ def due(planned: Planned, now: datetime) -> Due | None:
     return Due(fires=tuple(kept), passed_over=tuple(passed_over), high_water=high_water)
 
 
-def _pass_over(schedule: Schedule, after: datetime, until: datetime, reason: str) -> Iterator[PassedOver]:
-    """Yield the one row that stands for every slot in (after, until], if there is any."""
+def pass_over(schedule: Schedule, after: datetime, until: datetime, reason: str) -> Iterator[PassedOver]:
+    """Yield what stands for every slot in (after, until], if there is any."""
     count = schedule.count(after, until) if until > after else 0
     if not count:
         return
@@ -117,16 +121,12 @@ class Plan:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def take(self, now: datetime, limit: int) -> list[tuple[Planned, Due]]:
+    def take(self, now: datetime, limit: int) -> list[Planned]:
         """Take at most ``limit`` jobs with slots up to ``now`` off the heap. ``put`` each back when it is settled."""
-        taken: list[tuple[Planned, Due]] = []
+        taken: list[Planned] = []
         until = now.timestamp()
         while len(taken) < limit and (wakeup := self.next_wakeup()) is not None and wakeup <= until:
             planned = heapq.heappop(self._heap)[2]
             del self._jobs[planned.name]
-            found = due(planned, now)
-            if found is None:
-                self.put(planned)
-                break
-            taken.append((planned, found))
+            taken.append(planned)
         return taken

@@ -9,6 +9,7 @@ from scheduler.notices import Ended, notices_of
 from scheduler.outcome import Conclusion, Outcome
 from scheduler.policy import Decisions, Policies, decide
 from scheduler.secrets import mask
+from scheduler.ticking import DISABLED, settle_owed
 from scheduler.work import RunWork, log
 from storage import jobs, ledger, notices, runs
 from storage.database import Session
@@ -54,6 +55,7 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredR
                 last = work.run.scheduled_time if succeeded else stored.last_success
                 jobs.record_outcome(session, work.run.job, streak=decisions.streak, last_success=last)
             if decisions.disable is not None:
+                settle_owed(session, [work.run.job], DISABLED, now)
                 jobs.disable_job(session, work.run.job, by="daemon", reason=decisions.disable, now=now)
     _tell(work, conclusion, decisions)
     try:

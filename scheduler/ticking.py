@@ -1,20 +1,25 @@
 """One look at the plan: every due slot becomes a row, in one transaction per batch of jobs, before anyone runs it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from scheduler.job import Job
 from scheduler.logs import get_logger
-from scheduler.plan import Due, Plan, Planned
+from scheduler.plan import Due, PassedOver, Plan, Planned, due, pass_over
 from storage import jobs, runs
 from storage.database import Database
 from storage.jobs import StoredJob
 from storage.runs import NewRun
+from storage.statements import lock_names
 
 JOBS_PER_TRANSACTION = 500
 """How many jobs' slots are written at once: one commit for many, but short enough for others to get in between."""
+CHANGED = "the job was changed or removed before this slot was looked at"
+DISABLED = "the job was disabled before this slot was looked at"
+"""Why slots that came while no daemon lived, or in the last second, are skipped: see :func:`settle_owed`."""
 
 log = get_logger("schedctl.tick")
 
@@ -32,38 +37,65 @@ def planned(stored: StoredJob) -> Planned | None:
         after=after,
         catch_up=job.catch_up,
         catch_up_window=timedelta(seconds=job.catch_up_window),
+        revision=stored.revision,
     )
 
 
 def tick(database: Database, plan: Plan, definitions: Mapping[str, dict[str, object]], now: datetime) -> int:
     """Write a row for every slot that is due, and return how many of them are to run.
 
-    If the database refuses, the plan keeps the slots and the next tick has them again; "already there" (another
-    daemon was first, or a clock went back) is a normal answer.
+    What the plan knows may be old: another daemon may have stored slots since, a person may have edited, disabled or
+    removed the job. So each job is looked at again, and held, in the transaction that stores its slots; one that is no
+    longer what the plan has of it leaves the plan until it is read anew. If the database refuses, the plan keeps the
+    slots and the next tick has them again.
     """
     fired = 0
     while taken := plan.take(now, JOBS_PER_TRANSACTION):
         try:
             with database.write() as session:
-                rows = [row for job, due in taken for row in _rows(job, due, definitions[job.name])]
+                marks = jobs.lock_marks(session, [job.name for job in taken])
+                current = [moved for job in taken if (moved := _current(job, marks.get(job.name))) is not None]
+                found = [(job, due(job, now)) for job in current]
+                rows = [row for job, owed in found if owed for row in _rows(job, owed, definitions[job.name])]
                 ids = runs.insert_runs(session, rows, now=now)
-                jobs.set_high_water(session, {job.name: due.high_water for job, due in taken})
+                jobs.set_high_water(session, {job.name: owed.high_water for job, owed in found if owed})
         except BaseException:
-            for job, _due in taken:
+            for job in taken:
                 plan.put(job)
             raise
-        for job, due in taken:
-            plan.put(
-                Planned(
-                    name=job.name,
-                    schedule=job.schedule,
-                    after=due.high_water,
-                    catch_up=job.catch_up,
-                    catch_up_window=job.catch_up_window,
-                )
-            )
+        for job, owed in found:
+            plan.put(replace(job, after=owed.high_water if owed else max(job.after, now)))
         fired += _tell(rows, ids)
     return fired
+
+
+def _current(job: Planned, mark: jobs.Mark | None) -> Planned | None:
+    """Return the job with what other processes settled of it since; None if it is no longer the job that was read."""
+    if mark is None or mark.disabled or mark.revision != job.revision:
+        return None
+    return job if mark.settled_until <= job.after else replace(job, after=mark.settled_until)
+
+
+def settle_owed(session: Session, names: Sequence[str], reason: str, now: datetime) -> None:
+    """Store the slots that are owed but were not looked at yet as skipped, before a change by which they are no more.
+
+    Without this, the slots that came while no daemon lived, or in the second before the change, would leave no trace.
+    The jobs are held until the transaction ends.
+    """
+    lock_names(session, names)
+    marks = jobs.lock_marks(session, names)
+    rows: list[NewRun] = []
+    for name in sorted(marks):
+        stored = jobs.get_job(session, name)
+        try:
+            job = planned(stored) if stored is not None else None
+        except ValueError:  # another version wrote it, so this one never fired it
+            continue
+        if job is not None and stored is not None:
+            over = pass_over(job.schedule, job.after, now, reason)
+            rows += [_skipped(name, each, stored.definition) for each in over]
+    runs.insert_runs(session, rows, now=now)
+    jobs.set_high_water(session, {row.job: row.scheduled_time for row in rows})
 
 
 def make_room(session: Session, definitions: Mapping[str, Mapping[str, object]], now: datetime) -> int:
@@ -89,22 +121,23 @@ def make_room(session: Session, definitions: Mapping[str, Mapping[str, object]],
     return skipped
 
 
-def _rows(job: Planned, due: Due, definition: dict[str, object]) -> list[NewRun]:
-    rows = [
-        NewRun(
-            job=job.name,
-            scheduled_time=over.last,
-            run_time=over.last,
-            kind="schedule",
-            definition=definition,
-            state="finished",
-            outcome="skipped",
-            reason=over.reason,
-            skipped=over.count,
-            first_slot=over.first,
-        )
-        for over in due.passed_over
-    ]
+def _skipped(job: str, over: PassedOver, definition: dict[str, object]) -> NewRun:
+    return NewRun(
+        job=job,
+        scheduled_time=over.last,
+        run_time=over.last,
+        kind="schedule",
+        definition=definition,
+        state="finished",
+        outcome="skipped",
+        reason=over.reason,
+        skipped=over.count,
+        first_slot=over.first,
+    )
+
+
+def _rows(job: Planned, owed: Due, definition: dict[str, object]) -> list[NewRun]:
+    rows = [_skipped(job.name, over, definition) for over in owed.passed_over]
     rows += [
         NewRun(
             job=job.name,
@@ -113,7 +146,7 @@ def _rows(job: Planned, due: Due, definition: dict[str, object]) -> list[NewRun]
             kind="schedule",
             definition=definition,
         )
-        for fire in due.fires
+        for fire in owed.fires
     ]
     return rows
 

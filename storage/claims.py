@@ -36,8 +36,9 @@ _NO_ROWS: RowCounts = (0, 0, 0, 0)
 def claim_runs(session: Session, *, owner: str, now: datetime, lease_seconds: float, limit: int) -> list[StoredRun]:
     """Take up to ``limit`` (at most 500) due runs for ``owner``, the one due longest first, and return them.
 
-    Not taken: scheduled runs of a disabled job (unless they are to be canceled), a run of a job that has another one
-    running or due before it (unless the job allows overlap), and what another process is taking in this moment.
+    Not taken: scheduled runs of a disabled job that never started (what has started goes on to its end), a run of a
+    job that has another one running or due before it (unless the job allows overlap), and what another process is
+    taking in this moment.
     Give them to workers only after the commit.
     """
     query = (
@@ -179,7 +180,7 @@ def cancel_requested(session: Session, owner: str) -> set[int]:
 
 def _not_disabled(run: Any) -> ColumnElement[bool]:  # noqa: ANN401 - the columns of RUN or of an alias of it
     disabled = exists().where(_JOB.c.name == run.job, _JOB.c.disabled_at.is_not(None))
-    return or_(run.kind != "schedule", run.cancel_requested_at.is_not(None), ~disabled)
+    return or_(run.kind != "schedule", run.started_at.is_not(None), run.cancel_requested_at.is_not(None), ~disabled)
 
 
 def _has_running() -> ColumnElement[bool]:

@@ -1,6 +1,6 @@
 """Jobs, their state, and the history of what each was from when on."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from storage.definitions import DEFINITION, digest, keep
 from storage.models import WAITING, table
-from storage.statements import lock_names
-from storage.types import UtcDateTime
+from storage.statements import chunks, lock_names
+from storage.types import UtcDateTime, utc
 
 _JOB = table("job")
 _CHANGE = table("job_change")
@@ -44,11 +44,20 @@ class StoredJob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Mark:
+    """What decides whether a slot of a job may be stored: its definition's revision, and up to when all is settled."""
+
+    revision: int
+    settled_until: datetime
+    disabled: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobChange:
     """What happened to a job at ``valid_from``; what it was from then on (or had been, if ``removed``).
 
-    From these rows alone one can tell which slots were owed: none between ``disabled`` or ``removed`` and the next
-    change, none at or before ``anchored_at``.
+    From these rows alone one can tell which slots were owed: none between ``disabled`` and ``enabled``, none between
+    ``removed`` and ``put``, none at or before ``anchored_at``. A ``put`` of a disabled job leaves it disabled.
     """
 
     job: str
@@ -76,8 +85,8 @@ def put_job(
     """Insert the job, or replace it if it differs. Returns whether anything changed.
 
     State is kept, but another definition resets the failure streak and lifts what the daemon (not a person) disabled,
-    and counts from ``now``: earlier slots are no longer owed. ``same_schedule`` says that nothing in the new definition
-    bears on when it fires, and keeps what was owed.
+    and counts from ``now`` (or from the newest slot that fired, if a clock was ahead): earlier slots are no longer
+    owed. ``same_schedule`` says that nothing in the new definition bears on when it fires, and keeps what was owed.
     """
     lock_names(session, [name])
     found = get_job(session, name)
@@ -89,6 +98,7 @@ def put_job(
         _record(session, name, "put", now)
         return True
     number = keep(session, {mark: definition})[mark]
+    lifted = False
     new: dict[str, Any] = {"origin": origin, "definition_id": number, "updated_at": now, "failure_streak": 0}
     new["revision"] = _last_revision(session, name) + 1
     if found is None:
@@ -96,11 +106,13 @@ def put_job(
     else:
         lifted = found.disabled_by == "daemon"
         if not same_schedule or lifted:
-            new["anchored_at"] = now
+            new["anchored_at"] = _anchor(found, now)
         if lifted:
             new |= {"disabled_at": None, "disabled_by": None, "disabled_reason": None}
         _update(session, name, **new)
     _record(session, name, "put", now)
+    if lifted:
+        _record(session, name, "enabled", now)
     return True
 
 
@@ -114,12 +126,8 @@ def remove_job(session: Session, name: str, *, now: datetime) -> bool:
         return False
     _record(session, name, "removed", now)
     session.execute(delete(_JOB).where(_JOB.c.name == name))
+    _skip_waiting(session, name, _RUN.c.id.is_not(None), reason="the job was removed", now=now)
     waiting = update(_RUN).where(_RUN.c.job == name, _RUN.c.state == WAITING)
-    session.execute(
-        waiting.where(_RUN.c.started_at.is_(None)).values(
-            state="finished", outcome="skipped", reason="the job was removed", skipped=1, finished_at=now
-        )
-    )
     # A time beside a column in a function does not take on the column's type: it has to be told.
     asked_at = func.coalesce(_RUN.c.cancel_requested_at, literal(now, UtcDateTime()))
     session.execute(waiting.values(cancel_requested_at=asked_at, run_time=now))
@@ -166,7 +174,11 @@ def change_mark(session: Session) -> str:
 
 
 def disable_job(session: Session, name: str, *, by: Literal["person", "daemon"], reason: str, now: datetime) -> bool:
-    """Stop the job's schedule. Returns whether that changed anything; what a person disabled, the daemon leaves."""
+    """Stop the job's schedule. Returns whether that changed anything; what a person disabled, the daemon leaves.
+
+    Slots that wait and never started are settled as skipped: enabled weeks later, the job would run them then. What
+    has started goes on to its end, its retries included.
+    """
     lock_names(session, [name])
     reasons: list[ColumnElement[bool]] = [_JOB.c.disabled_at.is_(None)]
     if by == "person":
@@ -174,17 +186,33 @@ def disable_job(session: Session, name: str, *, by: Literal["person", "daemon"],
     changed = _update(session, name, or_(*reasons), disabled_at=now, disabled_by=by, disabled_reason=reason)
     if changed:
         _record(session, name, "disabled", now)
+        reason = "the job was disabled before this slot could start"
+        _skip_waiting(session, name, _RUN.c.kind == "schedule", reason=reason, now=now)
     return changed
 
 
 def enable_job(session: Session, name: str, *, now: datetime) -> bool:
     """Let the job's schedule go on from ``now`` with a streak of 0. Returns whether it had been disabled."""
     lock_names(session, [name])
+    found = get_job(session, name)
+    if found is None or found.disabled_at is None:
+        return False
     off = {"disabled_at": None, "disabled_by": None, "disabled_reason": None}
-    changed = _update(session, name, _JOB.c.disabled_at.is_not(None), failure_streak=0, anchored_at=now, **off)
-    if changed:
-        _record(session, name, "enabled", now)
-    return changed
+    _update(session, name, failure_streak=0, anchored_at=_anchor(found, now), **off)
+    _record(session, name, "enabled", now)
+    return True
+
+
+def lock_marks(session: Session, names: Collection[str]) -> dict[str, Mark]:
+    """Return what each of these jobs is at this moment; in a write it then stays so until the transaction ends."""
+    columns = [_JOB.c.name, _JOB.c.revision, _JOB.c.high_water, _JOB.c.anchored_at, _JOB.c.disabled_at]
+    marks: dict[str, Mark] = {}
+    for chunk in chunks(sorted(names)):  # all in one order, or two daemons could wait for each other
+        query = select(*columns).where(_JOB.c.name.in_(chunk)).order_by(_JOB.c.name).with_for_update()
+        for name, revision, high_water, anchored_at, disabled_at in session.execute(query):
+            settled = max(filter(None, (high_water, anchored_at)))
+            marks[name] = Mark(revision=revision, settled_until=settled, disabled=disabled_at is not None)
+    return marks
 
 
 def set_high_water(session: Session, marks: Mapping[str, datetime]) -> None:
@@ -206,6 +234,18 @@ def record_outcome(session: Session, name: str, *, streak: int, last_success: da
     if last_success is not None:
         earlier = or_(_JOB.c.last_success.is_(None), _JOB.c.last_success < last_success)
         _update(session, name, earlier, last_success=last_success)
+
+
+def _anchor(job: StoredJob, now: datetime) -> datetime:
+    """Return from when on a changed job counts: slots up to its high-water mark never fire, whatever the clock says."""
+    return now if job.high_water is None else max(utc(now), job.high_water)
+
+
+def _skip_waiting(session: Session, name: str, which: ColumnElement[bool], *, reason: str, now: datetime) -> None:
+    """Settle as skipped those runs of a job that wait and never started."""
+    skipped = {"state": "finished", "outcome": "skipped", "reason": reason, "skipped": 1, "finished_at": now}
+    waiting = update(_RUN).where(_RUN.c.job == name, _RUN.c.state == WAITING, _RUN.c.started_at.is_(None), which)
+    session.execute(waiting.values(skipped))
 
 
 def _jobs() -> Select[Any]:

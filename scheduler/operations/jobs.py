@@ -14,6 +14,7 @@ from scheduler.job import Job, parse_job
 from scheduler.merge import Changes, merge
 from scheduler.schedule import FireTime
 from scheduler.second_opinion import disagreement
+from scheduler.ticking import CHANGED, DISABLED, settle_owed
 from scheduler.toml_lines import key_lines, line_of
 from storage import jobs, runs
 from storage.database import Database
@@ -87,6 +88,7 @@ def sync_file_jobs(database: Database, config: Config, now: datetime) -> Changes
         stored = jobs.all_jobs(session)
         changes = merge(config.jobs, stored)
         known = {each.name: each.definition for each in stored}
+        settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
         for name in changes.remove:
             jobs.remove_job(session, name, now=now)
         for name, job in changes.put.items():
@@ -103,6 +105,10 @@ def _ask_croniter(accepted: Iterable[Job], config: Config, now: datetime) -> Non
     faults = [Fault(keys=("jobs", name, "cron"), message=fault) for name, fault in said.items() if fault]
     if faults:
         raise ConfigError(faults, name=config.name)
+
+
+def _rescheduled(put: Mapping[str, Job], known: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [name for name, job in put.items() if name in known and not same_schedule(known[name], job.to_dict())]
 
 
 def same_schedule(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> bool:
@@ -175,18 +181,22 @@ def replace_job(database: Database, job: Job, now: datetime, *, revision: int) -
         if stored is None or stored.revision != revision:
             raise failed(f"somebody else changed job {job.name} meanwhile; look at it and try again")
         same = same_schedule(stored.definition, definition)
+        if not same:
+            settle_owed(session, [job.name], CHANGED, now)
         return jobs.put_job(session, name=job.name, origin="cli", definition=definition, now=now, same_schedule=same)
 
 
 def remove_job(database: Database, name: str, now: datetime) -> bool:
     """Remove a job; its runs and history stay. Returns whether there was one."""
     with database.write() as session:
+        settle_owed(session, [name], CHANGED, now)
         return jobs.remove_job(session, name, now=now)
 
 
 def disable_job(database: Database, name: str, reason: str, now: datetime) -> bool:
     """Pause a job's schedule until it is enabled; returns whether that changed anything."""
     with database.write() as session:
+        settle_owed(session, [name], DISABLED, now)
         return jobs.disable_job(session, name, by="person", reason=reason, now=now)
 
 

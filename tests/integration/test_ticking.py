@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from scheduler.job import parse_job
 from scheduler.plan import Plan, Planned
 from scheduler.schedule import make_schedule
-from scheduler.ticking import make_room, tick
+from scheduler.ticking import make_room, settle_owed, tick
 from storage import jobs, runs
 from storage.database import Database, open_database
 from storage.runs import StoredRun
@@ -40,6 +41,7 @@ class Clockwork:
                 schedule=make_schedule("* * * * *", delay=delay),
                 after=NOON,
                 catch_up=policies.get("catch_up", "latest"),
+                revision=1,
             )
         )
         with database.write() as session:
@@ -124,3 +126,46 @@ def test_what_was_missed_is_one_row_with_its_count(database: Database) -> None:
     with database.read() as session:
         (missed,) = runs.list_runs(session, outcomes=["skipped"])
     assert (missed.skipped, missed.first_slot, missed.scheduled_time) == (89, at(1), at(89))
+
+
+def test_a_plan_that_another_daemon_overtook_stores_no_slot_again(database: Database) -> None:
+    ahead, behind = Clockwork(database), Clockwork(database)
+    for minute in (1, 2, 3):
+        tick(database, ahead.plan, ahead.definitions, at(minute))
+    tick(database, behind.plan, behind.definitions, at(6))  # it was stopped since noon, and the other one died
+    with database.read() as session:
+        rows = [(run.first_slot, run.scheduled_time, run.skipped) for run in runs.list_runs(session) if run.skipped]
+    assert rows == [(at(4), at(5), 2)]
+
+
+@pytest.mark.parametrize("change", ["edited", "disabled", "removed"])
+def test_a_plan_that_has_not_heard_of_a_change_fires_nothing_of_the_job(database: Database, change: str) -> None:
+    clockwork = Clockwork(database)
+    with database.write() as session:
+        if change == "edited":
+            jobs.put_job(session, name="job", origin="file", definition={"query": "2"}, now=at(0.5))
+        elif change == "disabled":
+            jobs.disable_job(session, "job", by="person", reason="x", now=at(0.5))
+        else:
+            jobs.remove_job(session, "job", now=at(0.5))
+    assert tick(database, clockwork.plan, clockwork.definitions, at(1)) == 0
+    assert clockwork.outcomes() == {}
+    assert clockwork.plan.names() == frozenset()
+
+
+def test_slots_that_nobody_looked_at_before_a_change_leave_their_trace(database: Database) -> None:
+    definition = parse_job(
+        "job",
+        {"cron": "* * * * *", "source": "a", "query": "select 1", "export": {"connection": "b"}},
+        connections={"a": "duckdb", "b": "file"},
+    ).to_dict()
+    with database.write() as session:
+        jobs.put_job(session, name="job", origin="cli", definition=definition, now=NOON)
+        settle_owed(session, ["job", "none"], "the job was changed", at(5.5))
+        settle_owed(session, ["job"], "again", at(5.7))
+        (row,) = runs.list_runs(session)
+        stored = jobs.get_job(session, "job")
+    assert (row.first_slot, row.scheduled_time, row.skipped, row.outcome) == (at(1), at(5), 5, "skipped")
+    assert row.reason == "the job was changed"
+    assert stored is not None
+    assert stored.high_water == at(5)

@@ -102,7 +102,7 @@ def test_the_plan_wakes_for_the_earliest_slot_and_hands_out_what_is_due() -> Non
     later = Planned(name="later", schedule=make_schedule("30 5 * * *"), after=at(3))
     plan.put(later)
     assert plan.next_wakeup() == at(4).timestamp()
-    assert [planned.name for planned, _ in plan.take(at(4), 10)] == ["job"]
+    assert [planned.name for planned in plan.take(at(4), 10)] == ["job"]
     assert plan.names() == {"later"}
     assert plan.next_wakeup() == at(5, 30).timestamp()
 

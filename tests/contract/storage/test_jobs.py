@@ -18,7 +18,7 @@ from storage.jobs import (
     set_high_water,
 )
 from storage.ledger import LedgerRow, append
-from storage.runs import get_run, postpone
+from storage.runs import claim_run, claim_runs, get_run, postpone, take_back
 
 NIGHTLY = {"cron": "0 3 * * *", "query": "select 1", "tags": ["a", {"b": None}], "share": 0.5, "größe": "ß"}
 
@@ -228,3 +228,42 @@ def test_all_jobs_come_by_name_the_same_on_both_databases(database: Database) ->
     with database.read() as session:
         assert [found.name for found in all_jobs(session)] == ["B", "_", "a", "a-1", "a.1", "b"]
         assert get_job(session, "A") is None
+
+
+def test_a_disable_skips_the_slots_that_wait_and_lets_what_has_started_go_on_to_its_end(database: Database) -> None:
+    put(database, {"v": 1})
+    started, waits, asked = stored(database, new_run("n", 0), new_run("n", 1), new_run("n", 2, kind="manual"))
+    with database.write() as session:
+        run = claim_run(session, started, owner="a", now=at(2), lease_seconds=60)
+        assert run is not None
+        take_back(session, owners=["a"], now=at(3))
+        disable_job(session, "n", by="person", reason="x", now=at(4))
+        found = {number: get_run(session, number) for number in (started, waits, asked)}
+        again = claim_runs(session, owner="b", now=at(5), lease_seconds=60, limit=10)
+    assert [found[number].state for number in (started, waits, asked)] == ["waiting", "finished", "waiting"]  # type: ignore[union-attr] # they are there
+    assert found[waits].reason == "the job was disabled before this slot could start"  # type: ignore[union-attr] # it is
+    assert [each.id for each in again] == [started]
+
+
+def test_a_changed_job_counts_from_the_newest_slot_that_fired_although_the_clock_went_back(database: Database) -> None:
+    put(database, {"v": 1})
+    with database.write() as session:
+        set_high_water(session, {"n": at(60)})
+        put_job(session, name="n", origin="file", definition={"v": 2}, now=at(5))
+        disable_job(session, "n", by="person", reason="x", now=at(6))
+        enable_job(session, "n", now=at(7))
+        changes = definition_history(session, "n")
+    assert [(change.change, change.valid_from, change.anchored_at) for change in changes[1:]] == [
+        ("put", at(5), at(60)),
+        ("disabled", at(6), at(60)),
+        ("enabled", at(7), at(60)),
+    ]
+
+
+def test_an_edit_that_lifts_a_disable_is_two_changes_so_that_the_history_alone_says_it(database: Database) -> None:
+    put(database, {"v": 1})
+    with database.write() as session:
+        disable_job(session, "n", by="daemon", reason="x", now=at(1))
+        put_job(session, name="n", origin="file", definition={"v": 2}, now=at(2))
+        changes = definition_history(session, "n")
+    assert [change.change for change in changes] == ["put", "disabled", "put", "enabled"]
