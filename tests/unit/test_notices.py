@@ -158,7 +158,9 @@ class Waiting:
 
 
 def test_a_digest_counts_the_kinds_and_names_the_first() -> None:
-    notice = digest([Waiting("failed", f"job {number} failed") for number in range(108)] + [Waiting("disk", "full")] * 2)
+    notice = digest(
+        [Waiting("failed", f"job {number} failed") for number in range(108)] + [Waiting("disk", "full")] * 2
+    )
     assert notice.subject == "110 notices (108 failed, 2 disk)"
     lines = notice.body.splitlines()
     assert lines[0] == "Notices: 108 failed, 2 disk"
