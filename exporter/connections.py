@@ -101,7 +101,9 @@ Connection = Annotated[
     DuckdbConnection | SqliteConnection | PostgresqlConnection | FileConnection | SalesforceConnection,
     Field(discriminator="type"),
 ]
-CONNECTION_MODELS: Mapping[str, type[ConnectionSettings]] = {
+CONNECTION_MODELS: Mapping[
+    str, type[DuckdbConnection | SqliteConnection | PostgresqlConnection | FileConnection | SalesforceConnection]
+] = {
     "duckdb": DuckdbConnection,
     "sqlite": SqliteConnection,
     "postgresql": PostgresqlConnection,

@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from support.cases import CASES, SCHEMA, Case
+from support.emulator_org import csv_of, load
 from support.exports import ListLedger, make_context, make_target
 
 from exporter.emulator.faults import CallFault, RowFault
 from exporter.emulator.server import Emulator
+from exporter.failures import ExportError, FailureKind
+from exporter.ledger import Entry
 from exporter.report import ExportReport
 from exporter.spool import Spool
 
@@ -95,3 +99,85 @@ def test_locked_rows_alone_are_sent_again_and_then_reported(
     assert sorted(ledger.rejected) == sorted([3, *rejected])
     assert report.accepted == 4 - len(rejected)
     assert case.lost_and_doubled(emulator) == (len(rejected), 0)
+
+
+@pytest.mark.parametrize("bulk_api", ["1", "2"])
+def test_records_that_are_locked_for_long_hold_up_a_truncate_until_its_next_attempt(
+    emulator: Emulator, tmp_path: Path, bulk_api: str
+) -> None:
+    case, ledger = CASES["truncate"], ListLedger()
+    spool = case.prepare(emulator, tmp_path / "run-1")
+    emulator.faults.add(RowFault(object="Thing__c", every=1, times=4))
+    with pytest.raises(
+        ExportError, match="could not be deleted, so nothing was inserted: UNABLE_TO_LOCK_ROW"
+    ) as caught:
+        export(emulator, case, spool, ledger, bulk_api=bulk_api)
+    assert (caught.value.kind, caught.value.code) == (FailureKind.TRANSIENT, "NOT_DELETED")
+    assert not [record for record in emulator.org.records("Thing__c") if str(record["Name"]).startswith("new")]
+    emulator.faults.clear()
+    judge(emulator, case, export(emulator, case, spool, ledger, bulk_api=bulk_api), ledger)
+
+
+def test_records_that_nobody_may_delete_stop_a_truncate_for_a_person(emulator: Emulator, tmp_path: Path) -> None:
+    case, ledger = CASES["truncate"], ListLedger()
+    spool = case.prepare(emulator, tmp_path / "run-1")
+    refusal = ("DELETE_FAILED", "Your attempt to delete it could not be completed: it is associated with others")
+    emulator.faults.add(RowFault(object="Thing__c", every=5, times=1, error=refusal))
+    with pytest.raises(ExportError, match="1 of 5 Thing__c records could not be deleted") as caught:
+        export(emulator, case, spool, ledger)
+    assert caught.value.kind is FailureKind.CONFIGURATION
+    assert emulator.org.count("Thing__c") == 1
+    assert not ledger.rejected
+
+
+def test_records_that_others_deleted_meanwhile_are_gone_as_well(emulator: Emulator, tmp_path: Path) -> None:
+    case, ledger = CASES["truncate"], ListLedger()
+    spool = case.prepare(emulator, tmp_path / "run-1")
+    gone = ("ENTITY_IS_DELETED", "entity is deleted")
+    emulator.faults.add(RowFault(object="Thing__c", every=5, times=1, error=gone))
+    assert export(emulator, case, spool, ledger).deleted == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "right", "words"),
+    [
+        ("truncate, hard", {}, {"hard_delete": False}, "Bulk API Hard Delete"),
+        ("truncate, empty", {"allow_empty": False}, {}, "set allow_empty = true"),
+    ],
+)
+def test_a_truncate_that_may_not_be_deletes_nothing(  # noqa: PLR0917 - pytest's fixtures
+    emulator: Emulator, tmp_path: Path, name: str, options: dict[str, Any], right: dict[str, Any], words: str
+) -> None:
+    emulator.org.rights = replace(emulator.org.rights, **right)
+    case = CASES[name]
+    spool = case.prepare(emulator, tmp_path / "run-1")
+    with pytest.raises(ExportError, match=words):
+        export(emulator, case, spool, ListLedger(), **options)
+    assert emulator.org.count("Thing__c") == 5
+
+
+def test_records_that_come_in_after_the_list_was_made_stay(emulator: Emulator, tmp_path: Path) -> None:
+    case = CASES["truncate"]
+    spool = case.prepare(emulator, tmp_path / "run-1")
+
+    class Meddling(ListLedger):
+        def append(self, entry: Entry, *, rejected: Any = ()) -> None:
+            super().append(entry, rejected=rejected)
+            if entry.step == "records.listed":
+                load(emulator.org, "insert", csv_of(["Name", "Ext_Id__c"], ["late", "late"]), name="Thing__c")
+
+    report = export(emulator, case, spool, Meddling())
+    assert report.deleted == 5
+    assert case.lost_and_doubled(emulator) == (0, 1)
+
+
+def test_the_ids_that_a_truncate_deleted_stay_beside_the_spool(emulator: Emulator, tmp_path: Path) -> None:
+    case = CASES["truncate"]
+    spool = case.prepare(emulator, tmp_path / "run-1")
+    export(emulator, case, spool, ListLedger())
+    spool.discard()
+    kept = Spool(tmp_path / "run-1-deleted")
+    manifest = kept.manifest()
+    assert manifest is not None
+    ids = {record["Id"] for record in emulator.org.records("Thing__c", deleted=True)}
+    assert {line.strip('"') for line in kept.read(manifest.batches[0]).decode().split()} == ids | {"Id"}

@@ -36,6 +36,13 @@ def test_a_mail_has_the_subject_the_body_as_it_is_and_the_host(mail: MailServer)
     assert received.get_content().strip().splitlines() == [*NOTICE.body.splitlines(), "", "schedctl on db-1"]
 
 
+def test_a_line_break_in_a_subject_is_no_header_of_a_mail(mail: MailServer) -> None:
+    odd = NoticeText(kind="failed", subject="job a failed: X\r\nBcc: thief@example.com\n", body="b")
+    assert send(mail.url, odd, host="h").arrived
+    assert mail.mails[0]["Bcc"] is None
+    assert mail.subjects == ["schedctl: job a failed: X Bcc: thief@example.com"]
+
+
 def test_a_web_hook_gets_title_message_and_type(hook: WebHook) -> None:
     assert send(hook.url, NOTICE, host="db-1").arrived
     (post,) = hook.posts

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from scheduler.job import parse_job
+from scheduler.owed import settle_owed
 from scheduler.plan import Plan, Planned
 from scheduler.schedule import make_schedule
-from scheduler.ticking import make_room, settle_owed, tick
+from scheduler.ticking import make_room, tick
 from storage import jobs, runs
 from storage.database import Database, open_database
 from storage.runs import StoredRun

@@ -107,6 +107,11 @@ def find_text(element: ET.Element, name: str) -> str:
     return (found.text or "").strip() if found is not None else ""
 
 
+def find_texts(content: bytes, name: str) -> list[str]:
+    """Return the texts of all descendants of an XML document called ``name``. Raises UnreadableAnswerError."""
+    return [(found.text or "").strip() for found in parse_xml(content).iterfind(f".//{{*}}{name}")]
+
+
 def read_bulk_job(content: bytes) -> BulkJobInfo:
     """Read a jobInfo. Raises UnreadableAnswerError."""
     root = parse_xml(content)

@@ -1,6 +1,7 @@
 """The calls of Bulk API 1.0 that an export makes, each one request."""
 
 import hashlib
+from typing import IO
 
 from simple_salesforce.api import Salesforce
 
@@ -9,6 +10,7 @@ from exporter.targets.salesforce.answers import (
     BatchInfo,
     BulkJobInfo,
     bulk_job_request,
+    find_texts,
     read_batch,
     read_batches,
     read_bulk_job,
@@ -40,6 +42,32 @@ class Bulk1:
             contentType="CSV",
         )
         return self._client.call(lambda org, s: read_bulk_job(_exchange(org, s, "POST", "job", body).content)).id
+
+    def create_query(self, name: str) -> str:
+        """Open a BulkJob for queries on the object ``name`` and return its id."""
+        body = bulk_job_request(operation="query", object=name, concurrencyMode="Parallel", contentType="CSV")
+        return self._client.call(lambda org, s: read_bulk_job(_exchange(org, s, "POST", "job", body).content)).id
+
+    def send_query(self, bulk_job: str, soql: str) -> str:
+        """Hand over a query and return its batch's id. Sent again if the answer is lost: it only reads."""
+        path, body = f"job/{bulk_job}/batch", soql.encode()
+        return self._client.call(lambda org, s: read_batch(_exchange(org, s, "POST", path, body, kind=_CSV).content)).id
+
+    def query_results(self, bulk_job: str, batch: str) -> list[str]:
+        """Return the ids of the parts of a query's result."""
+        path = f"job/{bulk_job}/batch/{batch}/result"
+        return self._client.call(lambda org, s: find_texts(_exchange(org, s, "GET", path).content, "result"))
+
+    def store_query_result(self, bulk_job: str, batch: str, result: str, file: IO[bytes]) -> None:
+        """Write one part of a query's result into ``file``, which holds nothing else afterwards."""
+        path = f"job/{bulk_job}/batch/{batch}/result/{result}"
+
+        def store(org: Salesforce, session: OrgSession) -> None:
+            file.seek(0)
+            file.truncate()
+            session.store(f"{org.bulk_url}{path}", {"X-SFDC-Session": org.session_id}, file)
+
+        self._client.call(store)
 
     def send(self, bulk_job: str, content: bytes) -> str:
         """Hand over a batch and return its id. Never sent again here if it may have arrived: raises CallError."""

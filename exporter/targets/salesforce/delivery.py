@@ -12,6 +12,7 @@ from exporter.targets.salesforce.carrier1 import Bulk1Carrier
 from exporter.targets.salesforce.carrier2 import Bulk2Carrier
 from exporter.targets.salesforce.codes import Verdict, Where, classify
 from exporter.targets.salesforce.effects import Fact
+from exporter.targets.salesforce.lookup import select_with_ids
 from exporter.targets.salesforce.results import RowResult, count_reasons
 from exporter.targets.salesforce.rows import read_ranges, select_rows, write_ranges
 from exporter.targets.salesforce.standing import Sending
@@ -101,8 +102,6 @@ class Delivery:
         content = self._spool.read(batch)
         lookup, key = self._work.lookup, self._work.plan.key
         if lookup is not None and key is not None:
-            from exporter.targets.salesforce.lookup import select_with_ids
-
             return select_with_ids(content, batch, frozenset(chosen), lookup.ids(batch), key)
         if len(chosen) < batch.rows:
             return select_rows(content, batch.row_numbers(), frozenset(chosen))

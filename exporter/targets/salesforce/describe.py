@@ -24,6 +24,8 @@ class Field:
     is_key: bool
     """Whether records can be found by it: an external id, or a field for id lookup."""
     case_sensitive: bool
+    filterable: bool
+    """Whether a query may look for its values."""
     relationship: str | None
     """The name by which a path leads through this field to its parent."""
     parents: tuple[str, ...]
@@ -37,6 +39,7 @@ class ObjectDescription:
     name: str
     createable: bool
     updateable: bool
+    deletable: bool
     fields: tuple[Field, ...]
 
     def field(self, name: str) -> Field | None:
@@ -60,6 +63,7 @@ def describe(client: Client, name: str) -> ObjectDescription | None:
         name=str(found["name"]),
         createable=bool(found.get("createable", True)),
         updateable=bool(found.get("updateable", True)),
+        deletable=bool(found.get("deletable", True)),
         fields=tuple(_field(field) for field in found["fields"]),
     )
 
@@ -87,6 +91,7 @@ def _field(field: Mapping[str, Any]) -> Field:
         and not field.get("defaultedOnCreate", False),
         is_key=bool(field.get("externalId") or field.get("idLookup")),
         case_sensitive=bool(field.get("caseSensitive")),
+        filterable=bool(field.get("filterable", True)),
         relationship=field.get("relationshipName") or None,
         parents=tuple(field.get("referenceTo") or ()),
     )

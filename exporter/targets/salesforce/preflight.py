@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from exporter.failures import configuration
 from exporter.spool import SpooledColumn
+from exporter.targets.salesforce.bulk1 import Bulk1
 from exporter.targets.salesforce.client import Client
 from exporter.targets.salesforce.describe import Field, ObjectDescription, describe, object_names
 from exporter.targets.salesforce.modes import Operation, Plan
@@ -70,12 +71,19 @@ class Preflight:
             faults += self._lack_faults(found, known)
         if faults:
             raise configuration("UNFIT_COLUMNS", f"{found.name}: {'; '.join(faults)}")
+        if self._plan.removal is Operation.HARD_DELETE:
+            self._check_hard_delete()
         return Findings(key=key, warnings=tuple(self._warnings))
 
     def _describe(self, name: str) -> ObjectDescription | None:
         if name not in self._described:
             self._described[name] = describe(self._client, name)
         return self._described[name]
+
+    def _check_hard_delete(self) -> None:
+        """Open a BulkJob for hard deletes and abort it: describe does not tell who may. Raises configuration."""
+        bulk = Bulk1(self._client)  # the permission is the same for both bulk APIs
+        bulk.end(bulk.create(self._plan.removing()), "Aborted")
 
     def _unknown_object(self) -> str:
         near = _nearest(self._plan.object, object_names(self._client))
@@ -87,6 +95,8 @@ class Preflight:
             yield "the run-as user may not create records"
         if not found.updateable and operation is not Operation.INSERT:
             yield "the run-as user may not edit records"
+        if self._plan.removal is not None and not found.deletable:
+            yield "the run-as user may not delete records"
 
     def _key_faults(self, found: ObjectDescription, key: Field | None) -> Iterator[str]:
         wanted = self._plan.key
@@ -97,6 +107,8 @@ class Preflight:
         elif self._plan.operation is Operation.UPSERT and not key.is_key and key.name != "Id":
             ids = [field.name for field in found.fields if field.is_key and field.name != "Id"]
             yield f"key {key.name} is no external id (external ids: {', '.join(ids) or 'none'})"
+        elif self._plan.lookup and not key.filterable:
+            yield f"key {key.name} is of a kind that no query can look for: choose another field"
 
     def _column_faults(self, found: ObjectDescription, columns: tuple[SpooledColumn, ...]) -> Iterator[str]:
         seen: set[str] = set()
@@ -104,6 +116,9 @@ class Preflight:
             if column.name.lower() in seen:
                 yield f"column {column.name} goes out twice: field names know no case"
             seen.add(column.name.lower())
+            if self._plan.lookup and column.name.lower() == "id":
+                yield f"column Id has no place beside key {self._plan.key}, by which the Ids are looked up"
+                continue
             if "." in column.name or ":" in column.name:
                 yield from self._path_faults(found, column)
                 continue

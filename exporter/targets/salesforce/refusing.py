@@ -10,6 +10,8 @@ from exporter.spool import Spool, SpooledBatch
 from exporter.targets.salesforce.describe import Field
 from exporter.targets.salesforce.effects import Fact
 from exporter.targets.salesforce.keys import KeyCheck
+from exporter.targets.salesforce.lookup import build_lookup
+from exporter.targets.salesforce.query import Queries
 from exporter.targets.salesforce.results import RowResult, count_reasons
 from exporter.targets.salesforce.rows import read_ranges, write_ranges
 from exporter.targets.salesforce.work import ExportWork
@@ -50,11 +52,13 @@ def ids_directory(spool: Spool) -> Path:
 
 def refuse_unfound(work: ExportWork, key: Field) -> None:
     """Look up the Ids by ``key``, and refuse the rows whose key belongs to no record or to several, batch by batch."""
-    from exporter.targets.salesforce.lookup import build_lookup
-    from exporter.targets.salesforce.query import Queries
-
     lookup = build_lookup(
-        Queries(work.client), work.plan.object, key, work.spool, work.manifest, ids_directory(work.spool)
+        Queries(work.client, work.spool.directory),
+        work.plan.object,
+        key,
+        work.spool,
+        work.manifest,
+        ids_directory(work.spool),
     )
     for batch in work.manifest.batches:
         refused = frozenset(read_ranges(work.standing.refused.get(batch.number, "")))

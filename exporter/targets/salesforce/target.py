@@ -17,10 +17,12 @@ from exporter.targets import ExportContext
 from exporter.targets.salesforce.client import Backoff, Client
 from exporter.targets.salesforce.delivery import Delivery
 from exporter.targets.salesforce.effects import Journal
+from exporter.targets.salesforce.lookup import load_lookup
 from exporter.targets.salesforce.modes import make_plan
 from exporter.targets.salesforce.preflight import Preflight
 from exporter.targets.salesforce.refusing import ids_directory, record_spooled, refuse_keys, refuse_unfound
 from exporter.targets.salesforce.standing import Standing
+from exporter.targets.salesforce.truncate_guard import check_truncate
 from exporter.targets.salesforce.truncation import Truncation
 from exporter.targets.salesforce.work import ExportWork
 
@@ -68,8 +70,6 @@ class SalesforceTarget:
         truncation = Truncation(context.ledger, spool) if self._plan.removal is not None else None
         _replay(standing, context.listen)
         if truncation is not None:
-            from exporter.targets.salesforce.truncate_guard import check_truncate
-
             check_truncate(self._options, manifest)
             truncation.replay(context.listen)
         if not _is_finished(standing, manifest) or (truncation is not None and not truncation.is_done):
@@ -165,9 +165,7 @@ def _with_ids(work: ExportWork) -> ExportWork:
     """Return the work with the Ids that were looked up for its rows, if any were."""
     if not work.standing.ids_found:
         return work
-    from exporter.targets.salesforce.lookup import load_lookup
-
-    return replace(work, lookup=load_lookup(ids_directory(work.spool)))
+    return replace(work, lookup=load_lookup(ids_directory(work.spool), work.plan.key or ""))
 
 
 def _deliver(work: ExportWork) -> None:

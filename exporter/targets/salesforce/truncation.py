@@ -14,6 +14,8 @@ from exporter.spool import Spool
 from exporter.targets.salesforce.codes import Verdict, Where, classify
 from exporter.targets.salesforce.delivery import Delivery
 from exporter.targets.salesforce.effects import Fact, Journal, Leg
+from exporter.targets.salesforce.query import Queries
+from exporter.targets.salesforce.removal import collect_ids
 from exporter.targets.salesforce.standing import Standing
 from exporter.targets.salesforce.work import ExportWork
 
@@ -42,11 +44,8 @@ class Truncation:
         if self.is_done:
             return
         if self._standing.listed is None:
-            from exporter.targets.salesforce.query import Queries
-            from exporter.targets.salesforce.removal import collect_ids
-
             self._spool.discard()  # one that nobody wrote down may be of yesterday
-            listed = collect_ids(Queries(work.client), work.plan.object, self._spool)
+            listed = collect_ids(Queries(work.client, work.spool.directory), work.plan.object, self._spool)
             self._journal.note(Fact.RECORDS_LISTED, records=listed.rows)
         self._reopen()
         removal = self._work(work)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -23,7 +23,9 @@ from exporter.failures import ExportError, FailureKind
 from exporter.salesforce_settings import SalesforceConnection, is_loopback
 from exporter.targets.salesforce.answers import UnreadableAnswerError, read_error
 from exporter.targets.salesforce.codes import BUSY_STATUSES, Rule, Verdict, Where, classify
+from exporter.targets.salesforce.network import PROXY_LOGIN, ProxyFaultError, causes, missing_bundle, read_network
 
+_PIECE = 1 << 16
 _REDIRECTS, _REFUSALS, _REQUEST_TIMEOUT, _SERVER_FAULT = 300, 400, 408, 500
 """HTTP statuses. A server's or gateway's own failure, or time-out, says nothing of what became of the request."""
 
@@ -39,19 +41,28 @@ class CallError(Exception):
     """A request that failed. Stays inside this package; :meth:`outward` makes the error that leaves it."""
 
     def __init__(
-        self, rule: Rule, code: str, message: str, *, received: Received, retry_after: float | None = None
+        self,
+        rule: Rule,
+        code: str,
+        message: str,
+        *,
+        received: Received,
+        retry_after: float | None = None,
+        lasting: FailureKind | None = None,
     ) -> None:
+        """``lasting`` is the kind of what is tried again, and yet does not pass; by default the rule's."""
         self.rule = rule
         self.code = code
         self.message = message
         self.received = received
         self.retry_after = retry_after
+        self._lasting = lasting
         super().__init__(f"{code}: {message}")
 
     def outward(self) -> ExportError:
         """Return the ExportError to raise for this."""
         kinds = {Verdict.CONFIGURATION: FailureKind.CONFIGURATION, Verdict.SESSION: FailureKind.CONFIGURATION}
-        kind = kinds.get(self.rule.verdict, FailureKind.TRANSIENT)
+        kind = self._lasting or kinds.get(self.rule.verdict, FailureKind.TRANSIENT)
         if self.rule.verdict in {Verdict.INTERNAL, Verdict.JOB_OVER}:
             kind = FailureKind.INTERNAL
         advice = f": {self.rule.advice}" if self.rule.advice else ""
@@ -78,10 +89,15 @@ class RefusedError(Exception):
 
 
 class OrgSession(requests.Session):
-    """A session that raises RefusedError for every answer but a good one, before anyone else looks at it."""
+    """A session that raises RefusedError for every answer but a good one, before anyone else looks at it.
+
+    Making one raises configuration for network settings that cannot work on this machine.
+    """
 
     def __init__(self, connection: SalesforceConnection) -> None:
         super().__init__()
+        self._network = read_network(connection)
+        self._network.mount(self)
         self._timeouts = (connection.connect_timeout, connection.read_timeout)
         self.headers["User-Agent"] = f"schedctl/{_own_version()}"
         self.auth = _keep_headers  # without one, requests would put a password from ~/.netrc over our token
@@ -89,8 +105,18 @@ class OrgSession(requests.Session):
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' own signature, of twenty arguments
         """Send a request and read its answer to the end. A redirect counts as refused: it would carry the token off."""
-        kwargs |= {"timeout": self._timeouts, "allow_redirects": False}
-        response = super().request(method, url, *args, **kwargs)
+        kwargs |= {"timeout": self._timeouts, "allow_redirects": False, **self._network.options()}
+        host = urlsplit(str(url)).netloc
+        try:
+            response = super().request(method, url, *args, **kwargs)
+        except requests.RequestException as error:
+            if (fault := self._network.find_proxy_fault(error, host)) is not None:
+                raise fault from error
+            raise
+        except OSError as error:  # requests' own check of the file of certificates
+            raise missing_bundle(error) from error
+        if response.status_code == PROXY_LOGIN:
+            raise self._network.refusal(PROXY_LOGIN, host)
         if response.status_code >= _REDIRECTS:
             raise RefusedError(response)
         return response
@@ -101,6 +127,12 @@ class OrgSession(requests.Session):
         """Send bytes, which any retry can send again, and return the bytes that come back."""
         response = self.request(method, url, headers=headers, data=body)
         return Answer(content=response.content, date=_date(response))
+
+    def store(self, url: str, headers: dict[str, str], file: IO[bytes]) -> None:
+        """Get what may be too large for memory, and write it into ``file``. An answer cut short raises."""
+        with self.request("GET", url, headers=headers, stream=True) as response:
+            for piece in response.iter_content(_PIECE):
+                file.write(piece)
 
 
 def open_org(session: OrgSession, *, instance_url: str, token: str, api_version: str) -> Salesforce:
@@ -119,6 +151,8 @@ def diagnosing(where: Where, host: str) -> Iterator[None]:
         yield
     except RefusedError as error:
         raise _diagnose_refusal(error, where, host) from error
+    except ProxyFaultError as error:
+        raise _diagnose_proxy(error) from error
     except requests.RequestException as error:
         raise _diagnose_connection(error, host) from error
     except UnreadableAnswerError as error:
@@ -142,6 +176,14 @@ def _diagnose_refusal(error: RefusedError, where: Where, host: str) -> CallError
         received=Received.NO if understood else Received.MAYBE,
         retry_after=error.retry_after,
     )
+
+
+def _diagnose_proxy(error: ProxyFaultError) -> CallError:
+    """A proxy that is being restarted comes back; one that stays away is for a person: its address stands with us."""
+    verdict = Verdict.TRANSIENT if error.passing else Verdict.CONFIGURATION
+    rule = Rule(where=Where.CALL, code="", words="", verdict=verdict)
+    lasting = FailureKind.CONFIGURATION if error.code == "PROXY_DOWN" else None
+    return CallError(rule, error.code, error.message, received=Received.NO, lasting=lasting)
 
 
 _CONNECTION_FAULTS: tuple[tuple[tuple[type[BaseException], ...], str, str, Received], ...] = (
@@ -169,11 +211,12 @@ _CONNECTION_FAULTS: tuple[tuple[tuple[type[BaseException], ...], str, str, Recei
 
 def _diagnose_connection(error: requests.RequestException, host: str) -> CallError:
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        rule = Rule(where=Where.CALL, code="", words="", verdict=Verdict.CONFIGURATION, advice="check login_url")
+        advice = "check login_url, and ca_file if the org is behind a gateway with certificates of its own"
+        rule = Rule(where=Where.CALL, code="", words="", verdict=Verdict.CONFIGURATION, advice=advice)
         return CallError(rule, "TLS_UNTRUSTED", f"the certificate of {host} is not trusted", received=Received.NO)
-    causes = list(_causes(error))
+    found = list(causes(error))
     for kinds, code, message, received in _CONNECTION_FAULTS:
-        if any(isinstance(cause, kinds) for cause in causes):
+        if any(isinstance(cause, kinds) for cause in found):
             return _passing(code, message.format(host), received=received)
     return _passing("CONNECTION_LOST", f"{host} closed the connection without an answer", received=Received.MAYBE)
 
@@ -181,21 +224,6 @@ def _diagnose_connection(error: requests.RequestException, host: str) -> CallErr
 def _passing(code: str, message: str, *, received: Received) -> CallError:
     rule = Rule(where=Where.CALL, code="", words="", verdict=Verdict.TRANSIENT)
     return CallError(rule, code, message, received=received)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the errors that ``error`` wraps: requests and urllib3 keep them as arguments, reasons and causes.
-
-    Never its context: that may be an earlier call's error, which is being handled while this one is made.
-    """
-    waiting: list[object] = [error]
-    seen: set[int] = set()
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, BaseException) and id(found) not in seen:
-            seen.add(id(found))
-            yield found
-            waiting += [*found.args, getattr(found, "reason", None), found.__cause__]
 
 
 def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:

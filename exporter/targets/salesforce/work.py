@@ -1,17 +1,14 @@
 """What the steps of one export share."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from exporter.events import Listener
 from exporter.spool import Spool, SpoolManifest
 from exporter.targets.salesforce.client import Client
 from exporter.targets.salesforce.effects import Journal
+from exporter.targets.salesforce.lookup import IdLookup
 from exporter.targets.salesforce.modes import Operation, Plan
 from exporter.targets.salesforce.standing import Standing
-
-if TYPE_CHECKING:
-    from exporter.targets.salesforce.lookup import IdLookup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +25,7 @@ class ExportWork:
     journal: Journal
     standing: Standing
     listen: Listener
-    lookup: "IdLookup | None" = None
+    lookup: IdLookup | None = None
 
     @property
     def is_removal(self) -> bool:

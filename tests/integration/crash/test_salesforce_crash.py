@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.cases import CASES, Case
+from support.cases import SCHEMA as CASES_SCHEMA
 from support.crash import FileLedger, Nursery, nursery
 from support.exports import make_context, make_spool, make_target
 from support.small_org import Fault, SmallOrg, small_org
 
+from exporter.emulator.faults import RowFault
 from exporter.emulator.server import Emulator
 from exporter.report import RejectedRow
 from exporter.spool import Spool
@@ -199,7 +202,23 @@ def test_every_effect_and_fact_of_the_code_occurs_in_some_scenario(
     for number, scenario in enumerate(SCENARIOS.values()):
         (tmp_path / str(number)).mkdir()
         seen |= set(Matrix(scenario, org, cradle, tmp_path / str(number)).dry_run())
+    with Emulator(schema=CASES_SCHEMA) as emulator:
+        for case in CASES.values():
+            seen |= set(run_case(case, emulator, cradle, tmp_path / "run-1"))
     assert seen == {*Effect, *Fact}
+
+
+def run_case(case: Case, emulator: Emulator, cradle: Nursery, directory: Path) -> list[str]:
+    """Run a case of the other matrix, where deletions are refused for a while, and return the steps written."""
+    spool, path = case.prepare(emulator, directory), directory.with_name("ledger-of-case")
+    path.unlink(missing_ok=True)
+    if case.deleted:
+        emulator.faults.add(RowFault(object="Thing__c", every=1, times=4))
+    options = {"object": "Thing__c", "bulk_api": "2", **case.options}
+    cell = {"url": emulator.url, "spool": str(spool.directory), "ledger": str(path), "options": options}
+    while cradle.run(cell):
+        emulator.faults.clear()
+    return [entry.step for entry in FileLedger(path).entries()]
 
 
 @pytest.mark.parametrize("mode", ["insert", "upsert"])
