@@ -13,6 +13,8 @@ Told = Literal["failed", "partial", "disabled", "recovered", "succeeded"]
 PER_MINUTE = 20
 """Messages to each address in a minute, at most; more notices than that are told in one."""
 WINDOW = timedelta(minutes=1)
+LONG = 2_000
+"""Characters of a reason, and of a config file's faults, in one notice: the rest is in ``schedctl runs show``."""
 IN_A_DIGEST = 100
 """Notices that a digest tells by name."""
 
@@ -99,7 +101,7 @@ def _run_notice(
         ("Slot", stamp(ended.scheduled_time)),
         ("Outcome", _outcome(ended.conclusion.outcome, failure)),
         ("Rows", f"{report.read} read, {report.accepted} accepted, {report.rejected} rejected{unchanged}"),
-        ("Reason", reason or (f"{failure.code}: {failure.message}" if failure is not None else "")),
+        ("Reason", _short(reason or (f"{failure.code}: {failure.message}" if failure is not None else ""))),
         ("Failures", count),
     ]
     more = f"More: schedctl runs show {ended.run_id}"
@@ -116,6 +118,10 @@ def sheet(lines: Sequence[tuple[str, str]], *paragraphs: str) -> str:
     return "\n\n".join(filter(None, (facts, *paragraphs)))
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= LONG else f"{text[:LONG]} …"
+
+
 def stamp(instant: datetime) -> str:
     """Write an instant as the commands do: ISO 8601, UTC, to the second."""
     return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -124,7 +130,7 @@ def stamp(instant: datetime) -> str:
 def config_refused(path: str, faults: str) -> NoticeText:
     """Tell that the config file was edited and cannot be used."""
     advice = "The daemon goes on with what it read before. Mend the file; schedctl check says when it is sound."
-    body = sheet([("File", path)], faults, advice, "More: schedctl status")
+    body = sheet([("File", path)], _short(faults), advice, "More: schedctl status")
     return NoticeText(kind="config", subject="the config file has faults and was not taken over", body=body)
 
 

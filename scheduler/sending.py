@@ -87,7 +87,8 @@ def _send(url: str, notice: NoticeText, host: str) -> bool | None:
     one.add(service)
     body = f"{notice.body}\n\nschedctl on {host}"
     kind = _TYPES.get(notice.kind, "info")
-    return bool(one.notify(title=f"schedctl: {notice.subject}", body=body, notify_type=kind, body_format="text"))
+    title = f"schedctl: {' '.join(notice.subject.split())}"  # a line break would end a mail's header
+    return bool(one.notify(title=title, body=body, notify_type=kind, body_format="text"))
 
 
 @lru_cache(maxsize=1)

@@ -4,12 +4,12 @@ What stays: each job's newest run and the last one that did anything, whatever w
 every change of every job: with :func:`pruned_through`, an audit can tell the past thrown away from a hole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, and_, case, delete, exists, func, or_, select
+from sqlalchemy import Column, ColumnElement, Table, and_, case, delete, exists, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
 from storage import settings
@@ -63,8 +63,7 @@ def prune_runs(session: Session, *, before: datetime, after: int = 0) -> Step:
     for row in old:
         if row.kind == "schedule":
             through[row.job] = max(row.scheduled_time, through.get(row.job, row.scheduled_time))
-    for job, slot in sorted(through.items()):
-        _note(session, job, slot)
+    _note(session, through)
     return Step(runs=len(old), rows=0, after=numbers[-1])
 
 
@@ -95,7 +94,11 @@ def _is_needed() -> ColumnElement[bool]:
     newer, last, child = _RUN.alias("newer"), _RUN.alias("last"), _RUN.alias("child")
     has_job = exists().where(_JOB.c.name == _RUN.c.job).correlate(_RUN)
     is_newest = ~exists().where(newer.c.job == _RUN.c.job, newer.c.id > _RUN.c.id).correlate(_RUN)
-    did_more = [last.c.job == _RUN.c.job, last.c.outcome != "skipped", last.c.finished_at > _RUN.c.finished_at]
+    did_more = [
+        last.c.job == _RUN.c.job,
+        literal_column("last.outcome <> 'skipped'"),
+        last.c.finished_at > _RUN.c.finished_at,
+    ]
     is_last = and_(_RUN.c.outcome != "skipped", ~exists().where(*did_more).correlate(_RUN))
     repeated = [
         _RUN.c.id.in_(select(child.c.retry_of).where(child.c.state == state, child.c.retry_of.is_not(None)))
@@ -114,7 +117,12 @@ def _delete_some(session: Session, hanging: Table, key: Column[Any], numbers: Se
     return len(rows)
 
 
-def _note(session: Session, job: str, slot: datetime) -> None:
-    statement = insert_into(session, _PRUNED).values(job=job, through=slot)
-    newer = statement.excluded.through > _PRUNED.c.through
-    session.execute(statement.on_conflict_do_update(index_elements=["job"], set_={"through": slot}, where=newer))
+def _note(session: Session, through: Mapping[str, datetime]) -> None:
+    """Raise the marks of these jobs; none moves back."""
+    statement = insert_into(session, _PRUNED)
+    slot = statement.excluded.through
+    statement = statement.on_conflict_do_update(
+        index_elements=["job"], set_={"through": slot}, where=slot > _PRUNED.c.through
+    )
+    if through:
+        session.execute(statement, [{"job": job, "through": through[job]} for job in sorted(through)])

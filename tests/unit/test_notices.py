@@ -56,6 +56,14 @@ def test_a_configuration_failure_says_what_where_why_how_often_and_what_to_do() 
     )
 
 
+def test_a_reason_without_end_is_cut() -> None:
+    failure = Failure(kind=FailureKind.CONFIGURATION, code="UNKNOWN_COLUMNS", message="x" * 100_000)
+    conclusion = Conclusion(outcome=Outcome.FAILED, failure=failure)
+    (notice,) = notices_of(ended(Outcome.FAILED, conclusion=conclusion), ALL)
+    assert len(notice.body) < 2_500
+    assert len(config_refused("c.toml", "y" * 100_000).body) < 2_500
+
+
 @pytest.mark.parametrize("kind", [kind for kind in FailureKind if kind is not FailureKind.CONFIGURATION])
 def test_other_failures_count_nothing_and_each_has_its_own_advice(kind: FailureKind) -> None:
     (notice,) = notices_of(ended(Outcome.FAILED, kind, attempt=4), ALL)
