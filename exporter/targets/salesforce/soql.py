@@ -49,7 +49,7 @@ def normal(text: str, kind: str, *, case_sensitive: bool) -> str:
         return moment.isoformat(timespec="milliseconds")
     if kind == "time":
         return text.removesuffix("Z").removesuffix(".000")
-    return text.strip() if case_sensitive else text.strip().casefold()
+    return text.strip() if case_sensitive else text.strip().lower()
 
 
 def in_lists(literals: Iterable[str], *, longest: int) -> Iterator[list[str]]:
