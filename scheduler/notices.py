@@ -193,9 +193,9 @@ def bundling(*, due: int, recently: int, last_digest: datetime | None, now: date
 
 
 def next_try(*, attempt: int, now: datetime, jitter: float) -> datetime:
-    """Return when a notice is tried again that ``attempt`` tries could not send: half a minute, doubled, up to an hour.
+    """Return when a notice is tried again after ``attempt`` tries: in half a minute, doubled, up to 15 minutes.
 
     ``jitter`` (0 to 1) takes away up to a quarter, so that what failed together does not come back together.
     """
-    seconds = min(30.0 * 2.0 ** min(attempt - 1, 10), 3600.0)
+    seconds = min(30.0 * 2.0 ** min(attempt - 1, 10), 900.0)
     return now + timedelta(seconds=seconds * (1 - jitter / 4))

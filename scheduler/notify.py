@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from pydantic import SecretStr
 
@@ -139,7 +140,9 @@ class Notifier:
         limit = PER_MINUTE - traffic.recently if how == "each" and known else AT_ONCE
         with self._database.write() as session:
             claimed = notices.claim(session, owner=self._owner, now=now, lease_seconds=LEASE_SECONDS, limit=limit)
-        hands = [_InHand(notice=notice, sent_to=list(notice.sent_to)) for notice in claimed]
+        hands = [
+            _InHand(notice=notice, sent_to=list(notice.sent_to)) for notice in sorted(claimed, key=attrgetter("id"))
+        ]
         for address in known:
             self._tell(address, hands, in_one=how == "one")
         return self._settle(hands, known)
