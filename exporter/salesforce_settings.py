@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from exporter.settings import (
     ConnectionSettings,
@@ -89,8 +89,18 @@ _AUTH_KEYS = (
 )
 
 
+DEPRECATED_LOGINS: Mapping[str, str] = {
+    "credentials": "Salesforce ends SOAP's login() with Summer '27, and new orgs have it switched off: use "
+    '"client_credentials", "oauth" or "jwt"',
+    "session_id": 'a session ends within hours, and nothing can renew it: use "client_credentials", "oauth" or "jwt"',
+}
+"""Logins that should go, and why. The date: the page of login() in Salesforce's SOAP API guide."""
+
+
 class SalesforceConnection(ConnectionSettings):
     """A Salesforce org and how to log in to it. Which keys a login needs, and may have, hangs on ``auth``."""
+
+    _name: str = PrivateAttr(default="NAME")
 
     type: Literal["salesforce"] = Field(description="`salesforce`", examples=['"salesforce"'])
     auth: Literal["client_credentials", "credentials", "oauth", "session_id", "jwt"] = Field(
@@ -141,6 +151,17 @@ class SalesforceConnection(ConnectionSettings):
     source_address: Annotated[str, AfterValidator(_check_address)] | None = Field(
         default=None, description="the address of this machine to call from, where the org allows addresses by list"
     )
+
+    def named(self, name: str) -> Self:
+        """Return the connection with its name in the config file, so that errors can say which command helps."""
+        copy = self.model_copy()
+        copy._name = name  # noqa: SLF001 - a copy of our own
+        return copy
+
+    @property
+    def login_command(self) -> str:
+        """The command by which a person logs in to this connection."""
+        return f"schedctl login {self._name}"
 
     @model_validator(mode="after")
     def _check_keys(self) -> Self:

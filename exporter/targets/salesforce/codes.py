@@ -75,6 +75,7 @@ _MY_DOMAIN = "set login_url to the org's own address (My Domain), such as https:
 _FLOW = "enable the client-credentials flow in the app's OAuth settings"
 _APPROVE = "let the run-as user use the app: its permission set, or the app's policy of permitted users"
 _PASSWORD = "check username, password and security token"  # noqa: S105 - it says where to look, it is none
+_ADDRESS = "allow this machine's address (or source_address) in the org's trusted IP ranges"
 _RIGHTS = "give the run-as user the permission"
 
 # Token endpoint: help.salesforce.com "OAuth 2.0 Authorization Errors"; SOAP: "login()" in the SOAP API guide.
@@ -87,6 +88,7 @@ _LOGIN: tuple[tuple[str, str, Verdict, str], ...] = (
     ("invalid_grant", "authentication failure", _CONFIGURATION, _APP),
     ("invalid_grant", "user hasn't approved this consumer", _CONFIGURATION, _APPROVE),
     ("invalid_grant", "audience validation failed", _CONFIGURATION, "check login_url"),
+    ("invalid_grant", "ip restricted", _CONFIGURATION, _ADDRESS),
     ("invalid_grant", "login rate exceeded", _TRANSIENT, ""),
     ("invalid_grant", "", _CONFIGURATION, _APP),
     ("unsupported_grant_type", "", _CONFIGURATION, _FLOW),
@@ -105,6 +107,14 @@ _LOGIN: tuple[tuple[str, str, Verdict, str], ...] = (
     ("API_DISABLED_FOR_ORG", "", _CONFIGURATION, "the org's edition has no API access"),
     ("UNSUPPORTED_API_VERSION", "", _CONFIGURATION, "set a newer api_version"),
     ("INSUFFICIENT_ACCESS", "", _CONFIGURATION, f"{_RIGHTS} Use Any API Auth"),
+    ("LOGIN_DURING_RESTRICTED_DOMAIN", "", _CONFIGURATION, _ADDRESS),
+    ("LOGIN_DURING_RESTRICTED_TIME", "", _CONFIGURATION, "widen the login hours of the user's profile"),
+    ("LOGIN_CHALLENGE_ISSUED", "", _CONFIGURATION, _ADDRESS),
+    ("LOGIN_CHALLENGE_PENDING", "", _CONFIGURATION, _ADDRESS),
+    ("ORG_LOCKED", "", _CONFIGURATION, "the org is locked: ask Salesforce"),
+    ("TRIAL_EXPIRED", "", _CONFIGURATION, "the org's trial is over: check login_url"),
+    ("REQUEST_LIMIT_EXCEEDED", "", _QUOTA, "the org's API calls of 24 hours are used up"),
+    ("SERVER_UNAVAILABLE", "", _TRANSIENT, ""),
 )
 
 # "Errors" in the Bulk API guide, and status codes of the REST API guide.

@@ -86,9 +86,9 @@ class Network:
 
     def refusal(self, status: int, host: str) -> ProxyFaultError:
         """Say what a proxy's own refusal means."""
-        subject = f"proxy = {self.proxy_name or 'of the environment'}"
+        subject = f"proxy = {self.proxy_name}" if self.proxy_name else "the proxy of the environment"
         if status == PROXY_LOGIN:
-            message = f"{subject}: it asks for another user or password; write http://user:password@{self.proxy_name}"
+            message = f"{subject}: it does not take our user and password; write them into proxy, before its host and @"
             return ProxyFaultError("PROXY_LOGIN", message, passing=False)
         if status >= _SERVER_FAULT:
             message = f"{subject}: it cannot reach {host} (HTTP {status})"

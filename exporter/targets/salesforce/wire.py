@@ -179,7 +179,7 @@ def _diagnose_refusal(error: RefusedError, where: Where, host: str) -> CallError
 
 
 def _diagnose_proxy(error: ProxyFaultError) -> CallError:
-    """A proxy that is being restarted comes back; one that stays away is for a person: its address stands with us."""
+    """Retry a proxy that may be about to restart; one that stays away is for a person, for its address is a setting."""
     verdict = Verdict.TRANSIENT if error.passing else Verdict.CONFIGURATION
     rule = Rule(where=Where.CALL, code="", words="", verdict=verdict)
     lasting = FailureKind.CONFIGURATION if error.code == "PROXY_DOWN" else None
