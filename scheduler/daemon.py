@@ -25,11 +25,13 @@ from scheduler.logs import get_logger
 from scheduler.merge import NameConflicts
 from scheduler.notices import config_refused
 from scheduler.notify import Notifier
+from scheduler.operations.audits import audit_daily
 from scheduler.operations.jobs import sync_file_jobs
+from scheduler.owed import planned
 from scheduler.plan import Plan, Planned
 from scheduler.retention import CLEAR_SECONDS, clear, set_aside
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
-from scheduler.ticking import make_room, planned, tick
+from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
 from storage import jobs, nodes, notices, runs, settings
@@ -38,6 +40,8 @@ from storage.jobs import StoredJob
 
 CHECK_SECONDS = 1.0
 """The clock is looked at this often, so that a step of it, or a change by the CLI, is noticed within a second."""
+AUDIT_SECONDS = 600.0
+"""How often it is asked whether the daily audit is due."""
 EXIT_SECONDS = 10.0
 """How long after the drain time a worker that hangs in a call may take to let go before the process ends anyway."""
 NOTICE_SECONDS = 5.0
@@ -150,6 +154,7 @@ class Daemon:
         self._chores.add_job(
             self._guarded(self._clear), "interval", seconds=CLEAR_SECONDS, next_run_time=datetime.now(UTC), id="clear"
         )
+        self._chores.add_job(self._guarded(self._audit), "interval", seconds=AUDIT_SECONDS, id="audit")
         self._chores.start()
         self._notifier.start()
         systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
@@ -204,6 +209,9 @@ class Daemon:
             waiting = runs.next_waiting_time(session)
             is_due = self._disk.has_room and waiting is not None and waiting <= self._clock()
             return bool(self._workers.active) or is_due
+
+    def _audit(self) -> None:
+        audit_daily(self._database, self._clock())
 
     def _look_at_disk(self) -> None:
         self._disk.look(self._config.storage.min_free)

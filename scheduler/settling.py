@@ -7,9 +7,9 @@ from datetime import datetime
 from exporter.failures import ExportError
 from scheduler.notices import Ended, notices_of
 from scheduler.outcome import Conclusion, Outcome
+from scheduler.owed import DISABLED, settle_owed
 from scheduler.policy import Decisions, Policies, decide
 from scheduler.secrets import mask
-from scheduler.ticking import DISABLED, settle_owed
 from scheduler.work import RunWork, log
 from storage import jobs, ledger, notices, runs
 from storage.database import Session

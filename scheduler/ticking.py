@@ -1,44 +1,22 @@
 """One look at the plan: every due slot becomes a row, in one transaction per batch of jobs, before anyone runs it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from scheduler.job import Job
 from scheduler.logs import get_logger
-from scheduler.plan import Due, PassedOver, Plan, Planned, due, pass_over
+from scheduler.owed import skipped
+from scheduler.plan import Due, Plan, Planned, due
 from storage import jobs, runs
 from storage.database import Database
-from storage.jobs import StoredJob
 from storage.runs import NewRun
-from storage.statements import lock_names
 
 JOBS_PER_TRANSACTION = 500
 """How many jobs' slots are written at once: one commit for many, but short enough for others to get in between."""
-CHANGED = "the job was changed or removed before this slot was looked at"
-DISABLED = "the job was disabled before this slot was looked at"
-"""Why slots that came while no daemon lived, or in the last second, are skipped: see :func:`settle_owed`."""
 
 log = get_logger("schedctl.tick")
-
-
-def planned(stored: StoredJob) -> Planned | None:
-    """Return what the plan needs of a stored job; None if it has no schedule or is disabled."""
-    job = Job.from_dict(stored.definition)
-    schedule = job.schedule
-    if stored.disabled_at is not None or schedule is None:
-        return None
-    after = max(filter(None, (stored.high_water, stored.anchored_at)))
-    return Planned(
-        name=stored.name,
-        schedule=schedule,
-        after=after,
-        catch_up=job.catch_up,
-        catch_up_window=timedelta(seconds=job.catch_up_window),
-        revision=stored.revision,
-    )
 
 
 def tick(database: Database, plan: Plan, definitions: Mapping[str, dict[str, object]], now: datetime) -> int:
@@ -76,28 +54,6 @@ def _current(job: Planned, mark: jobs.Mark | None) -> Planned | None:
     return job if mark.settled_until <= job.after else replace(job, after=mark.settled_until)
 
 
-def settle_owed(session: Session, names: Sequence[str], reason: str, now: datetime) -> None:
-    """Store the slots that are owed but were not looked at yet as skipped, before a change by which they are no more.
-
-    Without this, the slots that came while no daemon lived, or in the second before the change, would leave no trace.
-    The jobs are held until the transaction ends.
-    """
-    lock_names(session, names)
-    marks = jobs.lock_marks(session, names)
-    rows: list[NewRun] = []
-    for name in sorted(marks):
-        stored = jobs.get_job(session, name)
-        try:
-            job = planned(stored) if stored is not None else None
-        except ValueError:  # another version wrote it, so this one never fired it
-            continue
-        if job is not None and stored is not None:
-            over = pass_over(job.schedule, job.after, now, reason)
-            rows += [_skipped(name, each, stored.definition) for each in over]
-    runs.insert_runs(session, rows, now=now)
-    jobs.set_high_water(session, {row.job: row.scheduled_time for row in rows})
-
-
 def make_room(session: Session, definitions: Mapping[str, Mapping[str, object]], now: datetime) -> int:
     """Settle as skipped those due slots that their job's ``overlap`` and ``catch_up`` do not let start.
 
@@ -121,23 +77,8 @@ def make_room(session: Session, definitions: Mapping[str, Mapping[str, object]],
     return skipped
 
 
-def _skipped(job: str, over: PassedOver, definition: dict[str, object]) -> NewRun:
-    return NewRun(
-        job=job,
-        scheduled_time=over.last,
-        run_time=over.last,
-        kind="schedule",
-        definition=definition,
-        state="finished",
-        outcome="skipped",
-        reason=over.reason,
-        skipped=over.count,
-        first_slot=over.first,
-    )
-
-
 def _rows(job: Planned, owed: Due, definition: dict[str, object]) -> list[NewRun]:
-    rows = [_skipped(job.name, over, definition) for over in owed.passed_over]
+    rows = [skipped(job.name, over, definition) for over in owed.passed_over]
     rows += [
         NewRun(
             job=job.name,

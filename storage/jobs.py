@@ -148,20 +148,20 @@ def all_jobs(session: Session) -> list[StoredJob]:
 
 def definition_history(session: Session, name: str) -> list[JobChange]:
     """Return what ever happened to the job of that name, removed or not, oldest first."""
-    query = (
-        select(
-            _CHANGE.c.job,
-            _CHANGE.c.revision,
-            _CHANGE.c.change,
-            DEFINITION.c.body.label("definition"),
-            _CHANGE.c.valid_from,
-            _CHANGE.c.anchored_at,
-        )
-        .join(DEFINITION, DEFINITION.c.id == _CHANGE.c.definition_id)
-        .where(_CHANGE.c.job == name)
-        .order_by(_CHANGE.c.id)
-    )
-    return [JobChange(**row) for row in session.execute(query).mappings()]
+    return [JobChange(**row) for row in session.execute(_changes().where(_CHANGE.c.job == name)).mappings()]
+
+
+def definition_histories(session: Session) -> dict[str, list[JobChange]]:
+    """Return, by name, what ever happened to every job that there is or was, oldest first."""
+    histories: dict[str, list[JobChange]] = {}
+    for row in session.execute(_changes()).mappings():
+        histories.setdefault(row["job"], []).append(JobChange(**row))
+    return histories
+
+
+def high_waters(session: Session) -> dict[str, datetime | None]:
+    """Return the high-water mark of every job that there is; None where no slot came yet."""
+    return {row.name: row.high_water for row in session.execute(select(_JOB.c.name, _JOB.c.high_water))}
 
 
 def change_mark(session: Session) -> str:
@@ -253,6 +253,12 @@ def _jobs() -> Select[Any]:
     return select(*columns, DEFINITION.c.body.label("definition")).join(
         DEFINITION, DEFINITION.c.id == _JOB.c.definition_id
     )
+
+
+def _changes() -> Select[Any]:
+    columns = [_CHANGE.c[name] for name in ("job", "revision", "change", "valid_from", "anchored_at")]
+    query = select(*columns, DEFINITION.c.body.label("definition"))
+    return query.join(DEFINITION, DEFINITION.c.id == _CHANGE.c.definition_id).order_by(_CHANGE.c.id)
 
 
 def _update(session: Session, name: str, *where: ColumnElement[bool], **values: Any) -> bool:  # noqa: ANN401 - columns of any type

@@ -1,6 +1,6 @@
 """Runs: stored when their slot fires, looked up, canceled, passed over. Claims on them are in ``storage.claims``."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -55,12 +55,15 @@ __all__ = [
     "set_phase",
     "set_progress",
     "settle",
+    "slot_rows",
     "take_back",
     "waiting_or_running",
 ]
 
 _JOB = table("job")
 _LEDGER = table("ledger")
+READ_AT_ONCE = 5_000
+"""Rows of a long answer that are held at once."""
 _Key = tuple[str, datetime, str, int]
 
 
@@ -70,6 +73,17 @@ class CrowdedJob:
 
     newest: datetime
     running: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlotRow:
+    """What a scheduled run says about slots: its own, or all ``skipped`` from ``first_slot`` to it."""
+
+    job: str
+    id: int
+    scheduled_time: datetime
+    first_slot: datetime | None
+    skipped: int
 
 
 def insert_runs(session: Session, runs: Sequence[NewRun], *, now: datetime) -> list[int | None]:
@@ -185,6 +199,21 @@ def next_waiting_time(session: Session) -> datetime | None:
     """Return when the next run is due that could be claimed if no running one ended before; it may have passed."""
     query = select(RUN.c.run_time).where(*claimable()).order_by(RUN.c.run_time).limit(1)
     return cast("datetime | None", session.execute(query).scalar())
+
+
+def slot_rows(session: Session, job: str | None = None, *, since: datetime | None = None) -> Iterator[SlotRow]:
+    """Yield, job by job and in order of their slots, the rows of scheduled slots at or after ``since``.
+
+    Rows come as they are read: there may be millions.
+    """
+    columns = [RUN.c[name] for name in SlotRow.__dataclass_fields__]
+    query = select(*columns).where(RUN.c.kind == "schedule").order_by(RUN.c.job, RUN.c.scheduled_time, RUN.c.id)
+    if job is not None:
+        query = query.where(RUN.c.job == job)
+    if since is not None:
+        query = query.where(RUN.c.scheduled_time >= since)
+    for row in session.execute(query.execution_options(yield_per=READ_AT_ONCE)):
+        yield SlotRow(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 def attempts(session: Session, run_id: int) -> list[StoredAttempt]:

@@ -49,6 +49,12 @@ def is_postgresql(session: Session) -> bool:
     return session.get_bind().dialect.name == "postgresql"
 
 
+def one_snapshot(session: Session) -> None:
+    """Let every statement of a read see the same instant, as on SQLite they do anyway. To be called first of all."""
+    if is_postgresql(session):
+        session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+
+
 def chunks(values: Iterable[_T]) -> Iterator[Sequence[_T]]:
     """Cut values into lists of at most :data:`CHUNK`."""
     rest = iter(values)

@@ -12,9 +12,9 @@ from scheduler.errors import failed, not_found, usage
 from scheduler.faults import ConfigError, Fault
 from scheduler.job import Job, parse_job
 from scheduler.merge import Changes, merge
+from scheduler.owed import CHANGED, DISABLED, settle_owed
 from scheduler.schedule import FireTime
 from scheduler.second_opinion import disagreement
-from scheduler.ticking import CHANGED, DISABLED, settle_owed
 from scheduler.toml_lines import key_lines, line_of
 from storage import jobs, runs
 from storage.database import Database

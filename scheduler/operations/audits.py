@@ -1,0 +1,156 @@
+"""The audit of the slots: what every job owed, by its history, against the rows that are stored."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from scheduler.audit import Audit, Change, Finding, SlotRow, audit_job
+from scheduler.errors import not_found
+from scheduler.job import Job
+from scheduler.logs import get_logger
+from scheduler.schedule import Schedule
+from storage import jobs, notices, retention, runs, settings
+from storage.database import Database, Session
+from storage.jobs import JobChange
+from storage.statements import one_snapshot
+
+EVERY = timedelta(hours=24)
+"""How often a daemon audits."""
+SHOWN = 20
+"""Findings in one notice."""
+_AUDITED = "audited_at"
+_TOLD = "audit_told"
+
+log = get_logger("schedctl.audit")
+
+
+def audit(database: Database, name: str | None = None, *, since: datetime | None = None) -> Audit:
+    """Audit one job or every job that there is or was, from ``since`` on; raises not-found for a name never used.
+
+    What was pruned is left out. All is seen as of one instant, whatever a daemon does meanwhile.
+    """
+    after = since - timedelta(microseconds=1) if since is not None else None
+    with database.read() as session:
+        one_snapshot(session)
+        marks = jobs.high_waters(session)
+        if name is None:
+            histories = jobs.definition_histories(session)
+        else:
+            histories = {name: jobs.definition_history(session, name)}
+            if not histories[name]:
+                raise not_found(f"there is and was no job {name!r}; schedctl list shows those there are")
+        found = [
+            audit_job(job, changes, rows, settled_until=marks.get(job), since=_begin(session, job, after))
+            for job, changes, rows in _by_job(session, histories, name, since)
+        ]
+    total = Audit()
+    for each in found:
+        total += each
+    return total
+
+
+def audit_daily(database: Database, now: datetime) -> bool:
+    """Audit everything if no daemon has for a day, and put a notice for what was not told before into the outbox."""
+    with database.read() as session:
+        last = settings.get(session, _AUDITED)
+    if last is not None and timedelta(0) <= now - datetime.fromisoformat(last) < EVERY:
+        return False
+    found = audit(database)
+    log.info("audit.done", jobs=found.jobs, owed=found.owed, sound=found.sound, findings=len(found.findings))
+    with database.write() as session:
+        settings.put(session, _AUDITED, now.isoformat())
+        told = set((settings.get(session, _TOLD) or "").split())
+        marks = {_mark(finding): finding for finding in found.findings}
+        new = [finding for mark, finding in marks.items() if mark not in told]
+        settings.put(session, _TOLD, " ".join(sorted(marks)))
+        if new:
+            _announce(session, new, now)
+    for finding in new:
+        log.error("audit.finding", job=finding.job, message=words(finding))
+    return True
+
+
+def words(finding: Finding) -> str:
+    """Say what is wrong in one line."""
+    when = f"{finding.first:%Y-%m-%dT%H:%M:%SZ}"
+    if finding.last != finding.first:
+        when += f" to {finding.last:%Y-%m-%dT%H:%M:%SZ}"
+    slots = "1 slot" if finding.count == 1 else f"{finding.count} slots"
+    numbers = ", ".join(map(str, finding.runs[:SHOWN]))
+    match finding.kind:
+        case "hole":
+            what = f"no run and no reason why for {slots}"
+        case "double":
+            what = f"more than one run (runs {numbers}) for {slots}"
+        case _:
+            what = f"run {numbers} stands for {slots} that the schedule did not name"
+    return f"{finding.job}: {when}: {what}"
+
+
+def _announce(session: Session, findings: list[Finding], now: datetime) -> None:
+    lines = [words(finding) for finding in findings[:SHOWN]]
+    if len(findings) > SHOWN:
+        lines.append(f"and {len(findings) - SHOWN} more")
+    count = "1 fault" if len(findings) == 1 else f"{len(findings)} faults"
+    notices.add(
+        session,
+        job=None,
+        run_id=None,
+        kind="audit",
+        subject=f"schedctl: the audit found {count} in the record of slots",
+        body="\n".join([*lines, "", "schedctl audit shows them again; schedctl run NAME --at TIME runs a lost slot."]),
+        now=now,
+    )
+
+
+def _by_job(
+    session: Session, histories: dict[str, list[JobChange]], name: str | None, since: datetime | None
+) -> Iterator[tuple[str, list[Change], Iterable[SlotRow]]]:
+    """Yield each job with its changes and its rows; the rows are read on while they are looked at."""
+    rest = set(histories)
+    stored = runs.slot_rows(session, name, since=since)
+    for job, rows in groupby(stored, key=lambda row: row.job):
+        if job in rest:
+            rest.remove(job)
+            yield job, _changes(histories[job]), map(_row, rows)
+    for job in sorted(rest):
+        yield job, _changes(histories[job]), ()
+
+
+def _begin(session: Session, job: str, after: datetime | None) -> datetime | None:
+    """Return from when on (not counting that instant) a job is audited."""
+    return max(filter(None, (after, retention.pruned_through(session, job))), default=None)
+
+
+def _changes(history: list[JobChange]) -> list[Change]:
+    return [
+        Change(
+            change=each.change,  # type: ignore[arg-type] # one of the changes
+            schedule=_schedule(each),
+            valid_from=each.valid_from,
+            anchored_at=each.anchored_at,
+        )
+        for each in history
+    ]
+
+
+def _schedule(change: JobChange) -> Schedule | None:
+    try:
+        return Job.from_dict(change.definition).schedule
+    except ValueError:  # another version wrote it, so this one never fired it
+        return None
+
+
+def _row(row: runs.SlotRow) -> SlotRow:
+    return SlotRow(
+        run=row.id,
+        slot=row.scheduled_time,
+        first=row.first_slot,
+        count=row.skipped if row.first_slot is not None else 1,
+    )
+
+
+def _mark(finding: Finding) -> str:
+    text = f"{finding.kind} {finding.job} {finding.first.isoformat()} {finding.last.isoformat()} {finding.runs}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
