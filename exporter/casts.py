@@ -24,8 +24,8 @@ Cells that have no such text (NaN, dates out of range) and those that the target
 import base64
 import re
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -40,13 +40,15 @@ from exporter.failures import configuration
 class TextRules:
     """How one target wants its text.
 
-    ``null`` stands for NULL (the empty text too stays empty: most targets cannot tell them apart). ``marker`` is a text
-    the target would take for something else, so that a cell which holds it is a fault. ``first_day`` and ``last_day``
-    (both inclusive, in UTC) bound dates and timestamps. ``naive_timezone`` is where timestamps without a zone were
-    written; None makes them a configuration failure.
+    ``null`` stands for NULL (the empty text too stays empty: most targets cannot tell them apart), unless the field's
+    metadata :data:`NULLS` names one of ``nulls``. ``marker`` is a text the target would take for something else, so
+    that a cell which holds it is a fault. ``first_day`` and ``last_day`` (both inclusive, in UTC) bound dates and
+    timestamps. ``naive_timezone`` is where timestamps without a zone were written; None makes them a configuration
+    failure.
     """
 
     null: str = ""
+    nulls: Mapping[str, str] = field(default_factory=dict)
     marker: str | None = None
     nul_character: bool = True
     longest_cell: int | None = None
@@ -54,6 +56,11 @@ class TextRules:
     first_day: date = date.min
     last_day: date = date.max
     naive_timezone: str | None = "UTC"
+
+
+NULLS = b"schedctl.nulls"
+"""Key of a field's metadata: which of :attr:`TextRules.nulls` stands for NULL in this column."""
+_SALESFORCE_NULLS = {"ignore": "", "clear": "#N/A"}
 
 
 def salesforce_rules(*, nulls: str = "ignore", naive_timezone: str | None = "UTC") -> TextRules:
@@ -64,7 +71,8 @@ def salesforce_rules(*, nulls: str = "ignore", naive_timezone: str | None = "UTC
     guide, Data Import Dates).
     """
     return TextRules(
-        null="#N/A" if nulls == "clear" else "",
+        null=_SALESFORCE_NULLS[nulls],
+        nulls=_SALESFORCE_NULLS,
         marker="#N/A",
         nul_character=False,
         longest_cell=131_072,
@@ -103,19 +111,26 @@ class TextCast:
 
     def __init__(self, schema: pa.Schema, rules: TextRules) -> None:
         self._rules = rules
-        self._casts = [_choose(field, rules) for field in schema]
+        self._casts = [_choose(each, rules) for each in schema]
+        self._nulls = [_null(each, rules) for each in schema]
         self.schema = pa.schema([pa.field(name, pa.string()) for name in schema.names])
 
     def apply(self, batch: pa.RecordBatch) -> TextBatch:
         """Turn every column of a batch of the schema into text."""
         faults: dict[int, CellFault] = {}
         columns = []
-        for name, column, cast in zip(batch.schema.names, batch.columns, self._casts, strict=True):
+        parts = zip(batch.schema.names, batch.columns, self._casts, self._nulls, strict=True)
+        for name, column, cast, null in parts:
             text = cast(column, _marker(faults, f'column "{name}"'))
-            columns.append(pc.fill_null(text, self._rules.null))
+            columns.append(pc.fill_null(text, null))
         _check_records(columns, self._rules, _marker(faults, "the record"))
         ordered = tuple(faults[index] for index in sorted(faults))
         return TextBatch(batch=pa.RecordBatch.from_arrays(columns, schema=self.schema), faults=ordered)
+
+
+def _null(column: pa.Field, rules: TextRules) -> str:
+    told = (column.metadata or {}).get(NULLS)
+    return rules.null if told is None else rules.nulls.get(told.decode(), rules.null)
 
 
 def _marker(faults: dict[int, CellFault], subject: str) -> _Mark:
@@ -155,7 +170,8 @@ def _choose_timestamp(field: pa.Field, rules: TextRules) -> _Cast:
     if rules.naive_timezone is None:
         raise configuration(
             "NO_TIMEZONE",
-            f'Column "{field.name}" is a timestamp without a time zone: cast it to TIMESTAMPTZ in the query',
+            f'Column "{field.name}" is a timestamp without a time zone: set naive_timezone to the zone it was '
+            "written in, or cast it to TIMESTAMPTZ in the query",
         )
     zone = rules.naive_timezone
     try:

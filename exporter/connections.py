@@ -197,6 +197,9 @@ class MappedColumn(Settings):
 
     column: Text = Field(description="its name at the target", examples=['"Email"'])
     source: Text | None = Field(default=None, description="the query's column")
+    nulls: Literal["ignore", "clear"] | None = Field(
+        default=None, description="with `source`: what a NULL does here; default: the export's `nulls`"
+    )
     string: str | None = Field(default=None, description="instead of `source`: text with `$1`, `$2`, …")
     parameters: tuple[MappingParameter, ...] = Field(
         default=(), strict=False, description="with `string`: what `$1`, `$2`, … stand for, in order"
@@ -206,6 +209,8 @@ class MappedColumn(Settings):
     def _check_keys(self) -> Self:
         if (self.source is None) == (self.string is None):
             key_fault("source", "a column has either source or string")
+        if self.nulls is not None and self.source is None:
+            key_fault("nulls", "nulls belongs to source: a built string is never NULL")
         if self.parameters and self.string is None:
             key_fault("parameters", "parameters belong to string")
         for number in _PLACEHOLDER.findall(self.string or ""):

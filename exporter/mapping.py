@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from exporter.casts import NULLS
 from exporter.connections import MappedColumn, MappingParameter, OutputMapping, Segment
 from exporter.failures import configuration
 
@@ -23,6 +24,7 @@ class _Column:
     name: str
     place: int | None = None
     text: str = ""
+    nulls: str | None = None
 
 
 def apply_mapping(
@@ -32,8 +34,8 @@ def apply_mapping(
 
     ``all_columns`` keeps the query's columns in their order; one that ``columns`` names as a source goes out in its
     place under the new name, or under each of several; built strings follow at the end. Without ``all_columns`` the
-    columns are those of ``columns``, in that order. In a built string ``$1``, ``$2``, … stand for the parameters; a
-    Timestamp is ``exported_at`` (aware) in UTC.
+    columns are those of ``columns``, in that order. What ``columns`` says of NULLs goes along as the field's metadata.
+    In a built string ``$1``, ``$2``, … stand for the parameters; a Timestamp is ``exported_at`` (aware) in UTC.
 
     Raises configuration ``MISSING_COLUMN``, with the nearest name, ``DUPLICATE_COLUMN`` and ``NO_SEGMENT_VALUE``.
     """
@@ -44,11 +46,16 @@ def apply_mapping(
         [
             pa.field(each.name, pa.string())
             if each.place is None
-            else rows.schema.field(each.place).with_name(each.name)
+            else _told(rows.schema.field(each.place).with_name(each.name), each.nulls)
             for each in columns
         ]
     )
     return pa.RecordBatchReader.from_batches(schema, _mapped(rows, columns, schema))
+
+
+def _told(field: pa.Field, nulls: str | None) -> pa.Field:
+    """Return the field with what its NULLs do, where the mapping says so; the casts look for it."""
+    return field if nulls is None else field.with_metadata({NULLS: nulls.encode()})
 
 
 def _mapped(rows: pa.RecordBatchReader, columns: Sequence[_Column], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -87,7 +94,7 @@ def _column(mapped: MappedColumn, places: dict[str, int], segment: Segment | Non
         nearest = difflib.get_close_matches(mapped.source, places, n=1, cutoff=0.5)
         hint = f'did you mean "{nearest[0]}"?' if nearest else "its columns are " + ", ".join(places)
         raise configuration("MISSING_COLUMN", f'The query has no column "{mapped.source}" to send: {hint}')
-    return _Column(name=mapped.column, place=places[mapped.source])
+    return _Column(name=mapped.column, place=places[mapped.source], nulls=mapped.nulls)
 
 
 def _build(mapped: MappedColumn, segment: Segment | None, exported_at: datetime) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 from pydantic import SecretStr
 from support.exports import ListLedger, make_context, make_target
 
+from exporter.connections import MappedColumn, OutputMapping
 from exporter.emulator.org import Rights
 from exporter.emulator.server import Emulator
 from exporter.events import Event, RowsSpooled
 from exporter.failures import ExportError, FailureKind
+from exporter.mapping import apply_mapping
 from exporter.spool import Spool
 from exporter.targets.salesforce.target import SalesforceTarget
 
@@ -184,3 +187,28 @@ def test_abort_leaves_batches_that_were_not_begun_undone(emulator: Emulator, tmp
     assert stored(emulator, "Id") == []
     with emulator.org.store.reading() as db:
         assert [row["state"] for row in db.execute("SELECT state FROM sys_job")] == ["Aborted"]
+
+
+def test_each_column_says_whether_its_nulls_empty_the_field(emulator: Emulator, tmp_path: Path) -> None:
+    first = {"Name": ["a"], "Ext_Id__c": ["1"], "Score__c": [1.5], "Born__c": [date(2020, 1, 1)]}
+    send(emulator, first, Spool(tmp_path / "1"), ListLedger())
+    fields = [pa.field("Ext_Id__c", pa.string()), pa.field("Score__c", pa.float64()), pa.field("Born__c", pa.date32())]
+    mapping = OutputMapping(
+        all_columns=True, columns=(MappedColumn(column="Born__c", source="Born__c", nulls="clear"),)
+    )
+    rows = pa.table([["1"], [None], [None]], schema=pa.schema(fields)).to_reader()
+    mapped = apply_mapping(rows, mapping, segment=None, exported_at=datetime.now(UTC))
+    opened, spool = target(emulator, mode="update", upsert=True, key="Ext_Id__c"), Spool(tmp_path / "2")
+    opened.fill(mapped, spool, control=LiveControl(), listen=lambda _event: None)
+    assert opened.export(spool, make_context(ListLedger(), control=LiveControl())).accepted == 1
+    assert stored(emulator, "Score__c", "Born__c") == [(1.5, None)]
+
+
+def test_timestamps_without_a_zone_need_one_and_are_then_read_in_it(emulator: Emulator, tmp_path: Path) -> None:
+    columns = {"Name": ["a"], "Seen__c": pa.array([datetime(2026, 7, 1, 12)], pa.timestamp("us"))}  # noqa: DTZ001 - it has none
+    with pytest.raises(ExportError, match="set naive_timezone") as caught:
+        send(emulator, columns, Spool(tmp_path / "1"), ListLedger())
+    assert caught.value.kind is FailureKind.CONFIGURATION
+    send(emulator, columns, Spool(tmp_path / "2"), ListLedger(), naive_timezone="Europe/Berlin")
+    [(seen,)] = stored(emulator, "Seen__c")
+    assert str(seen).startswith("2026-07-01T10:00:00")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.casts import TextCast, TextRules, salesforce_rules
+from exporter.casts import NULLS, TextCast, TextRules, salesforce_rules
 from exporter.failures import ExportError, FailureKind
 
 
@@ -175,3 +175,19 @@ def test_timestamps_without_zone_need_a_stated_one() -> None:
     for wrong in ("Mars/Base", "../etc", ""):
         with pytest.raises(ExportError, match="NO_TIMEZONE"):
             TextCast(schema, salesforce_rules(naive_timezone=wrong))
+
+
+def test_a_column_may_say_of_itself_what_its_nulls_do() -> None:
+    fields = [
+        pa.field("a", pa.string()),
+        *(pa.field(n, pa.int8(), metadata={NULLS: n.encode()}) for n in ("ignore", "clear")),
+    ]
+    batch = pa.RecordBatch.from_arrays([pa.nulls(1, field.type) for field in fields], schema=pa.schema(fields))
+    texts = {
+        nulls: TextCast(batch.schema, salesforce_rules(nulls=nulls)).apply(batch).batch.to_pylist()
+        for nulls in ("ignore", "clear")
+    }
+    assert texts == {
+        "ignore": [{"a": "", "ignore": "", "clear": "#N/A"}],
+        "clear": [{"a": "#N/A", "ignore": "", "clear": "#N/A"}],
+    }

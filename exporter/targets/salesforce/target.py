@@ -56,7 +56,7 @@ class SalesforceTarget:
             control=control,
             listen=listen,
             limits=BatchLimits(rows=self._options.batch_size),
-            rules=salesforce_rules(nulls=self._options.nulls),
+            rules=salesforce_rules(nulls=self._options.nulls, naive_timezone=self._options.naive_timezone),
         )
 
     def export(self, spool: Spool, context: ExportContext) -> ExportReport:
