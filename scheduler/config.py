@@ -17,7 +17,7 @@ from exporter.connections import (
     DuckdbConnection,
     SalesforceExport,
 )
-from exporter.salesforce_settings import OLDEST_SAFE_API_VERSION
+from exporter.salesforce_settings import DEPRECATED_LOGINS, OLDEST_SAFE_API_VERSION, SalesforceConnection
 from exporter.settings import SecretReference, Settings
 from scheduler.config_tables import Config, DaemonSettings, NotifySettings, Storage, StorageTable
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, show, under, unknown_key, unknown_value
@@ -123,7 +123,7 @@ def _build(
         defaults=defaults,
         connections=connections,
         jobs=jobs,
-        warnings=_with_lines(_warnings(jobs), text),
+        warnings=_with_lines(_warnings(connections, jobs), text),
     )
 
 
@@ -232,7 +232,11 @@ def _storage(table: StorageTable, base: Path, state: Path) -> Storage:
     return Storage(url=url, spool=spool, history=table.history, min_free=table.min_free)
 
 
-def _warnings(jobs: Mapping[str, Job]) -> Iterator[Fault]:
+def _warnings(connections: Mapping[str, Connection], jobs: Mapping[str, Job]) -> Iterator[Fault]:
+    for name, connection in connections.items():
+        if isinstance(connection, SalesforceConnection) and connection.auth in DEPRECATED_LOGINS:
+            message = f'auth = "{connection.auth}" is deprecated: {DEPRECATED_LOGINS[connection.auth]}'
+            yield Fault(keys=("connections", name, "auth"), message=message)
     for job in jobs.values():
         options = job.export.options
         if isinstance(options, SalesforceExport) and float(options.api_version) < OLDEST_SAFE_API_VERSION:

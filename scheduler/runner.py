@@ -19,12 +19,13 @@ from exporter.spool import Spool
 from exporter.targets import ExportContext, Target
 from exporter.targets.opening import open_target
 from scheduler.config import Config
+from scheduler.connections import make_ready
 from scheduler.control import RunControl, RunStopped, StopReason
 from scheduler.job import Job
 from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout
 from scheduler.policy import Policies
 from scheduler.query import bind
-from scheduler.secrets import SecretError, resolve
+from scheduler.secrets import SecretError
 from scheduler.settling import settle, stored_run
 from scheduler.work import Clock, RunWork, StoredLedger, log, utc_now
 from storage import jobs, runs
@@ -126,12 +127,11 @@ def _context(work: RunWork, job: Job) -> ExportContext:
 
 
 def _connection(config: Config, name: str, key: str) -> Connection:
-    found = config.connections.get(name)
-    if found is None:
+    if name not in config.connections:
         known = ", ".join(sorted(config.connections)) or "none"
         raise configuration("UNKNOWN_CONNECTION", f"{key} = {name!r}: there is no such connection (known: {known})")
     try:
-        return resolve(found)
+        return make_ready(config, name)
     except SecretError as error:
         raise configuration("SECRET_UNAVAILABLE", f"connection {name!r}: {error}") from error
 

@@ -4,12 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from exporter.connections import SOURCE_TYPES, TARGET_TYPES, ExportOptions, FileExport, SalesforceExport
+from exporter.connections import (
+    SOURCE_TYPES,
+    TARGET_TYPES,
+    ExportOptions,
+    FileExport,
+    SalesforceConnection,
+    SalesforceExport,
+)
 from exporter.failures import ExportError
 from scheduler.config import Config
+from scheduler.connections import make_ready
 from scheduler.errors import not_found
 from scheduler.job import Job
-from scheduler.secrets import SecretError, resolve
+from scheduler.secrets import SecretError
 
 _NO_JOBS = SalesforceExport(object="User")
 """What a login is tried with where no job exports to the org: every org has users."""
@@ -44,8 +52,10 @@ def check_connection(config: Config, name: str) -> CheckResult:
         known = ", ".join(sorted(config.connections)) or "none"
         raise not_found(f"there is no connection {name!r} (known: {known})")
     subject = f"connection {name}"
-    did = "logged in" if connection.type == "salesforce" else "opened"
+    did = "opened"
     try:
+        if connection.type == "salesforce":
+            did = _log_in(config, name)
         if connection.type in SOURCE_TYPES:
             _check_source(config, name)
         if connection.type in TARGET_TYPES:
@@ -71,17 +81,29 @@ def check_job(config: Config, job: Job, *, connections: bool = True) -> list[Che
     return [*results, CheckResult(subject=subject, ok=True, message=f"{columns} columns fit {job.export.connection}")]
 
 
+def _log_in(config: Config, name: str) -> str:
+    """Log in at an org; return who did, and how."""
+    from exporter.targets.salesforce.identity import HOW, identify  # noqa: PLC0415 - requests takes 0.3 s
+
+    connection = make_ready(config, name)
+    if not isinstance(connection, SalesforceConnection):
+        raise TypeError(connection.type)
+    found = identify(connection)
+    who = f" as {found.username}" if found.username is not None else ""
+    return f"logged in{who} by {HOW[connection.auth]}, at {found.instance_url}"
+
+
 def _check_source(config: Config, name: str) -> None:
     from exporter.sources.opening import open_source  # noqa: PLC0415 - drivers, for those who ask for a check only
 
-    open_source(resolve(config.connections[name])).check()
+    open_source(make_ready(config, name)).check()
 
 
 def _check_target(config: Config, name: str, options: ExportOptions) -> None:
     from exporter.targets.opening import open_target  # noqa: PLC0415 - the same
 
     try:
-        open_target(resolve(config.connections[name]), options).check()
+        open_target(make_ready(config, name), options).check()
     except ExportError as error:
         if not (options == _NO_JOBS and error.code == "UNKNOWN_OBJECT"):
             raise  # with the probe's object unknown, the login itself was good
@@ -97,11 +119,11 @@ def _check_columns(config: Config, job: Job) -> int:
 
     now = datetime.now(UTC)
     bound = bind(job.query, scheduled_time=now, last_scheduled_time=None)
-    source = open_source(resolve(config.connections[job.source]))
+    source = open_source(make_ready(config, job.source))
     with source.read(Query(sql=bound.sql, parameters=bound.parameters), batch_rows=1) as reader:
         mapped = apply_mapping(reader, job.mapping, segment=job.segment, exported_at=now)
         columns = mapped.schema
-    target = open_target(resolve(config.connections[job.export.connection]), job.export.options)
+    target = open_target(make_ready(config, job.export.connection), job.export.options)
     target.check(columns)
     return len(columns.names)
 

@@ -13,8 +13,9 @@ from exporter.connections import SalesforceConnection
 from exporter.events import Listener, Retrying
 from exporter.failures import ExportError
 from exporter.ledger import Control
-from exporter.targets.salesforce.auth import log_in
+from exporter.targets.salesforce.auth import can_renew, log_in
 from exporter.targets.salesforce.codes import Rule, Verdict, Where
+from exporter.targets.salesforce.logins.advice import renewal_refused
 from exporter.targets.salesforce.wire import CallError, OrgSession, Received, diagnosing, open_org
 
 Result = TypeVar("Result")
@@ -114,8 +115,8 @@ class Client:
                     return act(org, self._session)
             except CallError as error:
                 if error.rule.verdict is Verdict.SESSION:
-                    if renewed:
-                        raise _refuse_session(error) from error
+                    if renewed or not can_renew(self._connection):
+                        raise _refuse_session(error, self._connection.auth) from error
                     renewed = True
                     self._forget(org)
                     continue
@@ -154,12 +155,8 @@ class Client:
                 self._org = None
 
 
-def _refuse_session(error: CallError) -> ExportError:
+def _refuse_session(error: CallError, auth: str) -> ExportError:
     rule = Rule(
-        where=Where.CALL,
-        code=error.code,
-        words="",
-        verdict=Verdict.CONFIGURATION,
-        advice="a new login is refused too: check the run-as user's API access, session settings and IP ranges",
-    )
-    return CallError(rule, error.code, error.message, received=Received.NO).outward()
+        where=Where.CALL, code=error.code, words="", verdict=Verdict.CONFIGURATION, advice=renewal_refused(auth)
+    )  # fmt: skip
+    return error.with_rule(rule).outward()

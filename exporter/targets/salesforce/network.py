@@ -174,11 +174,11 @@ class _FromAddress(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - requests' own signature
         """Open connections from the address."""
-        super().init_poolmanager(*arguments, **options, source_address=self._address)  # type: ignore[no-untyped-call] # so is requests'
+        super().init_poolmanager(*arguments, **options, source_address=self._address)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401 - the same
         """Open connections to a proxy from the address."""
-        return super().proxy_manager_for(proxy, **options, source_address=self._address)  # type: ignore[no-untyped-call] # the same
+        return super().proxy_manager_for(proxy, **options, source_address=self._address)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -5,14 +5,14 @@ Home of requests and simple-salesforce. The latter opens nothing itself here: it
 
 import email.utils
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import requests
 import requests.exceptions
@@ -28,6 +28,8 @@ from exporter.targets.salesforce.network import PROXY_LOGIN, ProxyFaultError, ca
 _PIECE = 1 << 16
 _REDIRECTS, _REFUSALS, _REQUEST_TIMEOUT, _SERVER_FAULT = 300, 400, 408, 500
 """HTTP statuses. A server's or gateway's own failure, or time-out, says nothing of what became of the request."""
+_MIN_HIDDEN = 4
+"""A shorter secret stands in every other word: hiding it would give it away."""
 
 
 class Received(StrEnum):
@@ -59,6 +61,25 @@ class CallError(Exception):
         self._lasting = lasting
         super().__init__(f"{code}: {message}")
 
+    def with_rule(self, rule: Rule, message: str | None = None) -> "CallError":
+        """Return the same error under another rule, or in other words."""
+        return CallError(
+            rule,
+            self.code,
+            self.message if message is None else message,
+            received=self.received,
+            retry_after=self.retry_after,
+            lasting=self._lasting,
+        )
+
+    def without(self, secrets: Iterable[str]) -> "CallError":
+        """Return the same error with no secret in its message, should the other side have echoed one."""
+        message = self.message
+        for secret in secrets:
+            if len(secret) >= _MIN_HIDDEN:
+                message = message.replace(secret, "***").replace(quote_plus(secret), "***")
+        return self.with_rule(self.rule, message)
+
     def outward(self) -> ExportError:
         """Return the ExportError to raise for this."""
         kinds = {Verdict.CONFIGURATION: FailureKind.CONFIGURATION, Verdict.SESSION: FailureKind.CONFIGURATION}
@@ -66,7 +87,8 @@ class CallError(Exception):
         if self.rule.verdict in {Verdict.INTERNAL, Verdict.JOB_OVER}:
             kind = FailureKind.INTERNAL
         advice = f": {self.rule.advice}" if self.rule.advice else ""
-        return ExportError(kind, self.code, f"{self.message}{advice}", retry_after=self.retry_after)
+        quota = self.rule.verdict is Verdict.QUOTA
+        return ExportError(kind, self.code, f"{self.message}{advice}", retry_after=self.retry_after, quota=quota)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,70 @@
+"""Whose login a connection is, as far as Salesforce tells: for a person who checks it."""
+
+import json
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from exporter.failures import ExportError
+from exporter.salesforce_settings import SalesforceConnection
+from exporter.targets.salesforce.auth import Login, log_in
+from exporter.targets.salesforce.codes import Verdict, Where
+from exporter.targets.salesforce.logins.advice import renewal_refused
+from exporter.targets.salesforce.wire import CallError, OrgSession, diagnosing
+
+_VERSION = "60.0"
+"""Of the call that asks for the user: any that is not deprecated does."""
+
+HOW = {
+    "client_credentials": "client credentials",
+    "credentials": "user name and password",
+    "oauth": "a refresh token",
+    "session_id": "a session id",
+    "jwt": "a signed statement (JWT bearer)",
+}
+"""How each ``auth`` logs in, in words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """Who is logged in where. ``username`` is None where Salesforce does not tell."""
+
+    username: str | None
+    instance_url: str
+
+
+def identify(connection: SalesforceConnection) -> Identity:
+    """Log in, make one call that takes the session, and say who it is. Raises ExportError."""
+    with OrgSession(connection) as session:
+        try:
+            login = log_in(session, connection)
+            return Identity(username=ask_username(session, login), instance_url=login.instance_url)
+        except CallError as error:
+            raise _outward(error, connection) from error
+
+
+def ask_username(session: OrgSession, login: Login) -> str | None:
+    """Return the login name of the session's user, or None if the user may not read it. Raises CallError."""
+    path = "limits"
+    if login.user_id is not None:
+        path = f"sobjects/User/{quote(login.user_id, safe='')}?fields=Username"
+    url = f"{login.instance_url}/services/data/v{_VERSION}/{path}"
+    host = login.instance_url.partition("://")[2]
+    try:
+        with diagnosing(Where.CALL, host):
+            answer = session.exchange("GET", url, headers={"Authorization": f"Bearer {login.token}"})
+    except CallError as error:
+        if error.rule.verdict in {Verdict.CONFIGURATION, Verdict.QUOTA}:  # refused, but as someone who is logged in
+            return login.username
+        raise
+    try:
+        found = json.loads(answer.content).get("Username")
+    except (ValueError, AttributeError):
+        return login.username
+    return found if isinstance(found, str) else login.username
+
+
+def _outward(error: CallError, connection: SalesforceConnection) -> ExportError:
+    if error.rule.verdict is not Verdict.SESSION:
+        return error.outward()
+    failure = error.outward()
+    return ExportError(failure.kind, failure.code, f"{failure.message}: {renewal_refused(connection.auth)}")

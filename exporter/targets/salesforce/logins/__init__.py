@@ -1,0 +1,1 @@
+"""The ways to log in to an org, one module each."""

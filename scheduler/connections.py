@@ -1,0 +1,37 @@
+"""A connection made ready for use: its secrets looked up, its name and the place of its token filled in."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from exporter.connections import Connection, SalesforceConnection
+from scheduler.config import Config
+from scheduler.paths import sqlite_file, state_directory
+from scheduler.secrets import resolve
+
+
+def make_ready(config: Config, name: str, *, environ: Mapping[str, str] | None = None) -> Connection:
+    """Return the connection ``name`` of ``config`` as a source or target takes it.
+
+    Raises KeyError if there is none, and SecretError if a secret cannot be had.
+    """
+    environ = os.environ if environ is None else environ
+    connection = resolve(config.connections[name], environ=environ)
+    if not isinstance(connection, SalesforceConnection):
+        return connection
+    if connection.auth == "oauth":
+        connection = connection.model_copy(update={"token_file": str(token_path(config, name, environ))})
+    return connection.named(name)
+
+
+def token_path(config: Config, name: str, environ: Mapping[str, str]) -> Path:
+    """Return the absolute path of a connection's refresh token: ``token_file``, else ``tokens`` beside the state.
+
+    Beside the SQLite file, as the spool is, so that a person's shell and the daemon find the same one.
+    """
+    given = getattr(config.connections[name], "token_file", None)
+    if given is not None:
+        return Path(given).absolute()
+    file = sqlite_file(config.storage.url)
+    state = file.parent if file is not None else state_directory(environ)
+    return state.absolute() / "tokens" / f"{name}.json"
