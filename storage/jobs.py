@@ -12,35 +12,33 @@ from storage.definitions import DEFINITION, digest, keep
 from storage.models import WAITING, table
 from storage.statements import chunks, lock_names
 from storage.types import UtcDateTime, utc
+from storage.values import StoredJob
+
+__all__ = [
+    "Change",
+    "JobChange",
+    "Mark",
+    "StoredJob",
+    "all_jobs",
+    "change_mark",
+    "definition_histories",
+    "definition_history",
+    "disable_job",
+    "enable_job",
+    "get_job",
+    "high_waters",
+    "lock_marks",
+    "put_job",
+    "record_outcome",
+    "remove_job",
+    "set_high_water",
+]
 
 _JOB = table("job")
 _CHANGE = table("job_change")
 _RUN = table("run")
 
 Change = Literal["put", "removed", "disabled", "enabled"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredJob:
-    """A job: its definition and its state. Times are UTC.
-
-    Slots at or before ``anchored_at`` are not owed, nor are those at or before ``high_water``. ``disabled_by`` is
-    ``person`` or ``daemon``. ``last_success`` is the slot of the newest run that succeeded.
-    """
-
-    name: str
-    origin: str
-    definition: dict[str, Any]
-    revision: int
-    created_at: datetime
-    updated_at: datetime
-    anchored_at: datetime
-    high_water: datetime | None
-    disabled_at: datetime | None
-    disabled_by: str | None
-    disabled_reason: str | None
-    failure_streak: int
-    last_success: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

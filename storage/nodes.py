@@ -1,33 +1,20 @@
 """The processes that own claims: who they are, and when they were last seen."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from storage.models import table
 from storage.statements import insert_into
+from storage.values import Node
+
+__all__ = ["Node", "all_nodes", "gone", "register", "touch"]
 
 _NODE = table("node")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Node:
-    """A process: ``id`` is random and owns its claims; host, boot, pid and its start tell whether it still lives."""
-
-    id: str
-    host: str
-    boot_id: str
-    pid: int
-    pid_started: str
-    version: str
-    started_at: datetime
-    seen_at: datetime
-    kind: Literal["daemon", "cli"]
-    info: Mapping[str, Any] = field(default_factory=dict)
 
 
 def register(session: Session, node: Node) -> None:

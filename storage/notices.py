@@ -15,6 +15,24 @@ from sqlalchemy.orm import Session
 from storage.models import table
 from storage.statements import chunks
 from storage.types import utc
+from storage.values import Outbox
+
+__all__ = [
+    "Ending",
+    "Outbox",
+    "StoredNotice",
+    "Traffic",
+    "add",
+    "claim",
+    "close",
+    "mark_sent",
+    "outbox",
+    "postpone",
+    "prune",
+    "release_lost",
+    "renew",
+    "traffic",
+]
 
 _NOTICE = table("notice")
 _NODE = table("node")
@@ -50,15 +68,6 @@ class Traffic:
     due: int
     recently: int
     last_digest: datetime | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outbox:
-    """How sending does: ``pending`` notices, since when, and what the last try of one of them met."""
-
-    pending: int
-    oldest: datetime | None
-    error: str | None
 
 
 def add(

@@ -10,6 +10,21 @@ from sqlalchemy.orm import Session
 
 from storage.definitions import DEFINITION
 from storage.models import table
+from storage.values import StoredRun
+
+__all__ = [
+    "ATTEMPT",
+    "RUN",
+    "FailureTriple",
+    "Kind",
+    "NewRun",
+    "RowCounts",
+    "StoredAttempt",
+    "StoredRun",
+    "read_runs",
+    "read_runs_by_id",
+    "select_runs",
+]
 
 RUN = table("run")
 ATTEMPT = table("attempt")
@@ -42,52 +57,6 @@ class NewRun:
     first_slot: datetime | None = None
     repeat: int = 0
     retry_of: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredRun:
-    """A run as it is stored. Times are UTC.
-
-    ``attempt`` counts from 1 and is 0 before the first. ``phase`` is the last one reached, also after the end.
-    ``owner``, ``token`` and ``claim_expires_at`` are set while it is ``running``, and only then.
-    """
-
-    id: int
-    job: str
-    scheduled_time: datetime
-    run_time: datetime
-    kind: str
-    repeat: int
-    retry_of: int | None
-    state: str
-    phase: str | None
-    outcome: str | None
-    reason: str | None
-    failure_kind: str | None
-    failure_code: str | None
-    failure_message: str | None
-    attempt: int
-    rows_read: int
-    rows_accepted: int
-    rows_rejected: int
-    rows_unchanged: int
-    skipped: int
-    first_slot: datetime | None
-    definition: dict[str, Any]
-    revision: int
-    owner: str | None
-    token: str | None
-    claim_expires_at: datetime | None
-    cancel_requested_at: datetime | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    progress: dict[str, Any]
-
-    @property
-    def rows_deleted(self) -> int:
-        """Records of the target that were deleted to make room for the rows."""
-        return int(self.progress.get("deleted", 0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from storage.address import Address
 from storage.engine import make_engine, writing
 from storage.errors import StorageError
 from storage.files import back_up
+from storage.glance import HEAD
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -36,7 +37,7 @@ class Schema:
     """A line of migrations: where its scripts lie, and the number of the last one."""
 
     scripts: Path = Path(__file__).parent / "migrations"
-    head: str = "0002"
+    head: str = HEAD
 
 
 SCHEMA = Schema()

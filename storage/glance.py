@@ -1,0 +1,133 @@
+"""A quick look at a SQLite state file by plain SQL: what `list`, `status` and `next` need, without SQLAlchemy's import.
+
+It only ever reads, and gives way: where anything is not as it should be (no file, another schema, a lock, PostgreSQL)
+it raises :class:`NoGlance`, and the caller opens the database properly, which then says what is wrong. A contract test
+compares every answer here with that of the module that owns it.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from storage.values import Node, Outbox, StoredJob, StoredRun
+
+HEAD = "0002"
+"""The newest migration: what :mod:`storage.schema` raises a database to, and what the queries here are written for."""
+_TIMES = {
+    *("created_at", "updated_at", "anchored_at", "high_water", "disabled_at", "last_success", "scheduled_time"),
+    *("run_time", "first_slot", "claim_expires_at", "cancel_requested_at", "started_at", "finished_at", "seen_at"),
+}
+_DOCUMENTS = {"definition", "progress", "info"}
+_SECONDS = 1.0
+"""How long it waits for a lock before it gives way."""
+
+_Value = TypeVar("_Value")
+
+
+class NoGlance(Exception):  # noqa: N818 - a normal answer: look properly instead
+    """The state cannot be read this way."""
+
+
+class Glance:
+    """One consistent look at a state file; made by :func:`glance`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def setting(self, key: str) -> str | None:
+        """Return a setting, as ``storage.settings.get`` does."""
+        row = self._connection.execute("SELECT value FROM setting WHERE key = ?", [key]).fetchone()
+        return None if row is None else str(row[0])
+
+    def settings_beginning_with(self, prefix: str) -> dict[str, str]:
+        """Return the settings whose keys begin so."""
+        query = "SELECT key, value FROM setting WHERE substr(key, 1, ?) = ?"
+        return dict(self._connection.execute(query, [len(prefix), prefix]).fetchall())
+
+    def jobs(self, name: str | None = None) -> list[StoredJob]:
+        """Return every job, or those of that name, ordered by name."""
+        where = "" if name is None else "WHERE job.name = ?"
+        tables = "job JOIN definition ON definition.id = job.definition_id"
+        found = self._values(StoredJob, "job", tables, where, [] if name is None else [name])
+        return sorted(found, key=lambda job: job.name)
+
+    def last_runs(self) -> dict[str, StoredRun]:
+        """Return, for each job that there is, the run that ended last; a skipped slot is no run."""
+        last = (
+            "SELECT other.id FROM run AS other WHERE other.job = job.name AND other.outcome <> 'skipped' "
+            "ORDER BY other.finished_at DESC, other.id DESC LIMIT 1"
+        )
+        found = self._runs(f"WHERE run.id IN (SELECT ({last}) FROM job)")  # noqa: S608 - no part comes from outside
+        return {run.job: run for run in found}
+
+    def newest_runs(self, outcomes: Sequence[str], limit: int) -> list[StoredRun]:
+        """Return the newest runs with one of these outcomes, the newest in front."""
+        marks = ", ".join("?" * len(outcomes))
+        return self._runs(f"WHERE run.outcome IN ({marks}) ORDER BY run.id DESC LIMIT ?", [*outcomes, limit])
+
+    def active(self) -> dict[str, int]:
+        """Return how many runs of the jobs that there are wait and run, by state."""
+        query = (
+            "SELECT state, count(*) FROM run WHERE state IN ('waiting', 'running') "
+            "AND job IN (SELECT name FROM job) GROUP BY state"
+        )
+        return dict(self._connection.execute(query).fetchall())
+
+    def nodes(self) -> list[Node]:
+        """Return every node, the one started first in front."""
+        return list(self._values(Node, "node", "node", "ORDER BY node.started_at, node.id"))
+
+    def outbox(self) -> Outbox:
+        """Return how the sending of notices does."""
+        query = "SELECT count(*), min(created_at) FROM notice WHERE closed_at IS NULL"
+        pending, oldest = self._connection.execute(query).fetchone()
+        told = "SELECT error FROM notice WHERE closed_at IS NULL AND error IS NOT NULL"
+        error = self._connection.execute(f"{told} ORDER BY due_at DESC, id DESC LIMIT 1").fetchone()
+        when = None if oldest is None else datetime.fromisoformat(oldest)
+        return Outbox(pending=pending, oldest=when, error=None if error is None else error[0])
+
+    def _runs(self, rest: str, values: Sequence[object] = ()) -> list[StoredRun]:
+        tables = "run JOIN definition ON definition.id = run.definition_id"
+        return list(self._values(StoredRun, "run", tables, rest, values))
+
+    def _values(
+        self, kind: type[_Value], table: str, tables: str, rest: str = "", values: Sequence[object] = ()
+    ) -> Iterator[_Value]:
+        names = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # each is a dataclass
+        columns = ", ".join("definition.body" if name == "definition" else f'{table}."{name}"' for name in names)
+        for row in self._connection.execute(f"SELECT {columns} FROM {tables} {rest}", values):  # noqa: S608 - no part of it comes from outside
+            yield kind(**{name: _read(name, value) for name, value in zip(names, row, strict=True)})
+
+
+@contextmanager
+def glance(path: Path) -> Iterator[Glance]:
+    """Look at a state file, all as of one instant. Raises NoGlance, also when a query within the block fails."""
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_SECONDS, isolation_level=None
+        )
+    except sqlite3.Error as error:
+        raise NoGlance from error
+    try:
+        connection.execute("BEGIN")
+        if connection.execute("SELECT version_num FROM schedctl_schema").fetchall() != [(HEAD,)]:
+            raise NoGlance
+        yield Glance(connection)
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        raise NoGlance from error
+    finally:
+        connection.close()
+
+
+def _read(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
+    if value is None:
+        return None
+    if name in _TIMES:
+        return datetime.fromisoformat(value)
+    return json.loads(value) if name in _DOCUMENTS else value
