@@ -21,7 +21,7 @@ EVERYWHERE = {"--config", "--json", "--help"}
 PIPE = "\\|"
 ORDER = (
     *("explain", "next", "add", "edit", "remove", "show", "list", "disable", "enable"),
-    *("run", "runs", "cancel", "rejected", "check", "connections", "notify", "forecast", "audit", "import"),
+    *("run", "runs", "cancel", "retry", "rejected", "preview", "check", "connections", "login", "notify", "forecast", "audit", "import"),
     *("status", "reload", "daemon", "emulator", "demo", "version"),
 )
 

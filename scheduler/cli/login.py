@@ -1,0 +1,120 @@
+"""`login`: a person agrees in a browser, and a connection may log in from then on by itself."""
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from scheduler.cli import options
+from scheduler.cli.groups import add_command
+from scheduler.cli.late import Late
+from scheduler.cli.output import put, put_json, say
+from scheduler.errors import failed, not_found, usage
+
+if TYPE_CHECKING:
+    from exporter.connections import SalesforceConnection
+    from exporter.targets.salesforce.logins import webflow
+    from exporter.targets.salesforce.logins.webflow import WebLogin
+    from scheduler import callback, connections
+    from scheduler.cli import workbench
+    from scheduler.config import Config
+else:
+    webflow = Late("exporter.targets.salesforce.logins.webflow")
+    callback = Late("scheduler.callback")
+    connections = Late("scheduler.connections")
+    workbench = Late("scheduler.cli.workbench")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(app, "login", login, example="schedctl login crm")
+
+
+def login(
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help='The connection\'s name; its auth is "oauth".')],
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port",
+            metavar="N",
+            help="Port that the browser is sent back to, http://localhost:N/callback: one of the app's callback URLs.",
+            min=1,
+            max=65535,
+        ),
+    ] = 1717,
+    no_browser: Annotated[
+        bool,
+        typer.Option(
+            "--no-browser",
+            help="The browser runs elsewhere: paste the address that it ends at (it cannot show it), or the code.",
+        ),
+    ] = False,
+    wait: Annotated[
+        int, typer.Option("--wait", metavar="SECONDS", help="How long to wait for the browser.", min=1, max=3600)
+    ] = 300,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Log in to Salesforce in a browser, for a connection that goes by a refresh token.
+
+    It prints the address to open, waits until the browser comes back from there, keeps the refresh token in a file that
+    only its owner can read, tries it, and says who logged in. Run it as the user that the daemon runs as.
+    """
+    connection = _connection(workbench.read_config(config), name)
+    show = say if as_json else _put_now
+    with ExitStack() as stack:
+        if no_browser:
+            begun = webflow.begin(connection, callback.callback_url(port))
+            answer = _paste(begun, show)
+        else:
+            listening = stack.enter_context(callback.Callback(port))
+            begun = webflow.begin(connection, listening.url)
+            say("Open this address in a browser on this machine, and log in there:")
+            show(begun.url)
+            answer = listening.wait(wait) or ""
+    if not answer:
+        raise failed(_nobody_came(connection, begun, wait, pasted=no_browser))
+    found = webflow.finish(connection, begun, webflow.read_code(begun, answer))
+    if as_json:
+        values = {"connection": name, "username": found.username, "instance_url": found.instance_url}
+        put_json({"login": values | {"token_file": connection.token_file}})
+    else:
+        put(f"{name}: logged in as {found.username or 'a user whose name is hidden'}, at {found.instance_url}")
+        say(f"the refresh token is in {connection.token_file}")
+
+
+def _connection(loaded: "Config", name: str) -> "SalesforceConnection":
+    settings = loaded.connections.get(name)
+    if settings is None:
+        known = ", ".join(sorted(loaded.connections)) or "none"
+        raise not_found(f"there is no connection {name!r} (known: {known})")
+    auth = getattr(settings, "auth", None)
+    if auth != "oauth":
+        what = f'auth = "{auth}"' if auth is not None else f"type {settings.type}"
+        raise usage(f'{name} has {what}: only auth = "oauth" of a Salesforce connection logs in by a browser')
+    return cast("SalesforceConnection", connections.make_ready(loaded, name))
+
+
+def _paste(begun: "WebLogin", show: Callable[[str], None]) -> str:
+    say("Open this address in any browser, and log in there:")
+    show(begun.url)
+    say(f"The browser then ends at a page that it cannot show, {begun.redirect_uri}?code=… Paste its address here:")
+    return sys.stdin.readline().strip()
+
+
+def _put_now(text: str) -> None:
+    put(text)
+    sys.stdout.flush()  # whoever started it waits for this line
+
+
+def _nobody_came(connection: "SalesforceConnection", begun: "WebLogin", wait: int, *, pasted: bool) -> str:
+    if pasted:
+        return "nothing was pasted"
+    return (
+        f"no browser came back within {wait} s; if it shows an error there, check client_id ({connection.client_id}), "
+        f"and that {begun.redirect_uri} is one of the app's callback URLs; if it runs on another machine, "
+        "use --no-browser"
+    )
