@@ -1,7 +1,7 @@
 """One claimed run from its query to its settled outcome: source, mapping, spool, target, storage, in that order."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -25,10 +25,11 @@ from scheduler.job import Job
 from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout
 from scheduler.policy import Policies
 from scheduler.query import bind
+from scheduler.rejected import RETRIED, WITHOUT_TEXT, refused_rows
 from scheduler.secrets import SecretError
 from scheduler.settling import settle, stored_run
 from scheduler.work import Clock, RunWork, StoredLedger, log, utc_now
-from storage import jobs, runs
+from storage import jobs, rejections, runs
 from storage.database import ClaimLost, Database, StorageError
 from storage.runs import StoredRun
 
@@ -89,6 +90,10 @@ def _export(work: RunWork, job: Job) -> ExportReport:
 
 
 def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:
+    if work.run.reason == RETRIED:
+        rows = refused_rows(_refused(work), batch_rows=BATCH_ROWS)
+        target.fill(rows, spool, control=work.control, listen=work.hear)
+        return
     with work.database.read() as session:
         stored = jobs.get_job(session, job.name)
     bound = bind(
@@ -108,6 +113,18 @@ def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:
     except ExportError:
         work.control.check()  # a canceled query looks like a failed one
         raise
+
+
+def _refused(work: RunWork) -> Iterator[Mapping[str, str | None]]:
+    """Yield the values of the rows that the run which this one repeats has refused, and that have a text."""
+    after, original = 0, work.run.retry_of
+    while original is not None:
+        with work.database.read() as session:
+            page = rejections.read(session, original, after=after)
+        yield from (row.values for row in page if row.code not in WITHOUT_TEXT)
+        if not page:
+            return
+        after = page[-1].number
 
 
 def _open_target(work: RunWork, job: Job) -> Target:

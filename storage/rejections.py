@@ -1,6 +1,6 @@
 """The rows that a target refused, each with its values and the reason."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,9 @@ def read(session: Session, run_id: int, *, after: int = 0, limit: int = 1000) ->
     ]
 
 
-def count(session: Session, run_id: int) -> int:
-    """Return how many rows of the run were refused."""
+def count(session: Session, run_id: int, *, codes: Collection[str] | None = None) -> int:
+    """Return how many rows of the run were refused, or were for one of these ``codes``."""
     query = select(func.count()).select_from(_REJECTED).where(_REJECTED.c.run_id == run_id)
+    if codes is not None:
+        query = query.where(_REJECTED.c.code.in_(sorted(codes)))
     return session.execute(query).scalar_one()

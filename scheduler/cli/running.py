@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from scheduler import logs
     from scheduler.cli import workbench
     from scheduler.cli.workbench import Bench
-    from scheduler.operations import execution, jobs, presence, runs
+    from scheduler.operations import execution, jobs, presence, retries, runs
     from scheduler.operations.jobs import JobView
     from scheduler.operations.runs import RunDetails
     from storage.runs import StoredRun
@@ -38,6 +38,7 @@ else:
     execution = Late("scheduler.operations.execution")
     jobs = Late("scheduler.operations.jobs")
     presence = Late("scheduler.operations.presence")
+    retries = Late("scheduler.operations.retries")
     runs = Late("scheduler.operations.runs")
 
 SHOWN_REJECTED = 50
@@ -55,6 +56,7 @@ def register(app: typer.Typer) -> None:
     add_command(group, "list", list_runs, example="schedctl runs list contacts --limit 5")
     add_command(group, "show", show_run, example="schedctl runs show 42")
     add_command(app, "cancel", cancel, example="schedctl cancel 42")
+    add_command(app, "retry", retry, example="schedctl retry 42 --rejected --wait")
     add_command(app, "rejected", rejected, example="schedctl rejected 42 --csv refused.csv")
 
 
@@ -183,6 +185,47 @@ def cancel(*, run_id: options.RunId, as_json: options.Json = False, config: opti
         put(f"run {run_id} is canceled")
     else:
         put(f"run {run_id} is asked to stop; schedctl runs show {run_id} tells when it has")
+
+
+def retry(
+    *,
+    run_id: options.RunId,
+    only_rejected: Annotated[
+        bool, typer.Option("--rejected", help="Only the rows that it refused, as they were sent.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also where an append has rows in the target already.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; without a daemon, run it here.")] = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> int:
+    """Run a slot again, or only the rows that were refused.
+
+    The job is run as it now is. Refused rows are sent once more with the values that they had; those of one run only
+    once, and then those that the second one refused.
+    """
+    now = datetime.now(UTC)
+    if only_rejected and again:
+        raise usage("--again sends all rows, --rejected only some: choose one")
+    with workbench.opened(config, now) as bench:
+        if only_rejected:
+            asked, hopeless = retries.retry_rejected(bench.database, run_id, now)
+            if hopeless:
+                say(f"{hopeless:,} of the refused rows have values without a text for the target: left out")
+        else:
+            asked = retries.retry(bench.database, run_id, now, again=again)
+        found: Sequence[StoredRun] = [asked]
+        if wait:
+            found = _wait(bench, [asked.id])
+        elif presence.live_daemon(bench.database, now) is None:
+            say("no daemon is alive: this runs when one starts; --wait runs it here")
+    if as_json:
+        put_json({"runs": [run_json(each) for each in found]})
+    else:
+        for each in found:
+            put(_line(each))
+    return 1 if wait and any(each.outcome in BAD for each in found) else 0
 
 
 def rejected(
