@@ -16,19 +16,20 @@ from scheduler.cli.output import put, put_json, put_sheet, say, warn
 from scheduler.cli.schedules import fire_json
 from scheduler.cli.times import local, relative
 from scheduler.cli.wire import job_details_json
-from scheduler.errors import failed, usage
+from scheduler.errors import OperationError, failed, usage
 from scheduler.fires import coming
 
 if TYPE_CHECKING:
     from scheduler.cli import workbench
     from scheduler.cli.workbench import Bench
     from scheduler.job import Job
-    from scheduler.operations import checks, jobs
+    from scheduler.operations import checks, jobs, previews
     from scheduler.operations.jobs import JobView
 else:
     workbench = Late("scheduler.cli.workbench")
     checks = Late("scheduler.operations.checks")
     jobs = Late("scheduler.operations.jobs")
+    previews = Late("scheduler.operations.previews")
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be stored, and store nothing.")]
 Check = Annotated[
@@ -70,6 +71,7 @@ def add(
         if check:
             _check(bench, job)
         if dry_run:
+            _warn_of_removal(bench, job)
             _put_draft(job, now, as_json=as_json)
             return
         view = jobs.add_job(bench.database, job, now)
@@ -191,6 +193,18 @@ def _put_changed(view: "JobView", now: datetime, verb: str, *, as_json: bool) ->
     else:
         follow = f"it runs when asked to: schedctl run {view.name}" if not view.job.cron else "it never fires"
     put(f"{verb} {view.name}; {follow}")
+
+
+def _warn_of_removal(bench: "Bench", job: "Job") -> None:
+    """Say how many records a truncate would delete now, if the org tells."""
+    try:
+        existing = previews.existing_records(bench.config, job)
+    except OperationError as error:
+        warn(f"how many records exist now cannot be told: {error}")
+        return
+    if existing is not None:
+        target = getattr(job.export.options, "object", "")
+        warn(f"{existing:,} records of {target} exist now: each run deletes what is there first")
 
 
 def _put_draft(job: "Job", now: datetime, *, as_json: bool) -> None:

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from scheduler.cli import auditing, checking, editing, listing, load, login, notifying, running, schedules, service
+from scheduler.cli import (
+    auditing,
+    checking,
+    editing,
+    listing,
+    load,
+    login,
+    notifying,
+    previewing,
+    running,
+    schedules,
+    service,
+)
 from scheduler.cli.groups import Group
 from scheduler.cli.problems import INTERRUPTED, report
 
@@ -27,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for part in (editing, listing, running, schedules, load, auditing, checking, login, notifying, service):
+for part in (editing, listing, running, previewing, schedules, load, auditing, checking, login, notifying, service):
     part.register(app)
 
 

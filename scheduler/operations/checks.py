@@ -17,6 +17,7 @@ from scheduler.config import Config
 from scheduler.connections import make_ready
 from scheduler.errors import not_found
 from scheduler.job import Job
+from scheduler.operations.previews import open_rows
 from scheduler.secrets import SecretError
 
 _NO_JOBS = SalesforceExport(object="User")
@@ -111,18 +112,10 @@ def _check_target(config: Config, name: str, options: ExportOptions) -> None:
 
 def _check_columns(config: Config, job: Job) -> int:
     """Ask the source for the query's columns and the target whether it takes them; return how many there are."""
-    from exporter.mapping import apply_mapping  # noqa: PLC0415 - the same
-    from exporter.sources import Query  # noqa: PLC0415 - the same
-    from exporter.sources.opening import open_source  # noqa: PLC0415 - the same
     from exporter.targets.opening import open_target  # noqa: PLC0415 - the same
-    from scheduler.query import bind  # noqa: PLC0415 - the same
 
-    now = datetime.now(UTC)
-    bound = bind(job.query, scheduled_time=now, last_scheduled_time=None)
-    source = open_source(make_ready(config, job.source))
-    with source.read(Query(sql=bound.sql, parameters=bound.parameters), batch_rows=1) as reader:
-        mapped = apply_mapping(reader, job.mapping, segment=job.segment, exported_at=now)
-        columns = mapped.schema
+    with open_rows(config, job, now=datetime.now(UTC), batch_rows=1) as reader:
+        columns = reader.schema
     target = open_target(make_ready(config, job.export.connection), job.export.options)
     target.check(columns)
     return len(columns.names)

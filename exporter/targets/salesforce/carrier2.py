@@ -19,6 +19,8 @@ from exporter.targets.salesforce.results import RowResult
 from exporter.targets.salesforce.wire import CallError, Received
 from exporter.targets.salesforce.work import ExportWork
 
+_GOING = 2
+"""BulkJobs that go on, after which the younger ones are not asked for."""
 _OVER = frozenset({"JobComplete", "Failed", "Aborted"})
 
 
@@ -82,11 +84,13 @@ class Bulk2Carrier:
         )
 
     def ended(self) -> Iterator[Ending]:
-        """Ask for each BulkJob."""
+        """Ask for one BulkJob after the other, but not for all while the oldest ones still go on: each is a call."""
+        going = 0
         for sending in list(self._standing.sendings.values()):
-            if sending.id is None:
+            if sending.id is None or going >= _GOING:
                 continue
             info = self._bulk.job(sending.bulk_job)
+            going += info.state not in _OVER
             if info.state in _OVER:
                 yield Ending(
                     sending=sending,

@@ -1,10 +1,12 @@
 """The Salesforce target: what the rest of schedctl sees of this package."""
 
 import random
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.connections import SalesforceConnection, SalesforceExport
@@ -20,6 +22,7 @@ from exporter.targets.salesforce.effects import Journal
 from exporter.targets.salesforce.lookup import load_lookup
 from exporter.targets.salesforce.modes import make_plan
 from exporter.targets.salesforce.preflight import Preflight
+from exporter.targets.salesforce.query import Queries
 from exporter.targets.salesforce.refusing import ids_directory, record_spooled, refuse_keys, refuse_unfound
 from exporter.targets.salesforce.standing import Standing
 from exporter.targets.salesforce.truncate_guard import check_truncate
@@ -111,6 +114,11 @@ class SalesforceTarget:
             known = [SpooledColumn(name=field.name, type=str(field.type)) for field in columns]
         with self._client(_Unhurried(), _ignore, impatient=True) as client:
             Preflight(self._plan, client).check(known)
+
+    def existing(self) -> int:
+        """Return how many records the object has now. Raises ExportError."""
+        with self._client(_Unhurried(), _ignore, impatient=True) as client:
+            return Queries(client, Path(tempfile.gettempdir())).count(self._plan.object)
 
     @contextmanager
     def _client(self, control: Control, listen: Listener, *, impatient: bool = False) -> Iterator[Client]:

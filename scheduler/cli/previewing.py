@@ -1,0 +1,75 @@
+"""`preview`: the rows that a job would send, without sending them."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scheduler.cli import options
+from scheduler.cli.groups import add_command
+from scheduler.cli.late import Late
+from scheduler.cli.output import put_json, put_table, say, warn
+
+if TYPE_CHECKING:
+    from scheduler.cli import workbench
+    from scheduler.operations import jobs, previews
+    from scheduler.operations.previews import Preview, PreviewRow
+else:
+    workbench = Late("scheduler.cli.workbench")
+    jobs = Late("scheduler.operations.jobs")
+    previews = Late("scheduler.operations.previews")
+
+MAX_ROWS = 10_000
+NOTHING = "NULL"
+"""How a cell looks in a table that tells the target nothing."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(app, "preview", preview, example="schedctl preview contacts -n 5")
+
+
+def preview(
+    *,
+    name: options.Name,
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", metavar="N", help="At most so many rows.", min=1, max=MAX_ROWS)
+    ] = 20,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Run a job's query and show the rows as they would be sent.
+
+    Nothing is written. Rows that could not be sent are shown with the reason. For a truncate it also says how many
+    records there are, which it would delete.
+    """
+    now = datetime.now(UTC)
+    with workbench.opened(config, now) as bench:
+        job = jobs.view_job(bench.database, name).job
+        found = previews.preview(bench.config, job, limit=limit, now=now)
+    target = getattr(job.export.options, "object", job.export.connection)
+    if found.existing is not None:
+        warn(f"{found.existing:,} records of {target} exist now: a run deletes them first")
+        if not found.rows and not getattr(job.export.options, "allow_empty", True):
+            warn("the query gives no rows: a run would fail and delete nothing; allow_empty = true lets it")
+    if as_json:
+        put_json(_json(found))
+        return
+    put_table(["#", *found.columns], [[str(row.number), *_cells(found, row)] for row in found.rows])
+    for row in found.rows:
+        if row.fault is not None:
+            say(f"row {row.number} would not be sent: {row.fault}")
+    say(f"{len(found.rows):,} rows, and that is all" if found.complete else f"the first {len(found.rows):,} rows")
+
+
+def _cells(found: "Preview", row: "PreviewRow") -> list[str]:
+    return [NOTHING if (value := row.values[name]) is None else value for name in found.columns]
+
+
+def _json(found: "Preview") -> dict[str, object]:
+    return {
+        "columns": list(found.columns),
+        "rows": [{"number": row.number, "values": dict(row.values), "fault": row.fault} for row in found.rows],
+        "complete": found.complete,
+        "existing_records": found.existing,
+    }
