@@ -9,7 +9,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -21,7 +21,7 @@ from scheduler.config_tables import NotifySettings
 from scheduler.logs import get_logger
 from scheduler.notices import PER_MINUTE, WINDOW, NoticeText, bundling, digest, next_try
 from scheduler.secrets import SecretError, resolve
-from scheduler.sending import Sent, send
+from scheduler.sending import Sent, is_usable, send, unusable
 from scheduler.work import Clock
 from storage import notices
 from storage.database import Database, Session, StorageError
@@ -73,6 +73,15 @@ def _address(position: int, each: SecretStr | SecretReference, settings: NotifyS
     return Address(label=label, url=secret.get_secret_value() if isinstance(secret, SecretStr) else None)
 
 
+def faults_in(known: Iterable[Address]) -> Iterator[tuple[str, str]]:
+    """Yield label and fault of each address that cannot be sent to, as far as one can tell without sending."""
+    for address in known:
+        if address.url is None:
+            yield address.label, address.fault
+        elif not is_usable(address.url):
+            yield address.label, unusable(address.url)
+
+
 def send_here(url: str, notice: NoticeText) -> Sent:
     """Send from this machine, and say so in the message."""
     return send(url, notice, host=socket.gethostname())
@@ -95,6 +104,7 @@ class Notifier:
         self._settings = settings
         self._clock = clock
         self._send = send
+        self._checked: NotifySettings | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._work, name="notices", daemon=True)
 
@@ -120,11 +130,21 @@ class Notifier:
     def _work(self) -> None:
         while not self._done.wait(LOOK_SECONDS):
             try:
+                self._check()
                 self.look()
             except StorageError as error:
                 log.error("notices.storage_refused", code=error.code, message=error.message)  # noqa: TRY400 - says it all
             except Exception:  # the outer frame of the thread: the next round may do better
                 log.exception("notices.crashed")
+
+    def _check(self) -> None:
+        """Warn of addresses that are no good when they are new, rather than with the first notice that they miss."""
+        settings = self._settings()
+        if settings == self._checked:
+            return
+        self._checked = settings
+        for label, reason in faults_in(addresses(settings)):
+            log.warning("notice.address_unusable", address=label, reason=reason)
 
     def look(self) -> int:
         """Send what is due, and return how many notices left the outbox."""

@@ -35,7 +35,6 @@ class Sent:
 def send(url: str, notice: NoticeText, *, host: str) -> Sent:
     """Send a notice to one apprise address. Never raises; takes a minute or two if the other side hangs."""
     register(secrets_in(url))
-    scheme = url.partition("://")[0]
     with _heard() as heard:
         try:
             arrived = _send(url, notice, host)
@@ -44,8 +43,23 @@ def send(url: str, notice: NoticeText, *, host: str) -> Sent:
     if arrived:
         return Sent(arrived=True)
     if arrived is None:
-        return Sent(arrived=False, reason=f"this is no address that apprise can use (it begins with {scheme}://)")
+        return Sent(arrived=False, reason=unusable(url))
     return Sent(arrived=False, reason=_line(url, "; ".join(heard.reasons()) or "it gave no reason"))
+
+
+def unusable(url: str) -> str:
+    """Say that an address is none."""
+    scheme = _scheme(url)
+    return (
+        f"this is no address that apprise can use ({f'it begins with {scheme}://' if scheme else 'it has no scheme'})"
+    )
+
+
+def is_usable(url: str) -> bool:
+    """Whether apprise knows what to do with an address; nothing is sent."""
+    register(secrets_in(url))
+    with _heard():
+        return _service(url) is not None
 
 
 def secrets_in(url: str) -> Iterable[str]:
@@ -78,7 +92,7 @@ def _send(url: str, notice: NoticeText, host: str) -> bool | None:
     """Return whether the message arrived; None if the address is no good."""
     from apprise import Apprise  # noqa: PLC0415 - see above
 
-    service: NotifyBase | None = Apprise.instantiate(url, asset=_asset())
+    service = _service(url)
     if service is None:
         return None
     if "rto" not in parse_qs(url.partition("?")[2]):
@@ -89,6 +103,12 @@ def _send(url: str, notice: NoticeText, host: str) -> bool | None:
     kind = _TYPES.get(notice.kind, "info")
     title = f"schedctl: {' '.join(notice.subject.split())}"  # a line break would end a mail's header
     return bool(one.notify(title=title, body=body, notify_type=kind, body_format="text"))
+
+
+def _service(url: str) -> "NotifyBase | None":
+    from apprise import Apprise  # noqa: PLC0415 - see above
+
+    return Apprise.instantiate(url, asset=_asset())
 
 
 @lru_cache(maxsize=1)
@@ -111,7 +131,13 @@ def _line(url: str, text: str) -> str:
     parts = _split(url)
     pieces = [piece for piece in _pieces(parts) if "@" not in unquote(piece)] if parts is not None else []
     line = mask(mask(text), [*pieces, *map(unquote, pieces)])
-    return f"{url.partition('://')[0]}: {' '.join(line.split())}"[:500]
+    return f"{_scheme(url)}: {' '.join(line.split())}"[:500]
+
+
+def _scheme(url: str) -> str:
+    """Return what an address begins with, and nothing of one that has no such thing: all of it may be a secret."""
+    scheme, mark, _ = url.partition("://")
+    return scheme if mark and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]{0,30}", scheme) else ""
 
 
 class _heard(logging.Handler):  # noqa: N801 - used as a function of a with statement

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from exporter.settings import SecretReference
 from scheduler.config_tables import NotifySettings
 from scheduler.notices import NoticeText
-from scheduler.notify import GIVE_UP, LEASE_SECONDS, Notifier, addresses
+from scheduler.notify import GIVE_UP, LEASE_SECONDS, Notifier, addresses, faults_in
 from scheduler.sending import Sent
 from storage import notices
 from storage.database import Database, StorageError, open_database
@@ -299,7 +299,17 @@ def test_addresses_show_no_secret() -> None:
     assert "hunter2" not in repr(address)
 
 
-def test_apprise_is_loaded_when_the_first_notice_is_due_and_not_before() -> None:
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise asks for it
+def test_addresses_that_are_no_good_are_known_before_the_first_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MAIL_URL", raising=False)
+    urls = (SecretStr(ONE), SecretStr("nonsense://x"), SecretReference(env="MAIL_URL"))
+    (no_address, no_secret) = faults_in(addresses(NotifySettings(urls=urls)))
+    assert no_address == ("notify.urls[1]", "this is no address that apprise can use (it begins with nonsense://)")
+    assert no_secret[0] == "notify.urls[2]"
+    assert "MAIL_URL" in no_secret[1]
+
+
+def test_apprise_is_loaded_when_there_are_addresses_and_not_before() -> None:
     program = "import sys, scheduler.daemon, scheduler.notify; print('apprise' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"

@@ -9,7 +9,7 @@ from support.receivers import MailServer, WebHook, free_port, mail_server, silen
 
 from scheduler.notices import NoticeText
 from scheduler.secrets import mask
-from scheduler.sending import secrets_in, send
+from scheduler.sending import is_usable, secrets_in, send
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise asks for it
 NOTICE = NoticeText(kind="failed", subject="job a failed", body="Job: a\nReason: <b> & {{x}} :smile: ü\n\nMore: look")
@@ -86,6 +86,19 @@ def test_what_is_no_address_is_said_so(url: str) -> None:
     sent = send(url, NOTICE, host="h")
     assert not sent.arrived
     assert sent.reason
+
+
+def test_an_address_can_be_judged_without_sending(mail: MailServer) -> None:
+    assert is_usable(mail.url)
+    assert not is_usable("nonsense://x")
+    assert not is_usable("")
+    assert mail.mails == []
+
+
+@pytest.mark.parametrize("url", ["a-bare-t0ken-without-a-scheme", "a-t0ken with blanks://x", "t0ken" * 20 + "://"])
+def test_of_what_has_no_scheme_nothing_is_shown(url: str) -> None:
+    sent = send(url, NOTICE, host="h")
+    assert sent.reason == "this is no address that apprise can use (it has no scheme)"
 
 
 @pytest.fixture
