@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,30 @@ def test_results_of_which_some_are_missing_are_no_results(emulator: Emulator, tm
         export(emulator, make_spool(tmp_path / "s", people(2), names=NAMES), ListLedger())
     assert (caught.value.kind, caught.value.code) == (FailureKind.INTERNAL, "ROWS_UNACCOUNTED")
     assert emulator.org.count("Thing__c") == 2
+
+
+def test_a_quota_that_is_used_up_on_the_way_leaves_the_rest_for_a_later_attempt(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    emulator.org.rights = replace(emulator.org.rights, batches_a_day=1)
+    spool, ledger = make_spool(tmp_path / "s", people(6), names=NAMES), ListLedger()
+    with pytest.raises(ExportError) as caught:
+        export(emulator, spool, ledger)
+    assert (caught.value.kind, caught.value.code) == (FailureKind.TRANSIENT, "EXCEEDEDQUOTA")
+    emulator.org.rights = replace(emulator.org.rights, batches_a_day=15_000)
+    assert export(emulator, spool, ledger).accepted == emulator.org.count("Thing__c") == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [({"object": "Nothing__c"}, "UNKNOWN_OBJECT"), ({"key": "Name"}, "UNFIT_COLUMNS")]
+)
+def test_what_only_a_person_can_mend_is_told_before_a_bulk_job_is_opened(
+    emulator: Emulator, tmp_path: Path, options: dict[str, Any], code: str
+) -> None:
+    spool = make_spool(tmp_path / "s", people(2), names=NAMES)
+    wanted = {"mode": "update", "upsert": True, "key": "Ext_Id__c", "object": "Thing__c"} | options
+    connection = {"client_id": "emulator", "client_secret": SecretStr("secret"), "initial_retry_delay": 0}
+    with pytest.raises(ExportError) as caught:
+        make_target(emulator.url, connection=connection, bulk_api="2", **wanted).export(spool, context(ListLedger()))
+    assert (caught.value.kind, caught.value.code) == (FailureKind.CONFIGURATION, code)
+    assert not bulk_jobs(emulator)

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 from support.cases import CASES, SCHEMA, Case
 from support.emulator_org import csv_of, load
 from support.exports import ListLedger, make_context, make_target
 
+from exporter.emulator import jobs
 from exporter.emulator.faults import CallFault, RowFault
 from exporter.emulator.server import Emulator
 from exporter.failures import ExportError, FailureKind
@@ -181,3 +183,28 @@ def test_the_ids_that_a_truncate_deleted_stay_beside_the_spool(emulator: Emulato
     assert manifest is not None
     ids = {record["Id"] for record in emulator.org.records("Thing__c", deleted=True)}
     assert {line.strip('"') for line in kept.read(manifest.batches[0]).decode().split()} == ids | {"Id"}
+
+
+@pytest.mark.parametrize("api_version", ["31.0", "32.0", "40.0", "62.0"])
+def test_every_api_version_from_31_on_takes_the_rows(emulator: Emulator, tmp_path: Path, api_version: str) -> None:
+    case, ledger = CASES["append"], ListLedger()
+    spool = case.prepare(emulator, tmp_path / "run-1")
+    judge(emulator, case, export(emulator, case, spool, ledger, api_version=api_version), ledger)
+    with emulator.org.store.reading() as db:
+        assert [(job.version, job.concurrency) for job in jobs.jobs_of(db, "1")] == [(api_version, "Parallel")]
+
+
+@pytest.mark.parametrize(("batch_size", "batches"), [(10_000, 1), (3, 4), (1, 10)])
+def test_a_batch_has_at_most_the_rows_of_batch_size(
+    emulator: Emulator, tmp_path: Path, batch_size: int, batches: int
+) -> None:
+    CASES["append"].prepare(emulator, tmp_path / "unused")
+    connection = {"client_id": "emulator", "client_secret": SecretStr("secret")}
+    target = make_target(emulator.url, connection=connection, object="Thing__c", batch_size=batch_size)
+    spool = Spool(tmp_path / "run-1")
+    rows = pa.table({"Name": [f"n{number}" for number in range(10)]}).to_reader()
+    target.fill(rows, spool, control=LiveControl(), listen=lambda _event: None)
+    assert target.export(spool, make_context(ListLedger(), control=LiveControl())).accepted == 10
+    with emulator.org.store.reading() as db:
+        [job] = jobs.jobs_of(db, "1")
+        assert len(jobs.batches_of(db, job)) == batches

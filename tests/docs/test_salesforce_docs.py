@@ -1,0 +1,60 @@
+"""docs/salesforce.md: its table of parameters against the models, the flags and the tests that it names."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from exporter.salesforce_settings import SalesforceConnection, SalesforceExport
+from scheduler.cli.job_flags import FLAGS
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "salesforce.md").read_text(encoding="utf-8")
+ROWS = [
+    [cell.strip() for cell in line.strip("|\n").split("|")]
+    for line in PAGE.partition("## Every parameter")[2].partition("\n## ")[0].splitlines()
+    if line.startswith("| ") and "`" in line
+]
+
+
+def field_of(parameter: str, key: str) -> tuple[type, FieldInfo]:
+    model = SalesforceConnection
+    if key in SalesforceExport.model_fields and "(connection)" not in parameter:
+        return SalesforceExport, SalesforceExport.model_fields[key]
+    return model, model.model_fields[key]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+def test_a_row_names_a_key_its_flag_its_default_and_a_test_that_exists(row: list[str]) -> None:
+    parameter, key, flag, default, behaviour, test = row
+    model, field = field_of(parameter, key.strip("`"))
+    given = "" if field.is_required() else "none" if field.default is None else f"`{_plain(field.default)}`"
+    assert default == given
+    assert behaviour
+    if model is SalesforceExport:
+        assert flag.strip("`") in {known.name for known in FLAGS if known.key == ("export", key.strip("`"))}
+    else:
+        assert not flag
+    path, _, name = test.strip("`").partition("::")
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def test_every_parameter_of_the_page_has_a_row() -> None:
+    keys = {row[1].strip("`") for row in ROWS}
+    assert len(ROWS) == 21
+    assert keys >= {"login_url", "auth", "username", "password", "client_id", "client_secret", "security_token"}
+    assert keys >= {"session_id", "mode", "object", "upsert", "key", "hard_delete", "concurrency_mode", "batch_size"}
+    assert keys >= {"api_version", "initial_retry_delay", "retry_limit", "token_file"}
+
+
+def test_every_key_beyond_it_is_named() -> None:
+    named = set(re.findall(r"`(\w+)`", PAGE))
+    assert named >= SalesforceExport.model_fields.keys()
