@@ -5,12 +5,14 @@ import os
 import secrets
 import socket
 from contextlib import suppress
-from datetime import datetime
-from importlib.metadata import version
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Literal
 
-from storage.nodes import Node
+from storage.values import Node
+
+SEEN_WITHIN = timedelta(seconds=10)
+"""A daemon on another host that was not seen for longer than this counts as gone; it tells of itself every 4 s."""
 
 
 class AlreadyRunningError(Exception):
@@ -38,6 +40,8 @@ def process_started(pid: int) -> str | None:
 
 def this_node(kind: Literal["daemon", "cli"], now: datetime) -> Node:
     """Describe this process as a node; its id is new with every call, and owns the claims it makes."""
+    from importlib.metadata import version  # noqa: PLC0415 - 20 ms, which only those who look are spared
+
     pid = os.getpid()
     return Node(
         id=secrets.token_hex(8),
@@ -60,6 +64,11 @@ def is_dead(node: Node) -> bool:
     if node.boot_id and node.boot_id != boot_id():
         return True
     return process_started(node.pid) != node.pid_started
+
+
+def lives(node: Node, now: datetime) -> bool:
+    """Whether a node lives, as far as one can tell from here."""
+    return not is_dead(node) and (node.host == socket.gethostname() or now - node.seen_at <= SEEN_WITHIN)
 
 
 def lock_state_file(path: Path) -> IO[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scheduler.cli import options
+from scheduler.cli import options, quick
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table
@@ -15,9 +15,12 @@ from scheduler.cli.wire import job_details_json, job_json, run_json
 from scheduler.fires import coming
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scheduler.cli import workbench
     from scheduler.operations import jobs, runs
     from scheduler.operations.jobs import JobView
+    from scheduler.views import JobLine
 else:
     workbench = Late("scheduler.cli.workbench")
     jobs = Late("scheduler.operations.jobs")
@@ -46,8 +49,10 @@ def list_(
     When each runs, in words; its next run; how its last one ended; its state.
     """
     now = datetime.now(UTC)
-    with workbench.opened(config, now) as bench:
-        views = jobs.view_jobs(bench.database)
+    views: Sequence[JobLine] | None = quick.quickly(config, quick.all_lines)
+    if views is None:
+        with workbench.opened(config, now) as bench:
+            views = jobs.view_jobs(bench.database)
     if disabled:
         views = [view for view in views if view.stored.disabled_at is not None]
     if failing:
@@ -75,15 +80,15 @@ def show(*, name: options.Name, as_json: options.Json = False, config: options.C
         put_table(RUN_COLUMNS, [run_row(run, now) for run in recent], styles=STYLES)
 
 
-def next_run(view: "JobView", now: datetime) -> str:
+def next_run(view: "JobLine", now: datetime) -> str:
     """Say when a job runs next: on the clock of its zone, and how far off that is."""
     fire = view.next_fire(now)
     if fire is None:
         return "-"
-    return f"{local(fire.run_time, view.job.timezone)} ({relative(fire.run_time, now)})"
+    return f"{local(fire.run_time, view.timezone)} ({relative(fire.run_time, now)})"
 
 
-def _row(view: "JobView", now: datetime) -> list[str]:
+def _row(view: "JobLine", now: datetime) -> list[str]:
     last = view.last_run.outcome if view.last_run is not None else None
     return [view.name, view.words, next_run(view, now), last or "-", STATE_WORDS.get(view.state, view.state)]
 

@@ -3,53 +3,76 @@
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.main import get_command
 
-from scheduler.cli import (
-    auditing,
-    checking,
-    editing,
-    listing,
-    load,
-    login,
-    notifying,
-    previewing,
-    running,
-    schedules,
-    service,
-)
 from scheduler.cli.groups import Group
+from scheduler.cli.output import put
 from scheduler.cli.problems import INTERRUPTED, report
 
 EXIT_CODES = (
     """Exit codes: 0 done; 1 it ran and failed; 2 usage; 3 no such thing; 4 config faults; 5 storage unreachable."""
 )
 
-app = typer.Typer(
-    name="schedctl",
-    cls=Group,
-    help="Run SQL on cron schedules and export every row to Salesforce.",
-    epilog=f"Example: schedctl explain '0 3 * * mon-fri'\n\n{EXIT_CODES}",
-    no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: the same on a terminal, in a pipe, in the docs, and 50 ms faster
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-for part in (editing, listing, running, previewing, schedules, load, auditing, checking, login, notifying, service):
-    part.register(app)
+PARTS = {
+    "editing": ("add", "edit", "remove", "disable", "enable"),
+    "listing": ("list", "show"),
+    "running": ("run", "runs", "cancel", "retry", "rejected"),
+    "previewing": ("preview",),
+    "schedules": ("next", "explain"),
+    "load": ("forecast", "import"),
+    "auditing": ("audit",),
+    "checking": ("check", "connections"),
+    "login": ("login",),
+    "notifying": ("notify",),
+    "service": ("status", "reload", "daemon", "emulator", "demo", "version"),
+}
+"""The modules of this package that have commands, and which: `explain` need not import what `run` does."""
 
 
-@app.callback()
+def application(command: str | None = None) -> typer.Typer:
+    """Put the command line together: the part that has ``command``, or all of it."""
+    app = typer.Typer(
+        name="schedctl",
+        cls=Group,
+        help="Run SQL on cron schedules and export every row to Salesforce.",
+        epilog=f"Example: schedctl explain '0 3 * * mon-fri'\n\n{EXIT_CODES}",
+        no_args_is_help=True,
+        rich_markup_mode=None,  # plain help: the same on a terminal, in a pipe, in the docs, and 50 ms faster
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(root)
+    having = [part for part, commands in PARTS.items() if command in commands]
+    for part in having or PARTS:
+        import_module(f"scheduler.cli.{part}").register(app)
+    return app
+
+
+def _put_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    """Show the version and end, if that is ``wanted``."""
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - 20 ms, for this option only
+
+        put(f"schedctl {version('schedctl')}")
+        raise typer.Exit
+
+
 def root(
+    *,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The config file, for whichever command follows.")
     ] = None,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_put_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Run SQL on cron schedules and export every row to Salesforce."""
+    del show_version
     if config is not None:
         os.environ["SCHEDCTL_CONFIG"] = str(config)  # where every command looks next after its own --config
 
@@ -57,7 +80,9 @@ def root(
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit code."""
     try:
-        code = get_command(app)(args=list(arguments), prog_name="schedctl", standalone_mode=False)
+        code = get_command(application(arguments[0] if arguments else None))(
+            args=list(arguments), prog_name="schedctl", standalone_mode=False
+        )
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read stdout has enough. Python would complain once more when it flushes at exit.

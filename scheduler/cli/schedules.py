@@ -18,8 +18,9 @@ from scheduler.schedule import Schedule, make_schedule
 
 if TYPE_CHECKING:
     from exporter import settings
-    from scheduler.cli import workbench
+    from scheduler.cli import quick, workbench
 else:
+    quick = Late("scheduler.cli.quick")
     settings = Late("exporter.settings")
     workbench = Late("scheduler.cli.workbench")
 
@@ -69,8 +70,8 @@ def next_(
         schedule = _schedule(what, timezone, delay, step=step, day_match=day_match, dst=dst, gap=gap, fold=fold)
         start = now
     else:
-        view = workbench.view_job(config, what, now)
-        schedule = view.job.schedule or make_schedule("", timezone=view.job.timezone)
+        view = quick.quickly(config, lambda found: quick.line(found, what)) or workbench.view_job(config, what, now)
+        schedule = view.schedule or make_schedule("", timezone=view.timezone)
         start = view.settled_until(now)
         if view.stored.disabled_at is not None:
             warn(f"{what} is disabled: it does not fire until schedctl enable {what}")

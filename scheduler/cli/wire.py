@@ -8,19 +8,21 @@ from scheduler.cli.times import iso
 if TYPE_CHECKING:
     from scheduler.operations.jobs import JobView
     from scheduler.operations.runs import RunDetails
+    from scheduler.views import JobLine
     from storage.rejections import RejectedValues
-    from storage.runs import StoredAttempt, StoredRun
+    from storage.runs import StoredAttempt
+    from storage.values import StoredRun
 
 
-def job_json(view: "JobView", now: datetime) -> dict[str, Any]:
+def job_json(view: "JobLine", now: datetime) -> dict[str, Any]:
     """Return a job as `list` shows it."""
     fire, last = view.next_fire(now), view.last_run
     return {
         "name": view.name,
         "origin": view.stored.origin,
-        "cron": view.job.cron,
-        "timezone": view.job.timezone,
-        "delay": view.job.delay,
+        "cron": view.cron,
+        "timezone": view.timezone,
+        "delay": view.delay,
         "state": view.state,
         "disabled_reason": view.stored.disabled_reason,
         "failure_streak": view.stored.failure_streak,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from scheduler import synced
 from scheduler.cli.output import warn
 from scheduler.config import Config, ConfigError, load, parse
 from scheduler.merge import NameConflicts
@@ -91,6 +92,11 @@ def _storage_url(path: Path, faults: ConfigError) -> str:
         raise faults from None
 
 
+def _files(config: Config, path: Path) -> list[Path]:
+    """Return the files that the config was made of, besides its own."""
+    return [path.parent / job.query_file for job in config.jobs.values() if job.query_file is not None]
+
+
 def _sync(database: Database, config: Config, path: Path, now: datetime, *, giving_up: str | None) -> None:
     """Store the file's jobs, unless a daemon that lives reads another file: its jobs would be lost to it."""
     with database.read() as session:
@@ -99,7 +105,7 @@ def _sync(database: Database, config: Config, path: Path, now: datetime, *, givi
         warn(f"the daemon of this state database reads {theirs}, so the jobs in {path} are left out")
         return
     try:
-        jobs.sync_file_jobs(database, config, now)
+        jobs.sync_file_jobs(database, config, now, seen=synced.seen(path, _files(config, path), now))
     except NameConflicts as conflicts:
         if giving_up not in conflicts.names:
             raise

@@ -13,13 +13,13 @@ from scheduler.faults import ConfigError, Fault
 from scheduler.job import Job, parse_job
 from scheduler.merge import Changes, merge
 from scheduler.owed import CHANGED, DISABLED, settle_owed
-from scheduler.schedule import FireTime
 from scheduler.second_opinion import disagreement
+from scheduler.synced import SYNCED
 from scheduler.toml_lines import key_lines, line_of
-from storage import jobs, runs
+from scheduler.views import JobLine
+from storage import jobs, runs, settings
 from storage.database import Database
 from storage.jobs import StoredJob
-from storage.runs import StoredRun
 
 SCHEDULE_KEYS = ("cron", "timezone", "delay", "step", "day_match", "dst", "gap", "fold")
 """The keys of a definition that bear on when it fires; a change of any other leaves owed slots owed."""
@@ -30,58 +30,26 @@ RECENT = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class JobView:
-    """A job with its state and the run that ended last."""
+class JobView(JobLine):
+    """A job with its state, the run that ended last, and its checked definition."""
 
-    stored: StoredJob
     job: Job
-    last_run: StoredRun | None = None
-
-    @property
-    def name(self) -> str:
-        """The job's name."""
-        return self.stored.name
-
-    @property
-    def state(self) -> str:
-        """``enabled``, ``disabled`` (by a person), ``auto_disabled`` (by the daemon) or ``unscheduled``."""
-        if self.stored.disabled_at is not None:
-            return "auto_disabled" if self.stored.disabled_by == "daemon" else "disabled"
-        return "enabled" if self.job.cron else "unscheduled"
-
-    @property
-    def words(self) -> str:
-        """When it runs, in words, such as ``at 03:00 from Monday to Friday``."""
-        schedule = self.job.schedule
-        return schedule.cron.in_words() if schedule is not None else "only when asked to"
-
-    @property
-    def failing(self) -> bool:
-        """Whether its last run failed, or its failures disabled it."""
-        last = self.last_run.outcome if self.last_run is not None else None
-        return last in ("failed", "interrupted") or self.state == "auto_disabled" or self.stored.failure_streak > 0
-
-    def settled_until(self, now: datetime) -> datetime:
-        """Return the instant up to which no slot will fire any more."""
-        return max(filter(None, (self.stored.high_water, self.stored.anchored_at, now)))
-
-    def next_fire(self, now: datetime) -> FireTime | None:
-        """Return the next slot that will fire; None for a job without a schedule, without a future, or disabled."""
-        schedule = self.job.schedule
-        if schedule is None or self.stored.disabled_at is not None:
-            return None
-        return schedule.next_after(self.settled_until(now))
 
 
-def sync_file_jobs(database: Database, config: Config, now: datetime) -> Changes:
+def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: str = "") -> Changes:
     """Bring the stored jobs of origin ``file`` in line with the config file, in one transaction.
 
     State survives; jobs of origin ``cli`` are not touched. Raises NameConflicts if a name is in both, and then
-    changes nothing.
+    changes nothing. ``seen`` says which files the config was read from, and in what state: it is kept with what
+    changes, so that a later command can tell that there is nothing to bring in line.
     """
     with database.read() as session:
         changes = merge(config.jobs, jobs.all_jobs(session))
+        known_as = settings.get(session, SYNCED)
     if not changes.put and not changes.remove:
+        if seen and seen != known_as:
+            with database.write() as session:
+                settings.put(session, SYNCED, seen)
         return changes
     _ask_croniter(changes.put.values(), config, now)
     with database.write() as session:
@@ -95,6 +63,7 @@ def sync_file_jobs(database: Database, config: Config, now: datetime) -> Changes
             definition = job.to_dict()
             same = same_schedule(known.get(name), definition)
             jobs.put_job(session, name=name, origin="file", definition=definition, now=now, same_schedule=same)
+        settings.put(session, SYNCED, seen)
     return changes
 
 

@@ -1,24 +1,20 @@
 """Which processes work on the state database: whether a daemon lives, and this process as one that holds claims."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from scheduler.instance import is_dead, this_node
+from scheduler.instance import is_dead, lives, this_node
 from storage import nodes, runs
 from storage.database import Database
 from storage.nodes import Node
-
-SEEN_WITHIN = timedelta(seconds=10)
-"""A daemon on another host that was not seen for longer than this counts as gone; it tells of itself every 4 s."""
 
 
 def live_daemon(database: Database, now: datetime) -> Node | None:
     """Return a daemon that lives, as far as one can tell from here; None if there is none."""
     with database.read() as session:
         known = nodes.all_nodes(session)
-    return next((node for node in known if node.kind == "daemon" and _lives(node, now)), None)
+    return next((node for node in known if node.kind == "daemon" and lives(node, now)), None)
 
 
 @contextmanager
@@ -36,7 +32,3 @@ def present(database: Database, now: datetime) -> Iterator[Node]:
     finally:
         with database.write() as session:
             nodes.gone(session, node.id)
-
-
-def _lives(node: Node, now: datetime) -> bool:
-    return not is_dead(node) and (node.host == socket.gethostname() or now - node.seen_at <= SEEN_WITHIN)

@@ -12,7 +12,7 @@ import pytest
 from support.command import QuickCommand
 from typer.main import get_command
 
-from scheduler.cli.main import app
+from scheduler.cli.main import application
 from scheduler.cli.problems import EXIT_CODES
 
 DOCS = Path(__file__).parents[2] / "docs" / "commands.md"
@@ -21,7 +21,21 @@ EVERYWHERE = {"--config", "--json", "--help"}
 PIPE = "\\|"
 ORDER = (
     *("explain", "next", "add", "edit", "remove", "show", "list", "disable", "enable"),
-    *("run", "runs", "cancel", "retry", "rejected", "preview", "check", "connections", "login", "notify", "forecast", "audit", "import"),
+    *(
+        "run",
+        "runs",
+        "cancel",
+        "retry",
+        "rejected",
+        "preview",
+        "check",
+        "connections",
+        "login",
+        "notify",
+        "forecast",
+        "audit",
+        "import",
+    ),
     *("status", "reload", "daemon", "emulator", "demo", "version"),
 )
 
@@ -38,7 +52,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 def reference() -> str:
     """Return the reference part of the page."""
-    return "\n".join("\n".join(section(path, command)) for path, command in commands(get_command(app)))
+    return "\n".join("\n".join(section(path, command)) for path, command in commands(get_command(application())))
 
 
 def section(path: tuple[str, ...], command: Any) -> Iterator[str]:

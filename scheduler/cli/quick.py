@@ -1,0 +1,62 @@
+"""A quick look for commands that only look: no SQLAlchemy, no config models, where nothing has changed since.
+
+The config file is not read but for where its state lies: if the files it is made of are as they were when somebody
+last brought the stored jobs in line with them, the state file holds all that there is to tell. Whenever that is not
+so, :func:`quickly` returns None, and the command looks properly, as :mod:`scheduler.cli.workbench` does.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from scheduler.paths import config_path, default_storage_url, sqlite_file, state_directory
+from scheduler.synced import SYNCED, is_as_seen
+from scheduler.views import JobLine
+from storage.glance import Glance, NoGlance, glance
+
+_SECTION = re.compile(r"^\[storage\][ \t]*(?:#.*)?$\n?(.*?)(?=^[ \t]*\[|\Z)", re.MULTILINE | re.DOTALL)
+_ELSEWHERE = re.compile(r"""^[ \t]*(?:\[\s*)*["']?(?:storage|include)\b""", re.MULTILINE)
+_Found = TypeVar("_Found")
+
+
+def quickly(given: Path | None, look: Callable[[Glance], _Found]) -> _Found | None:
+    """Return what ``look`` finds in the state file of the config that is meant; None where one has to look properly."""
+    path = config_path(given, os.environ).absolute()
+    try:
+        with glance(_state_file(path)) as found:
+            theirs = found.setting("config_path")
+            if theirs not in (None, "", str(path)) or not is_as_seen(path, found.setting(SYNCED)):
+                return None
+            return look(found)
+    except (NoGlance, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def all_lines(found: Glance) -> list[JobLine]:
+    """Return every job, by name."""
+    last = found.last_runs()
+    return [JobLine(stored=job, last_run=last.get(job.name)) for job in found.jobs()]
+
+
+def line(found: Glance, name: str) -> JobLine | None:
+    """Return one job, without its last run; None if there is none, which is told properly elsewhere."""
+    return next((JobLine(stored=job) for job in found.jobs(name)), None)
+
+
+def _state_file(path: Path) -> Path:
+    """Return the SQLite file of a config file, by a look at ``[storage]`` alone. Raises NoGlance where it is unsure.
+
+    A wrong guess does no harm: the state file then has another config file's mark, or none.
+    """
+    text = path.read_text(encoding="utf-8-sig")
+    sections = _SECTION.findall(text)
+    if len(_ELSEWHERE.findall(text)) != len(sections) or len(sections) > 1:
+        raise NoGlance
+    url = tomllib.loads(sections[0]).get("url") if sections else None
+    file = sqlite_file(url or default_storage_url(state_directory(os.environ)))
+    if file is None or any(char in str(url or file) for char in "%?"):
+        raise NoGlance
+    return path.parent / file

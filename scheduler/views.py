@@ -1,0 +1,82 @@
+"""Jobs as people look at them. Pure, and made without the models that check a definition: `list` has 1,000 of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from scheduler.schedule import FireTime, Schedule, make_schedule
+from storage.values import StoredJob, StoredRun
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobLine:
+    """A job with its state and the run that ended last: what a line of `list` tells."""
+
+    stored: StoredJob
+    last_run: StoredRun | None = None
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.stored.name
+
+    @property
+    def cron(self) -> str:
+        """The job's cron expression, empty if it has none."""
+        return str(self.stored.definition.get("cron") or "")
+
+    @property
+    def timezone(self) -> str:
+        """The zone of its schedule."""
+        return str(self.stored.definition.get("timezone", "UTC"))
+
+    @property
+    def delay(self) -> int:
+        """How many seconds after its slot it runs."""
+        return int(self.stored.definition.get("delay", 0))
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """When it runs; None for a job without a cron. Raises ValueError for what another version stored."""
+        if not self.cron:
+            return None
+        given = self.stored.definition
+        return make_schedule(
+            self.cron,
+            timezone=self.timezone,
+            delay=self.delay,
+            step=given.get("step", "multiples"),
+            day_match=given.get("day_match", "or"),
+            dst=given.get("dst", "once"),
+            gap=given.get("gap"),
+            fold=given.get("fold"),
+        )
+
+    @property
+    def state(self) -> str:
+        """``enabled``, ``disabled`` (by a person), ``auto_disabled`` (by the daemon) or ``unscheduled``."""
+        if self.stored.disabled_at is not None:
+            return "auto_disabled" if self.stored.disabled_by == "daemon" else "disabled"
+        return "enabled" if self.cron else "unscheduled"
+
+    @property
+    def words(self) -> str:
+        """When it runs, in words, such as ``at 03:00 from Monday to Friday``."""
+        schedule = self.schedule
+        return schedule.cron.in_words() if schedule is not None else "only when asked to"
+
+    @property
+    def failing(self) -> bool:
+        """Whether its last run failed, or its failures disabled it."""
+        last = self.last_run.outcome if self.last_run is not None else None
+        return last in ("failed", "interrupted") or self.state == "auto_disabled" or self.stored.failure_streak > 0
+
+    def settled_until(self, now: datetime) -> datetime:
+        """Return the instant up to which no slot will fire any more."""
+        return max(filter(None, (self.stored.high_water, self.stored.anchored_at, now)))
+
+    def next_fire(self, now: datetime) -> FireTime | None:
+        """Return the next slot that will fire; None for a job without a schedule, without a future, or disabled."""
+        if self.stored.disabled_at is not None:
+            return None
+        schedule = self.schedule
+        return None if schedule is None else schedule.next_after(self.settled_until(now))

@@ -1,0 +1,144 @@
+"""What only looks is told from the state file alone while the config file stays as it was, and is always right."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from scheduler.cli.main import PARTS, application
+from scheduler.cli.main import run as main_run
+from scheduler.cli.quick import all_lines, quickly
+
+ORM = ["sqlalchemy", "sqlmodel", "pydantic", "alembic", "duckdb", "pyarrow", "requests", "apscheduler", "rich"]
+CONFIG = """
+[storage]
+url = "sqlite:///state.db"
+[connections.warehouse]
+type = "duckdb"
+path = "w.duckdb"
+[connections.files]
+type = "file"
+directory = "out"
+[jobs.a]
+cron = "0 3 * * mon-fri"
+timezone = "America/New_York"
+delay = "10m"
+source = "warehouse"
+query_file = "a.sql"
+export = { connection = "files" }
+[jobs.b]
+source = "warehouse"
+query = "select 1 as a"
+export = { connection = "files" }
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Give a config file, which :func:`run` does not take for too young to be trusted."""
+    path = tmp_path / "config.toml"
+    write(path, CONFIG)
+    write(tmp_path / "a.sql", "select 1 as a")
+    return path
+
+
+def write(path: Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.rename(path)
+
+
+def run(config: Path, *arguments: str) -> tuple[str, list[str]]:
+    """Run a command in a process of its own, as if the files were ten seconds older; returns stdout and imports."""
+    script = (
+        "import sys\nfrom datetime import timedelta\nfrom scheduler import synced\n"
+        "synced.SETTLED = -timedelta(seconds=10)\nfrom scheduler.cli.main import run\n"
+        f"code = run({list(arguments)!r})\n"
+        f"print(sorted(set({ORM!r}) & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    environment["SCHEDCTL_CONFIG"] = str(config)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode in (0, 3), done.stderr
+    return done.stdout, json.loads(done.stderr.splitlines()[-1].replace("'", '"'))
+
+
+def test_a_second_list_is_the_same_and_imports_no_database_layer_and_no_models(config: Path) -> None:
+    first, heavy = run(config, "list", "--json")
+    assert "sqlalchemy" in heavy
+    again, light = run(config, "list", "--json")
+    assert light == []
+    assert json.loads(again) == json.loads(first)
+    assert [job["state"] for job in json.loads(again)["jobs"]] == ["enabled", "unscheduled"]
+
+
+def test_next_of_a_job_takes_the_same_way(config: Path) -> None:
+    first, _ = run(config, "next", "a", "--from", "2030-01-01", "--json")
+    again, light = run(config, "next", "a", "--from", "2030-01-01", "--json")
+    assert (light, json.loads(again)) == ([], json.loads(first))
+    assert json.loads(again)["fires"][0]["local"].startswith("2030-01-01T03:00")
+    missing, heavy = run(config, "next", "c", "--json")
+    assert json.loads(missing)["error"]["kind"] == "not_found"
+    assert heavy
+
+
+@pytest.mark.parametrize("change", ["config", "query", "gone", "older"])
+def test_any_change_of_a_file_is_looked_at_properly(config: Path, change: str) -> None:
+    old = config.with_name("old.toml")
+    old.write_text(CONFIG.replace('timezone = "America/New_York"', ""), encoding="utf-8")
+    run(config, "list", "--json")
+    assert run(config, "list", "--json")[1] == []
+    if change == "config":
+        write(config, CONFIG.replace("0 3 * *", "0 4 * *"))
+    elif change == "query":
+        write(config.with_name("a.sql"), "select 2 as a")
+    elif change == "older":
+        old.rename(config)
+    else:
+        write(config, CONFIG.partition("[jobs.b]")[0])
+    text, heavy = run(config, "list", "--json")
+    assert "sqlalchemy" in heavy
+    jobs = json.loads(text)["jobs"]
+    assert jobs[0]["cron"] == ("0 4 * * mon-fri" if change == "config" else "0 3 * * mon-fri")
+    assert jobs[0]["timezone"] == ("UTC" if change == "older" else "America/New_York")
+    assert len(jobs) == (1 if change == "gone" else 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "storage = { url = 'sqlite:///other.db' }",
+        "storage.url = 'sqlite:///other.db'",
+        "[ storage ]\nurl = 'sqlite:///other.db'",
+        "[storage]\nurl = 'sqlite:///a%20b.db'",
+        "[storage]\nurl = 'postgresql+psycopg://u@h/d'",
+        "[storage]\nurl = 5",
+        "[storage]\nurl = 'sqlite:///x.db'\n[storage]\nurl = 'sqlite:///y.db'",
+        "include = ['jobs.d/*.toml']\n[storage]\nurl = 'sqlite:///state.db'",
+        "[storage]\nurl =",
+        "\xff",
+    ],
+)
+def test_it_gives_way_where_it_is_unsure_where_the_state_lies(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(text.encode("latin-1"))
+    assert quickly(path, all_lines) is None
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_each_command_is_found_in_the_part_that_is_said_to_have_it() -> None:
+    everything = get_command(application())
+    assert sorted(everything.commands) == sorted(name for names in PARTS.values() for name in names)
+    for part, names in PARTS.items():
+        alone = get_command(application(names[0]))
+        assert set(alone.commands) == set(names), part
+
+
+def test_an_unknown_command_is_told_among_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main_run(["explian", "0 3 * * *"]) == 2
+    assert "explain" in capsys.readouterr().err
