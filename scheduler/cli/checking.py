@@ -12,11 +12,13 @@ from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_table, say, warn
 
 if TYPE_CHECKING:
+    from scheduler import notify
     from scheduler.cli import workbench
     from scheduler.config import Config
     from scheduler.operations import checks
     from scheduler.operations.checks import CheckResult
 else:
+    notify = Late("scheduler.notify")
     workbench = Late("scheduler.cli.workbench")
     checks = Late("scheduler.operations.checks")
 
@@ -76,6 +78,7 @@ def list_connections(*, as_json: options.Json = False, config: options.Config = 
         {
             "name": name,
             "type": connection.type,
+            "auth": getattr(connection, "auth", None),
             "address": _address(connection),
             "source_of": sorted(job.name for job in loaded.jobs.values() if job.source == name),
             "target_of": sorted(job.name for job in loaded.jobs.values() if job.export.connection == name),
@@ -96,6 +99,9 @@ def try_connection(*, name: Subject, as_json: options.Json = False, config: opti
     It says whether that works; nothing is written.
     """
     loaded = workbench.read_config(config)
+    for fault in loaded.warnings:
+        if fault.keys[:2] == ("connections", name):
+            warn(str(fault))
     result = checks.check_connection(loaded, name)
     if as_json:
         put_json({"connections": [_result_json(result)]})
@@ -108,11 +114,15 @@ def try_connection(*, name: Subject, as_json: options.Json = False, config: opti
 
 def _cells(row: dict[str, Any]) -> list[str]:
     jobs = [f"{len(row[key])} job{'s' if len(row[key]) != 1 else ''}" for key in ("source_of", "target_of")]
-    return [row["name"], row["type"], row["address"], *jobs]
+    kind = row["type"] if row["auth"] is None else f"{row['type']}, {row['auth']}"
+    return [row["name"], kind, row["address"], *jobs]
 
 
 def _warnings(loaded: "Config", now: datetime) -> list[str]:
     found = [f"{loaded.name}:{fault.line}: {fault}" if fault.line else str(fault) for fault in loaded.warnings]
+    # A secret that only the daemon can see is no fault here.
+    visible = [address for address in notify.addresses(loaded.notify) if address.url] if loaded.notify.urls else []
+    found += [f"{label}: {reason}" for label, reason in notify.faults_in(visible)] if visible else []
     for job in loaded.jobs.values():
         found += [f"job {job.name}: {advice.words}" for advice in (advise(job.schedule, now) if job.schedule else ())]
     return found

@@ -14,6 +14,9 @@ from exporter.targets.salesforce.wire import CallError, OrgSession, diagnosing
 _VERSION = "60.0"
 """Of the call that asks for the user: any that is not deprecated does."""
 
+_NOT_SHOWN = frozenset({"NOT_FOUND", "INSUFFICIENT_ACCESS", "INVALID_TYPE", "INVALID_FIELD", "REQUEST_LIMIT_EXCEEDED"})
+"""Refusals of somebody who is logged in, but may not look at users, or has no calls left."""
+
 HOW = {
     "client_credentials": "client credentials",
     "credentials": "user name and password",
@@ -53,7 +56,7 @@ def ask_username(session: OrgSession, login: Login) -> str | None:
         with diagnosing(Where.CALL, host):
             answer = session.exchange("GET", url, headers={"Authorization": f"Bearer {login.token}"})
     except CallError as error:
-        if error.rule.verdict in {Verdict.CONFIGURATION, Verdict.QUOTA}:  # refused, but as someone who is logged in
+        if error.code in _NOT_SHOWN:
             return login.username
         raise
     try:
