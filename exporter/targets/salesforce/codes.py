@@ -76,7 +76,7 @@ _FLOW = "enable the client-credentials flow in the app's OAuth settings"
 _APPROVE = "let the run-as user use the app: its permission set, or the app's policy of permitted users"
 _PASSWORD = "check username, password and security token"  # noqa: S105 - it says where to look, it is none
 _ADDRESS = "allow this machine's address (or source_address) in the org's trusted IP ranges"
-_RIGHTS = "give the run-as user the permission"
+_RIGHTS = "give the user the permission"
 
 # Token endpoint: help.salesforce.com "OAuth 2.0 Authorization Errors"; SOAP: "login()" in the SOAP API guide.
 _LOGIN: tuple[tuple[str, str, Verdict, str], ...] = (
@@ -137,11 +137,11 @@ _CALL: tuple[tuple[str, str, Verdict, str], ...] = (
     ("InvalidJobState", "", Verdict.JOB_OVER, ""),
     ("INVALIDENTITY", "not supported by the Bulk API", _CONFIGURATION, "choose another object"),
     ("InvalidEntity", "", _CONFIGURATION, "choose another object"),
-    ("InvalidJob", "Unable to find object", _CONFIGURATION, "check object, and the run-as user's access to it"),
+    ("InvalidJob", "Unable to find object", _CONFIGURATION, "check object, and the user's access to it"),
     ("InvalidJob", "external ID field does not exist", _CONFIGURATION, "check key: it has to be an external id"),
-    ("INVALID_TYPE", "", _CONFIGURATION, "check object, and the run-as user's access to it"),
-    ("NOT_FOUND", "", _CONFIGURATION, "check object, api_version, and the run-as user's access"),
-    ("INVALID_FIELD", "No such column", _CONFIGURATION, "check the column's name and the run-as user's access to it"),
+    ("INVALID_TYPE", "", _CONFIGURATION, "check object, and the user's access to it"),
+    ("NOT_FOUND", "", _CONFIGURATION, "check object, api_version, and the user's access"),
+    ("INVALID_FIELD", "No such column", _CONFIGURATION, "check the column's name and the user's access to it"),
     ("FeatureNotEnabled", "hardDelete", _CONFIGURATION, f"{_RIGHTS} Bulk API Hard Delete"),
     ("FeatureNotEnabled", "", _CONFIGURATION, "the Bulk API is not enabled for this org or user"),
     ("InvalidUser", "", _CONFIGURATION, f"{_RIGHTS} to use the Bulk API"),
@@ -150,7 +150,7 @@ _CALL: tuple[tuple[str, str, Verdict, str], ...] = (
     ("InvalidVersion", "", _CONFIGURATION, "set a newer api_version"),
     ("UNSUPPORTED_API_VERSION", "", _CONFIGURATION, "set a newer api_version"),
     ("GONE", "", _CONFIGURATION, "set a newer api_version"),
-    ("INSUFFICIENT_ACCESS", "", _CONFIGURATION, "give the run-as user access"),
+    ("INSUFFICIENT_ACCESS", "", _CONFIGURATION, "give the user access"),
     ("FUNCTIONALITY_NOT_ENABLED", "", _CONFIGURATION, "the org does not have this feature"),
     ("ClientInputError", "", Verdict.INTERNAL, ""),
     ("InvalidXML", "", Verdict.INTERNAL, ""),
@@ -158,7 +158,7 @@ _CALL: tuple[tuple[str, str, Verdict, str], ...] = (
     ("InvalidOperation", "", Verdict.INTERNAL, ""),
 )
 
-_HEADER = "check the column's name and the run-as user's access to it"
+_HEADER = "check the column's name and the user's access to it"
 _BATCH: tuple[tuple[str, str, Verdict, str], ...] = (
     ("InvalidBatch", "Field name not found", _CONFIGURATION, _HEADER),
     (
