@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -158,22 +159,25 @@ def year(report: Report) -> None:
     theirs = best(lambda: step_croniter(text, START.astimezone(ZoneInfo(NEW_YORK)), fires), 1)
     report.put(f"## A year of `{text}` in {NEW_YORK}: {fires:,} fires, milliseconds")
     report.put()
-    report.put("A FireTime holds two times, the slot and the run's; its line has no target, for croniter makes one.")
+    report.put(
+        "A FireTime holds two times, the slot and the run's, where croniter makes one. `between` makes each as it"
+    )
+    report.put("is taken; the line where all are taken has the time as its target.")
     report.put()
     report.put("| form | ms | x croniter | target | |")
     report.put("|---|---|---|---|---|")
     report.put(f"| croniter, one by one | {theirs * 1e3:,.0f} | 1 | | |")
-    forms: list[tuple[str, Callable[[], object], bool]] = [
-        ("Unix seconds (`epochs_between`)", lambda: schedule.epochs_between(low, high), True),
-        ("datetimes (`slots_between`)", lambda: schedule.slots_between(START, end), True),
-        ("FireTimes (`between`)", lambda: schedule.between(START, end), False),
-        ("counted (`count`)", lambda: schedule.count(START, end), True),
+    forms: list[tuple[str, Callable[[], object], int]] = [
+        ("Unix seconds (`epochs_between`)", lambda: schedule.epochs_between(low, high), 200),
+        ("datetimes (`slots_between`)", lambda: schedule.slots_between(START, end), 200),
+        ("FireTimes (`between`)", lambda: schedule.between(START, end), 200),
+        ("FireTimes, all taken", lambda: deque(schedule.between(START, end), maxlen=0), 0),
+        ("counted (`count`)", lambda: schedule.count(START, end), 200),
     ]
-    for name, call, gated in forms:
+    for name, call, ratio in forms:
         seconds = best(call)
-        met = theirs / seconds >= 200 and seconds <= 0.025
-        mark = report.target(f"a year, {name}", met=met) if gated else ""
-        target = "200 x, 25 ms" if gated else ""
+        mark = report.target(f"a year, {name}", met=theirs / seconds >= ratio and seconds <= 0.025)
+        target = f"{ratio} x, 25 ms" if ratio else "25 ms"
         report.put(f"| {name} | {seconds * 1e3:,.2f} | {theirs / seconds:,.0f} | {target} | {mark} |")
     report.put()
 

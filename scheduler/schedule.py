@@ -1,16 +1,17 @@
 """A schedule: expression, time zone, DST policy and delay; and its fires, over instants in UTC. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
-from typing import Literal, NamedTuple, cast
+from operator import add, eq
+from typing import Literal, NamedTuple, cast, overload
 
 from scheduler.cron import CronExpression, parse
 from scheduler.instants import DAY, Instants
 from scheduler.zones import ZoneError, zone
 
-__all__ = ["DAY", "DST_PAIRS", "DstEffect", "FireTime", "Schedule", "ScheduleError", "make_schedule"]
+__all__ = ["DAY", "DST_PAIRS", "DstEffect", "FireTime", "FireTimes", "Schedule", "ScheduleError", "make_schedule"]
 
 Gap = Literal["after", "skip"]
 Fold = Literal["first", "second", "both"]
@@ -39,6 +40,49 @@ class FireTime(NamedTuple):
 
     scheduled_time: datetime
     run_time: datetime
+
+
+class FireTimes(Sequence[FireTime]):
+    """Fires in order, held as their slots alone; each FireTime is made when it is taken.
+
+    So a year of a busy schedule costs what its slots cost, and the collector of garbage has nothing to look through.
+    It equals any sequence of the same fires.
+    """
+
+    __slots__ = ("_delay", "_slots")
+
+    def __init__(self, slots: Sequence[datetime], delay: timedelta) -> None:
+        self._slots = slots
+        self._delay = delay
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __iter__(self) -> Iterator[FireTime]:
+        slots = self._slots
+        runs = map(add, slots, repeat(self._delay)) if self._delay else slots
+        # A FireTime's own constructor is Python code; its tuple's is not.
+        return map(tuple.__new__, repeat(FireTime), zip(slots, runs, strict=True))
+
+    @overload
+    def __getitem__(self, index: int) -> FireTime: ...
+    @overload
+    def __getitem__(self, index: slice) -> "FireTimes": ...
+    def __getitem__(self, index: int | slice) -> "FireTime | FireTimes":
+        if isinstance(index, slice):
+            return FireTimes(self._slots[index], self._delay)
+        slot = self._slots[index]
+        return FireTime(slot, slot + self._delay)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # equal to lists, which have none
+
+    def __repr__(self) -> str:
+        return f"FireTimes({list(self)!r})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,11 +127,9 @@ class Schedule:
             yield self._fire(epoch)
             epoch = self.next_epoch(epoch)
 
-    def between(self, a: datetime, b: datetime) -> list[FireTime]:
+    def between(self, a: datetime, b: datetime) -> FireTimes:
         """Return every fire with ``a < scheduled_time <= b``, in order."""
-        slots = self.slots_between(a, b)
-        runs = slots if not self.delay else [slot + timedelta(seconds=self.delay) for slot in slots]
-        return list(map(tuple.__new__, repeat(FireTime), zip(slots, runs, strict=True)))
+        return FireTimes(self.slots_between(a, b), timedelta(seconds=self.delay))
 
     def slots_between(self, a: datetime, b: datetime) -> list[datetime]:
         """Return the scheduled times alone, in (a, b]."""

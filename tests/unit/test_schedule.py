@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from scheduler.schedule import MAX_DELAY, Schedule, ScheduleError, make_schedule
+from scheduler.schedule import MAX_DELAY, FireTime, Schedule, ScheduleError, make_schedule
 from scheduler.zones import zone
 
 
@@ -226,3 +226,24 @@ def test_faults_of_a_schedule_name_key_and_value(key: str, value: object, messag
         make_schedule("* * * * *", **{key: value})
     assert caught.value.key == key
     assert message is None or caught.value.message == message
+
+
+@pytest.mark.parametrize("delay", [0, 600])
+def test_fires_between_are_a_sequence_of_fire_times(delay: int) -> None:
+    schedule = make_schedule("0 */6 * * *", delay=delay)
+    start = datetime(2026, 11, 23, tzinfo=UTC)
+    slots = [start + timedelta(hours=hours) for hours in (6, 12, 18, 24)]
+    expected = [FireTime(slot, slot + timedelta(seconds=delay)) for slot in slots]
+    found = schedule.between(start, start + timedelta(days=1))
+    assert found == expected
+    assert found != expected[1:]
+    assert found != "fires"
+    assert list(found) == list(iter(found)) == expected
+    assert all(type(fire) is FireTime for fire in found)
+    assert [found[index] for index in (0, -1)] == [expected[0], expected[-1]]
+    assert found[1:3] == expected[1:3]
+    assert list(reversed(found)) == expected[::-1]
+    assert expected[2] in found
+    assert repr(found).startswith("FireTimes([FireTime(scheduled_time=")
+    with pytest.raises(IndexError):
+        found[4]
