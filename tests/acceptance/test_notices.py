@@ -156,6 +156,7 @@ def test_notify_test_tries_every_address_and_says_which_refuses(service: Service
     ]
     assert "no address that apprise can use" in answer.err
     assert mail.subjects == ["schedctl: this is a test"]
+    assert "warning: notify.urls[1]: this is no address" in service.command("check").err
     configure(service, urls=[])
     service.command.fails("notify", "test", code=1, says="nobody to tell")
 
