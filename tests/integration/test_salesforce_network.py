@@ -88,6 +88,21 @@ def test_tls_goes_through_a_proxy_end_to_end(emulator: Emulator, tmp_path: Path,
         connection = secure_connection(emulator, tmp_path, relay, proxy=url, ca_file=str(ca_file))
         assert export(connection, tmp_path) == 3
         assert set(proxy.calls) == {f"CONNECT localhost:{relay.port}"}
+        assert fault(connection.model_copy(update={"ca_file": None})).code == "TLS_UNTRUSTED"
+
+
+def test_a_proxy_may_speak_tls_itself_and_is_verified_too(emulator: Emulator, tmp_path: Path) -> None:
+    ca_file, context = make_authority(tmp_path)
+    port = urlsplit(emulator.url).port or 0
+    with proxying() as proxy, relaying(port, context) as org, relaying(proxy.port, context) as front:
+        url = SecretStr(f"https://localhost:{front.port}")
+        connection = secure_connection(emulator, tmp_path, org, proxy=url, ca_file=str(ca_file))
+        identify(connection)
+        assert proxy.calls == [f"CONNECT localhost:{org.port}"]
+        error = fault(connection.model_copy(update={"ca_file": None}))
+        assert (error.kind, error.code) == (FailureKind.CONFIGURATION, "PROXY_UNTRUSTED")
+        assert f"proxy = localhost:{front.port}" in error.message
+        assert len(proxy.calls) == 1
 
 
 @pytest.mark.parametrize("login", ["", "user:p%40ss"])
@@ -273,6 +288,17 @@ def test_an_address_that_is_not_this_machines_is_told_before_any_call(
     error = fault(connect("client_credentials", emulator, tmp_path, source_address=address))
     assert (error.kind, error.code) == (FailureKind.CONFIGURATION, "SOURCE_ADDRESS")
     assert f"source_address = {address}: this machine has no such address" in error.message
+
+
+@pytest.mark.parametrize("through", ["proxy", ""])
+def test_an_address_of_another_kind_than_the_other_sides_is_told(
+    emulator: Emulator, tmp_path: Path, through: str
+) -> None:
+    settings = {"proxy": SecretStr("http://user:p%40ss@127.0.0.1:9")} if through else {}
+    error = fault(connect("client_credentials", emulator, tmp_path, source_address="::1", **settings))
+    assert (error.kind, error.code) == (FailureKind.CONFIGURATION, "SOURCE_ADDRESS")
+    assert "source_address = ::1" in error.message
+    assert "has no IPv6 address" in error.message
 
 
 @pytest.mark.parametrize("auth", AUTHS)

@@ -180,6 +180,17 @@ class _FromAddress(requests.adapters.HTTPAdapter):
         """Open connections to a proxy from the address."""
         return super().proxy_manager_for(proxy, **options, source_address=self._address)
 
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:  # noqa: ANN401 - the same
+        """Send a request. Raises configuration where the other side has no address of the same kind."""
+        try:
+            return super().send(request, *arguments, **options)
+        except requests.ConnectionError as error:
+            if any(isinstance(each, socket.gaierror) and each.errno == socket.EAI_ADDRFAMILY for each in causes(error)):
+                kind, other = ("IPv6", "IPv4") if ":" in self._address[0] else ("IPv4", "IPv6")
+                message = f"the other side (the proxy, if there is one) has no {kind} address; write an {other} one"
+                raise configuration("SOURCE_ADDRESS", f"source_address = {self._address[0]}: {message}") from error
+            raise
+
 
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the errors that ``error`` wraps: requests and urllib3 keep them as arguments, reasons and causes.
