@@ -63,12 +63,17 @@ def advise(schedule: Schedule, now: datetime) -> list[Advice]:
     found = [*_steps(cron), *_both_day_fields(cron), *_short_months(cron), *_uneven_steps(cron)]
     if cron.interval:
         return found
-    return found + [
+    return found + clock_changes(schedule, now, now + YEAR)
+
+
+def clock_changes(schedule: Schedule, a: datetime, b: datetime) -> list[Advice]:
+    """Return what the changes of the clock in (a, b] do to the schedule, in order; code ``dst_gap`` or ``dst_fold``."""
+    return [
         Advice(
             code=f"dst_{effect.kind}",
             words=f"{_date(_local_day(schedule, effect.instant))} in {schedule.timezone}: {effect.words}",
         )
-        for effect in schedule.dst_effects(now, now + YEAR)
+        for effect in schedule.dst_effects(a, b)
     ]
 
 

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -21,11 +22,13 @@ from scheduler.config import Config, ConfigError, load
 from scheduler.control import StopReason
 from scheduler.disk import LOOK_SECONDS, DiskWatch
 from scheduler.instance import is_dead, lock_state_file, this_node
+from scheduler.job import forget_schedules
 from scheduler.logs import get_logger
 from scheduler.merge import NameConflicts
 from scheduler.notices import config_refused
 from scheduler.notify import Notifier
 from scheduler.operations.audits import audit_daily
+from scheduler.operations.zonedata import look_at_zones
 from scheduler.operations.jobs import sync_file_jobs
 from scheduler.owed import planned
 from scheduler.plan import Plan, Planned
@@ -34,12 +37,15 @@ from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
 from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
+from scheduler.zones import forget_zones, tzdata_version
 from storage import jobs, nodes, notices, runs, settings
 from storage.database import Database, StorageError, open_database
 from storage.jobs import StoredJob
 
 CHECK_SECONDS = 1.0
 """The clock is looked at this often, so that a step of it, or a change by the CLI, is noticed within a second."""
+ZONES_SECONDS = 3600.0
+"""How often it is asked whether the time zone data were replaced."""
 AUDIT_SECONDS = 600.0
 """How often it is asked whether the daily audit is due."""
 EXIT_SECONDS = 10.0
@@ -81,6 +87,7 @@ class Daemon:
         self._plan = Plan()
         self._definitions: dict[str, dict[str, object]] = {}
         self._change_mark = ""
+        self._zone_version = tzdata_version()
         self._reload_mark: str | None = None
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -155,6 +162,9 @@ class Daemon:
             self._guarded(self._clear), "interval", seconds=CLEAR_SECONDS, next_run_time=datetime.now(UTC), id="clear"
         )
         self._chores.add_job(self._guarded(self._audit), "interval", seconds=AUDIT_SECONDS, id="audit")
+        self._chores.add_job(
+            self._guarded(self._look_at_zones), "interval", seconds=ZONES_SECONDS, next_run_time=datetime.now(UTC)
+        )
         self._chores.start()
         self._notifier.start()
         systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
@@ -212,6 +222,22 @@ class Daemon:
 
     def _audit(self) -> None:
         audit_daily(self._database, self._clock())
+
+    def _look_at_zones(self) -> None:
+        """Notice new zone data, also under a running daemon: make the plan anew, and tell which jobs they move."""
+        version = tzdata_version()
+        with self._lock:
+            if version != self._zone_version:
+                forget_zones()
+                forget_schedules()
+                for name in self._plan.names():
+                    self._plan.drop(name)
+                self._zone_version, self._change_mark = version, ""
+            self._read_jobs()
+            planned = self._plan.jobs()
+        # Schedules of their own: the plan's may be asked by a tick at the same time.
+        schedules = {each.name: (each.revision, replace(each.schedule)) for each in planned}
+        look_at_zones(self._database, version, schedules, self._clock())
 
     def _look_at_disk(self) -> None:
         self._disk.look(self._config.storage.min_free)

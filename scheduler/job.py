@@ -137,6 +137,11 @@ def _schedule(  # noqa: PLR0917 - the eight keys of a schedule
     )
 
 
+def forget_schedules() -> None:
+    """Make every schedule anew from now on: what they know of their zones is old."""
+    _schedule.cache_clear()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unreadable:
     """A query file that could not be read, and why."""

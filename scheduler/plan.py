@@ -111,6 +111,10 @@ class Plan:
         """Forget a job; its heap entry goes when it comes up."""
         self._jobs.pop(name, None)
 
+    def jobs(self) -> tuple[Planned, ...]:
+        """Return what the plan knows of its jobs."""
+        return tuple(self._jobs.values())
+
     def names(self) -> frozenset[str]:
         """Return the names of the jobs in the plan."""
         return frozenset(self._jobs)

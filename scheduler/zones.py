@@ -201,6 +201,13 @@ def _unknown(name: str) -> str:
     return f"{shown} is no IANA time zone; {hint}"
 
 
+def forget_zones() -> None:
+    """Have every zone read anew from the zone data: they were replaced under a running process."""
+    zone.cache_clear()
+    _names.cache_clear()
+    ZoneInfo.clear_cache()
+
+
 def tzdata_version() -> str:
     """Return the version of the zone data in use, ``unknown`` where neither the system nor the package tells."""
     from importlib import metadata  # noqa: PLC0415 - asked once a day

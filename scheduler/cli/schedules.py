@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scheduler.advice import Difference, advise, differences
+from scheduler.advice import YEAR, Advice, Difference, advise, clock_changes, differences
 from scheduler.cli import options
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
@@ -84,8 +84,10 @@ def next_(
         put_json(schedule_json(schedule, fires, now))
         return
     _put_fires(schedule, fires, now)
+    shown = {advice.words for advice in clock_changes(schedule, start, fires[-1].scheduled_time)} if fires else set()
     for advice in advise(schedule, now):
-        warn(advice.words)
+        if advice.words not in shown:  # a note beside a fire has said it
+            warn(advice.words)
 
 
 def explain(
@@ -108,7 +110,9 @@ def explain(
     fires = coming(schedule, now, 5)
     others = differences(schedule, now)
     if as_json:
-        put_json(schedule_json(schedule, fires, now) | {"differences": [_difference_json(other) for other in others]})
+        changes = [{"kind": each.code, "words": each.words} for each in _clock_changes(schedule, now)]
+        told = {"clock_changes": changes, "differences": [_difference_json(other) for other in others]}
+        put_json(schedule_json(schedule, fires, now) | told)
         return
     expanded = [(FIELD_LABELS[name], _ranges(values)) for name, values in fields(schedule.cron).items()]
     zone_note = f" ({schedule.timezone})" if schedule.cron.text else ""
@@ -119,13 +123,17 @@ def explain(
         put()
     if fires:
         _put_fires(schedule, fires, now)
-    for advice in advise(schedule, now):
+    notes = advise(schedule, now)
+    if schedule.cron.interval:  # whose fires no change of the clock surprises, but it changes their number
+        notes += _clock_changes(schedule, now)
+    for advice in notes:
         put()
         put_text(f"Note: {advice.words}")
     for other in others:
         put()
         put_text(f"It would be different {other.words} ({other.rule}), over the coming year:")
-        put_sheet([("  adds", _dates(other.adds)), ("  leaves out", _dates(other.drops))])
+        more = f"{other.more:,} more" if other.more else None
+        put_sheet([("  adds", _dates(other.adds)), ("  leaves out", _dates(other.drops)), ("  and", more)])
 
 
 def is_cron(text: str) -> bool:
@@ -185,8 +193,13 @@ def _put_fires(schedule: Schedule, fires: Sequence[Fire], now: datetime) -> None
         put(f"each runs {duration(schedule.delay)} later")
 
 
+def _clock_changes(schedule: Schedule, now: datetime) -> list[Advice]:
+    return clock_changes(schedule, now, now + YEAR) if schedule.cron.text else []
+
+
 def _difference_json(other: Difference) -> dict[str, Any]:
-    return {"rule": other.rule, "words": other.words, "adds": list(other.adds), "drops": list(other.drops)}
+    adds, drops = list(other.adds), list(other.drops)
+    return {"rule": other.rule, "words": other.words, "adds": adds, "drops": drops, "more": other.more}
 
 
 def _dates(dates: Sequence[str]) -> str | None:

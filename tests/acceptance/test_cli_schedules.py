@@ -68,6 +68,24 @@ def test_next_notes_changes_of_the_clock(schedctl: Command) -> None:
     assert "fires once, right after the gap" in answer.out
 
 
+def test_next_tells_a_change_of_the_clock_once(quick: QuickCommand) -> None:
+    arguments = ["next", "30 2 * * *", "--timezone", "America/New_York", "-n", "200"]
+    shown = quick(*arguments)
+    for line in shown.err.splitlines():
+        if "the clock goes" in line:
+            assert line.partition("warning: ")[2].partition(" in ")[0] not in shown.out
+    assert "the clock goes forward" in shown.out
+
+
+def test_explain_says_what_the_clock_does_to_an_interval(quick: QuickCommand) -> None:
+    shown = quick("explain", "*/15 * * * *", "--timezone", "America/New_York")
+    assert "forward over 4 times of this schedule: those do not exist" in shown.out
+    assert "back over 4 times of this schedule: fires in both passes" in shown.out
+    told = quick("explain", "*/15 * * * *", "--timezone", "America/New_York", "--json").json["clock_changes"]
+    assert {each["kind"] for each in told} == {"dst_gap", "dst_fold"}
+    assert quick("explain", "*/15 * * * *", "--json").json["clock_changes"] == []
+
+
 def test_the_switches_of_the_dialect_are_options(quick: QuickCommand) -> None:
     def days(*options: str) -> list[int]:
         return list(quick("explain", "0 0 */10 * 1", *options, "--json").json["fields"]["day_of_month"])
@@ -97,7 +115,7 @@ def test_explain_tells_words_fields_warnings_and_differences(schedctl: Command) 
     assert "Vixie" in answer.out
     assert answer.err == ""
     as_json = schedctl("explain", "0 0 5,*/10,25 * *", "--json").json
-    assert set(as_json) == SCHEDULE_KEYS | {"differences"}
+    assert set(as_json) == SCHEDULE_KEYS | {"clock_changes", "differences"}
     assert all(set(fire) == FIRE_KEYS for fire in as_json["fires"])
     assert as_json["fields"]["day_of_month"] == [5, 10, 20, 25, 30]
     assert as_json["warnings"]

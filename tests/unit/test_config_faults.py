@@ -74,7 +74,10 @@ CONNECTIONS = [
         "[connections.a]\ntype = 'duckbd'",
         '2: connections.a.type: type = "duckbd": use "duckdb", "sqlite", "postgresql", "file" or "salesforce"',
     ),
-    ("[connections.a]\ntype = 'trino'", 'type = "trino": this version does not have it yet; use "duckdb", "sqlite", "postgresql", "file"'),
+    (
+        "[connections.a]\ntype = 'trino'",
+        'type = "trino": this version does not have it yet; use "duckdb", "sqlite", "postgresql", "file"',
+    ),
     ("[connections]\na = 1", "2: connections.a: write a table: [connections.a]"),
     (
         "[connections.'a b']\ntype = 'duckdb'",

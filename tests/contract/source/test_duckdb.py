@@ -278,3 +278,14 @@ def test_a_connection_that_gives_no_rows_is_no_source() -> None:
     )
     with pytest.raises(ExportError, match="NOT_A_SOURCE"):
         open_source(settings)
+
+
+def test_a_text_file_larger_than_the_memory_is_read_to_its_end(tmp_path: Path) -> None:
+    lines = 1_300_000
+    with (tmp_path / "large.csv").open("w", encoding="utf-8") as file:
+        file.write("Id,Ext_Id__c\n")
+        file.writelines(f"a00{number:015d},e{number}\n" for number in range(lines))
+    path = str(tmp_path / "large.csv")
+    sql = f"""select "Id", 'New ' || "Ext_Id__c" as name from read_csv('{path}', all_varchar = true)"""  # noqa: S608 - our own path
+    with source_of(None).read(Query(sql=sql), batch_rows=10_000) as reader:
+        assert sum(batch.num_rows for batch in reader) == lines
