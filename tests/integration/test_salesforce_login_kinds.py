@@ -85,6 +85,34 @@ def test_a_check_says_who_logged_in(emulator: Emulator, tmp_path: Path, auth: st
     assert found.username == (None if auth == "session_id" else USERNAME)
 
 
+@pytest.mark.parametrize("pattern", ["POST /services/(oauth2|Soap)/", "GET .*/(User|limits)"])
+@pytest.mark.parametrize("auth", AUTHS)
+def test_a_check_tries_once_more_what_may_pass_and_no_more(
+    emulator: Emulator, tmp_path: Path, auth: str, pattern: str
+) -> None:
+    connection = connect(auth, emulator, tmp_path)
+    emulator.faults.add(CallFault(pattern=pattern, nth=(1,), action="drop_before"))
+    assert identify(connection).instance_url == emulator.url
+    emulator.faults.add(CallFault(pattern="/services/", action="answer", status=503))
+    with pytest.raises(ExportError) as caught:
+        identify(connection)
+    assert caught.value.kind is FailureKind.TRANSIENT
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(403, '[{"errorCode": "INSUFFICIENT_ACCESS", "message": "no"}]'), (200, "[]"), (200, "{}")]
+)
+@pytest.mark.parametrize("auth", RENEWING)
+def test_a_user_who_may_not_read_users_is_logged_in_all_the_same(
+    emulator: Emulator, tmp_path: Path, auth: str, status: int, body: str
+) -> None:
+    emulator.faults.add(
+        CallFault(pattern="GET .*/User/", action="answer", status=status, body=body, kind="application/json")
+    )  # fmt: skip
+    found = identify(connect(auth, emulator, tmp_path))
+    assert found.username == (USERNAME if auth in {"credentials", "jwt"} else None)
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("auth", RENEWING)
 def test_a_session_that_ends_on_the_way_means_one_login_and_the_same_bulk_job(

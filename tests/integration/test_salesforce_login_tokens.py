@@ -299,6 +299,18 @@ def test_a_token_that_cannot_be_put_in_place_is_kept_for_the_next_login(
     assert identify(connection).username == USERNAME
 
 
+def test_a_link_to_the_file_stays_a_link(emulator: Emulator, tmp_path: Path, path: Path) -> None:
+    link = tmp_path / "link.json"
+    link.symlink_to(path)
+    connection = connect("oauth", emulator, tmp_path, token_file=str(link))
+    rights(emulator, rotate_refresh_tokens=True)
+    before = kept_token(path)
+    identify(connection)
+    assert link.is_symlink()
+    assert kept_token(path) != before
+    assert not link.with_name("link.json.lock").exists()
+
+
 def test_who_waits_for_a_token_too_long_gives_up_for_now(path: Path) -> None:
     keep_token(path, "a token")
     file = TokenFile(path, command="schedctl login crm")

@@ -1,6 +1,7 @@
 """Whose login a connection is, as far as Salesforce tells: for a person who checks it."""
 
 import json
+import time
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -36,13 +37,26 @@ class Identity:
 
 
 def identify(connection: SalesforceConnection) -> Identity:
-    """Log in, make one call that takes the session, and say who it is. Raises ExportError."""
+    """Log in, make one call that takes the session, and say who it is. Raises ExportError.
+
+    What may pass is tried once more, soon, for a person waits.
+    """
     with OrgSession(connection) as session:
         try:
-            login = log_in(session, connection)
-            return Identity(username=ask_username(session, login), instance_url=login.instance_url)
+            return _ask(session, connection)
+        except CallError as error:
+            if error.rule.verdict is not Verdict.TRANSIENT:
+                raise _outward(error, connection) from error
+        time.sleep(min(connection.initial_retry_delay, 1))
+        try:
+            return _ask(session, connection)
         except CallError as error:
             raise _outward(error, connection) from error
+
+
+def _ask(session: OrgSession, connection: SalesforceConnection) -> Identity:
+    login = log_in(session, connection)
+    return Identity(username=ask_username(session, login), instance_url=login.instance_url)
 
 
 def ask_username(session: OrgSession, login: Login) -> str | None:

@@ -1,6 +1,7 @@
 """OAuth's JWT bearer grant: a statement signed with the key whose certificate the app knows."""
 
 import time
+from dataclasses import replace
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,7 +30,7 @@ def log_in(session: OrgSession, connection: SalesforceConnection) -> Login:
     }
     assertion = jwt.encode(claims, key, algorithm="RS256")
     form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
-    return ask_token(session, connection, form).login
+    return replace(ask_token(session, connection, form).login, username=connection.username)
 
 
 def read_key(text: str) -> RSAPrivateKey:

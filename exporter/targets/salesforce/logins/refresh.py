@@ -14,7 +14,8 @@ def token_file(connection: SalesforceConnection) -> TokenFile:
     path = Path(connection.token_file or "")
     if not path.is_absolute():
         raise internal("TOKEN_FILE_UNRESOLVED", "nobody has made token_file an absolute path")
-    return TokenFile(path, command=connection.login_command)
+    # the file itself, not a link to it: its successor is renamed into its place, and all who use it share one lock
+    return TokenFile(path.resolve(), command=connection.login_command)
 
 
 def patience(connection: SalesforceConnection) -> float:
