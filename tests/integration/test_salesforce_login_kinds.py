@@ -184,6 +184,7 @@ def test_a_password_that_is_refused_says_what_to_change(
 ) -> None:
     error = refusal(emulator, tmp_path, "credentials", **changes)
     assert error.code == code
+    assert error.message.startswith("Invalid username, ")
     assert words in error.message
 
 

@@ -28,7 +28,8 @@ def log_in(session: OrgSession, connection: SalesforceConnection) -> Login:
             )
             login, expired = _read(answer.content)
     except CallError as error:
-        raise error.without([password + token, password, token]) from None
+        plain = error.message.removeprefix(f"{error.code}: ")  # a fault's text begins with its code
+        raise error.with_rule(error.rule, plain).without([password + token, password, token]) from None
     if expired:  # then the session is good for nothing but a new password
         message = "the user's password has expired: set a new one, there and here"
         raise configuration("INVALID_OPERATION_WITH_EXPIRED_PASSWORD", message)
