@@ -53,7 +53,19 @@ class Warned:
     message: str
 
 
-Event = RowsSpooled | BatchSent | BatchSettled | RecordsDeleted | Retrying | Warned
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Called:
+    """A request was answered: bytes of both bodies, and the org's calls of a day (used, all) where it told them.
+
+    It comes between the request and what is made of its answer: a listener may only count.
+    """
+
+    sent: int
+    received: int
+    quota: tuple[int, int] | None = None
+
+
+Event = RowsSpooled | BatchSent | BatchSettled | RecordsDeleted | Retrying | Warned | Called
 Listener = Callable[[Event], None]
 
 

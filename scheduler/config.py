@@ -19,7 +19,7 @@ from exporter.connections import (
 )
 from exporter.salesforce_settings import DEPRECATED_LOGINS, OLDEST_SAFE_API_VERSION, SalesforceConnection
 from exporter.settings import SecretReference, Settings
-from scheduler.config_tables import Config, DaemonSettings, NotifySettings, Storage, StorageTable
+from scheduler.config_tables import Config, DaemonSettings, MetricsSettings, NotifySettings, Storage, StorageTable
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, show, under, unknown_key, unknown_value
 from scheduler.job import Job, JobDefaults, QueryFiles, Unreadable, name_fault, parse_job, schedule_faults
 from scheduler.paths import default_spool, default_storage_url, sqlite_file, state_directory
@@ -28,7 +28,7 @@ from scheduler.toml_lines import key_lines, line_of
 
 __all__ = ["Config", "ConfigError", "Fault", "load", "parse"]
 
-_TOP_KEYS = ("daemon", "storage", "defaults", "notify", "connections", "jobs")
+_TOP_KEYS = ("daemon", "storage", "defaults", "notify", "metrics", "connections", "jobs")
 _Model = TypeVar("_Model", bound=Settings)
 
 
@@ -105,6 +105,7 @@ def _build(
         daemon = daemon.model_copy(update={"timezone": "UTC"})
     storage = _table(tables, "storage", StorageTable, faults)
     notify = _table(tables, "notify", NotifySettings, faults)
+    metrics = _table(tables, "metrics", MetricsSettings, faults)
     defaults = {"timezone": daemon.timezone, **_defaults(tables, faults)}
     connections, types = _connections(tables, base, faults)
     jobs: dict[str, Job] = {}
@@ -120,6 +121,7 @@ def _build(
         daemon=daemon,
         storage=_storage(storage, base or Path(), state or Path()),
         notify=_resolve_paths(notify, base),
+        metrics=_resolve_paths(metrics, base),
         defaults=defaults,
         connections=connections,
         jobs=jobs,
@@ -196,7 +198,7 @@ def _connections(
     return connections, types
 
 
-_PATH_KEYS = ("path", "directory", "ca_file", "token_file")
+_PATH_KEYS = ("path", "directory", "ca_file", "token_file", "textfile")
 """Keys of connections that hold a path."""
 
 

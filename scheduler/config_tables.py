@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from exporter.connections import Connection
-from exporter.settings import Duration, PathText, Secret, SecretReference, Settings, Text
+from exporter.salesforce_settings import is_loopback
+from exporter.settings import Duration, PathText, Secret, SecretReference, Settings, Text, key_fault
 from scheduler.faults import Fault
 from scheduler.job import Job
 from scheduler.notices import Told
@@ -108,6 +109,46 @@ class NotifySettings(Settings):
     )
 
 
+_LISTEN = re.compile(r"(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
+_MAX_PORT = 65_535
+
+
+def _check_listen(value: str) -> str:
+    found = _LISTEN.fullmatch(value)
+    if found is None or int(found[3]) > _MAX_PORT:
+        raise ValueError('write an address and a port, such as "127.0.0.1:9464" or "[::1]:9464"')
+    return value
+
+
+class MetricsSettings(Settings):
+    """Where the metrics can be had; by default nowhere."""
+
+    listen: Annotated[str, AfterValidator(_check_listen)] | None = Field(
+        default=None, description="serve them over HTTP on this loopback address", examples=['"127.0.0.1:9464"']
+    )
+    allow_remote: bool = Field(
+        default=False,
+        description="allow `listen` on an address that others can reach: names of jobs are no secret then",
+    )
+    textfile: PathText | None = Field(
+        default=None,
+        description="write them to this file every 15 s, for the textfile collector of node_exporter",
+        examples=['"/var/lib/prometheus/node-exporter/schedctl.prom"'],
+    )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and the port of ``listen``."""
+        host, _, port = (self.listen or "").rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @model_validator(mode="after")
+    def _check_remote(self) -> Self:
+        if self.listen is not None and not self.allow_remote and not is_loopback(self.address[0]):
+            key_fault("listen", "others can reach this address; use 127.0.0.1, or set allow_remote = true beside it")
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """A whole config file. Paths are absolute if it was read from a file; durations are seconds.
@@ -120,6 +161,7 @@ class Config:
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     storage: Storage
     notify: NotifySettings = field(default_factory=NotifySettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     defaults: Mapping[str, object] = field(default_factory=dict)
     connections: Mapping[str, Connection] = field(default_factory=dict)
     jobs: Mapping[str, Job] = field(default_factory=dict)

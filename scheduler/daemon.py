@@ -25,6 +25,7 @@ from scheduler.instance import is_dead, lock_state_file, this_node
 from scheduler.job import forget_schedules
 from scheduler.logs import get_logger
 from scheduler.merge import NameConflicts
+from scheduler.metrics import TEXTFILE_SECONDS, Metrics, Whole
 from scheduler.notices import config_refused
 from scheduler.notify import Notifier
 from scheduler.operations.audits import audit_daily
@@ -104,6 +105,9 @@ class Daemon:
             database=database, owner=self._node.id, settings=lambda: self._config.notify, clock=clock
         )
         self._disk = DiskWatch(database=database, spool=Path(config.storage.spool), clock=clock)
+        self._metrics = Metrics(
+            Whole(database=database, node=self._node, spool=Path(config.storage.spool), clock=clock)
+        )
         self._chores = BackgroundScheduler(
             executors={"default": ChorePool(5)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
@@ -165,6 +169,8 @@ class Daemon:
         self._chores.add_job(
             self._guarded(self._look_at_zones), "interval", seconds=ZONES_SECONDS, next_run_time=datetime.now(UTC)
         )
+        self._chores.add_job(self._guarded(self._metrics.write), "interval", seconds=TEXTFILE_SECONDS, id="metrics")
+        self._metrics.apply(self._config.metrics)
         self._chores.start()
         self._notifier.start()
         systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
@@ -317,6 +323,7 @@ class Daemon:
             self._note_config(str(error))
         else:
             log.info("config.reloaded", put=sorted(changes.put), removed=sorted(changes.remove))
+            self._metrics.apply(config.metrics)
             self._tell_config(config)
             self._note_config(None)
         finally:
@@ -361,6 +368,8 @@ class Daemon:
         if self._chores.running:
             self._chores.shutdown(wait=False)
         self._workers.shut_down()
+        self._metrics.write()
+        self._metrics.stop()
         self._notifier.drain(notice_seconds)
         with self._database.write() as session:
             nodes.gone(session, self._node.id)

@@ -22,6 +22,7 @@ from scheduler.config import Config
 from scheduler.connections import make_ready
 from scheduler.control import RunControl, RunStopped, StopReason
 from scheduler.job import Job
+from scheduler.meters import METERS
 from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout
 from scheduler.policy import Policies
 from scheduler.query import bind
@@ -49,6 +50,7 @@ def perform(work: RunWork) -> StoredRun:
     """
     job = Job.from_dict(work.run.definition)
     slot = work.run.scheduled_time.isoformat()
+    METERS.began(work.run)
     log.info("run.started", attempt=work.run.attempt, scheduled_time=slot, kind=work.run.kind)
     if work.run.cancel_requested_at is not None:
         work.control.stop(StopReason.CANCELED)
@@ -62,7 +64,9 @@ def perform(work: RunWork) -> StoredRun:
         conclusion = _stopped(work, job, stopped.reason)
     except ExportError as error:
         conclusion = conclude_error(error, _report_so_far(work))
-    return settle(work, conclusion, _policies(job))
+    settled = settle(work, conclusion, _policies(job))
+    METERS.ended(settled)
+    return settled
 
 
 def _policies(job: Job) -> Policies:

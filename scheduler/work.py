@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from exporter.events import Event, Listener, Progress, Retrying, Warned, advance
+from exporter.events import Called, Event, Listener, Progress, Retrying, Warned, advance
 from exporter.ledger import Entry, Mark
 from exporter.report import RejectedRow
 from exporter.spool import Spool
 from scheduler.config import Config
 from scheduler.control import RunControl
 from scheduler.logs import get_logger
+from scheduler.meters import METERS
 from storage import ledger, runs
 from storage.database import Database
 from storage.ledger import LedgerRow
@@ -57,6 +58,10 @@ class RunWork:
 
     def hear(self, event: Event) -> None:
         """Fold an event into the progress, write it now and then, and pass it on."""
+        if isinstance(event, Called):
+            connection = str(self.run.definition.get("export", {}).get("connection", ""))
+            METERS.called(connection, sent=event.sent, received=event.received, quota=event.quota)
+            return  # between a request and what is made of its answer nothing may come that can fail
         self.progress = advance(self.progress, event)
         if isinstance(event, Retrying):
             log.warning("call.retrying", code=event.code, message=event.message, seconds=round(event.seconds, 1))

@@ -13,6 +13,7 @@ from exporter.failures import FailureKind
 from scheduler.config import Config
 from scheduler.control import RunControl, StopReason
 from scheduler.logs import get_logger
+from scheduler.meters import METERS
 from scheduler.outcome import Conclusion, Failure, Outcome
 from scheduler.policy import Policies
 from scheduler.runner import keep_once, perform
@@ -110,6 +111,7 @@ class Workers:
                 settled = perform(work)
                 self.failed += settled.outcome == Outcome.FAILED.value
             except ClaimLost:
+                METERS.add("schedctl_claims_lost_total")
                 log.warning("run.claim_lost")
             except StorageError as error:
                 log.error("run.unsettled", message=error.message)  # noqa: TRY400 - the message says it all
@@ -128,7 +130,7 @@ class Workers:
         message = f"{type(error).__name__} in schedctl itself; the log has the details (run.crashed)"
         failure = Failure(kind=FailureKind.INTERNAL, code="CRASHED", message=message)
         try:
-            settle(work, Conclusion(outcome=Outcome.FAILED, failure=failure), Policies())
+            METERS.ended(settle(work, Conclusion(outcome=Outcome.FAILED, failure=failure), Policies()))
         except ClaimLost:
             log.warning("run.claim_lost")
         except Exception:  # the outer frame of a worker, again: the claim then runs out by itself

@@ -48,6 +48,7 @@ __all__ = [
     "list_runs",
     "next_waiting_time",
     "postpone",
+    "queue",
     "release",
     "renew_claims",
     "replace_waiting",
@@ -199,6 +200,17 @@ def next_waiting_time(session: Session) -> datetime | None:
     """Return when the next run is due that could be claimed if no running one ended before; it may have passed."""
     query = select(RUN.c.run_time).where(*claimable()).order_by(RUN.c.run_time).limit(1)
     return cast("datetime | None", session.execute(query).scalar())
+
+
+def queue(session: Session, *, overdue: datetime) -> dict[str, int]:
+    """Count the runs that are ``waiting``, ``running``, and ``overdue``: waiting, though due before that time."""
+    counts = {
+        "waiting": select(func.count()).where(RUN.c.state == WAITING),
+        "running": select(func.count()).where(RUN.c.state == RUNNING),
+        "overdue": select(func.count()).where(RUN.c.state == WAITING, RUN.c.run_time < overdue),
+    }
+    named = [count.scalar_subquery().label(name) for name, count in counts.items()]
+    return dict(session.execute(select(*named)).mappings().one())
 
 
 def slot_rows(session: Session, job: str | None = None, *, since: datetime | None = None) -> Iterator[SlotRow]:

@@ -23,7 +23,7 @@ from exporter.connections import (
 )
 from exporter.settings import SecretReference, parse_duration
 from scheduler.config import Config, parse
-from scheduler.config_tables import DaemonSettings, NotifySettings, StorageTable, parse_size
+from scheduler.config_tables import DaemonSettings, MetricsSettings, NotifySettings, StorageTable, parse_size
 from scheduler.job import Job, JobDefaults
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +35,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "daemon": DaemonSettings,
     "storage": StorageTable,
     "notify": NotifySettings,
+    "metrics": MetricsSettings,
     **{f'connections.NAME, type = "{name}"': model for name, model in CONNECTION_MODELS.items()},
     "defaults, and every jobs.NAME": JobDefaults,
     "jobs.NAME": Job,
@@ -166,7 +167,7 @@ def test_the_example_with_every_key_set_is_sound_too() -> None:
 def tables(text: str) -> Iterator[tuple[type[BaseModel], dict[str, Any]]]:
     """Yield each table of the example with its model."""
     top = tomllib.loads(text)
-    yield from ((SECTIONS[key], top[key]) for key in ("daemon", "storage", "notify"))
+    yield from ((SECTIONS[key], top[key]) for key in ("daemon", "storage", "notify", "metrics"))
     yield JobDefaults, top["defaults"]
     for connection in top["connections"].values():
         yield CONNECTION_MODELS[connection["type"]], connection

@@ -62,7 +62,7 @@ class Client:
         self._make_backoff = make_backoff
         self._control = control
         self._listen = listen
-        self._session = OrgSession(connection)
+        self._session = OrgSession(connection, listen)
         self._lock = threading.Lock()
         self._org: Salesforce | None = None
 

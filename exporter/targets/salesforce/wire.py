@@ -4,6 +4,7 @@ Home of requests and simple-salesforce. The latter opens nothing itself here: it
 """
 
 import email.utils
+import re
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import requests.exceptions
 import urllib3.exceptions
 from simple_salesforce.api import Salesforce
 
+from exporter.events import Called, Listener
 from exporter.failures import ExportError, FailureKind
 from exporter.salesforce_settings import SalesforceConnection, is_loopback
 from exporter.targets.salesforce.answers import UnreadableAnswerError, read_error
@@ -28,6 +30,7 @@ from exporter.targets.salesforce.network import PROXY_LOGIN, ProxyFaultError, ca
 _PIECE = 1 << 16
 _REDIRECTS, _REFUSALS, _REQUEST_TIMEOUT, _SERVER_FAULT = 300, 400, 408, 500
 """HTTP statuses. A server's or gateway's own failure, or time-out, says nothing of what became of the request."""
+_QUOTA = re.compile(r"\bapi-usage=([0-9]{1,12})/([0-9]{1,12})")
 _MIN_HIDDEN = 4
 """A shorter secret stands in every other word: hiding it would give it away."""
 
@@ -110,14 +113,23 @@ class RefusedError(Exception):
         super().__init__(f"HTTP {self.status}")
 
 
+def _called(answer: requests.Response) -> Called:
+    """Say what a request took. The header: REST API Developer Guide, "Limit Info Header" (api-usage=18/5000)."""
+    told = _QUOTA.search(answer.headers.get("Sforce-Limit-Info", ""))
+    sent = answer.request.headers.get("Content-Length") or "0"
+    quota = (int(told[1]), int(told[2])) if told is not None else None
+    return Called(sent=int(sent), received=len(answer.content), quota=quota)
+
+
 class OrgSession(requests.Session):
     """A session that raises RefusedError for every answer but a good one, before anyone else looks at it.
 
     Making one raises configuration for network settings that cannot work on this machine.
     """
 
-    def __init__(self, connection: SalesforceConnection) -> None:
+    def __init__(self, connection: SalesforceConnection, listen: Listener = lambda _event: None) -> None:
         super().__init__()
+        self._listen = listen
         self._network = read_network(connection)
         self._network.mount(self)
         self._timeouts = (connection.connect_timeout, connection.read_timeout)
@@ -137,6 +149,7 @@ class OrgSession(requests.Session):
             raise
         except OSError as error:  # requests' own check of the file of certificates
             raise missing_bundle(error) from error
+        self._listen(_called(response))
         if response.status_code == PROXY_LOGIN:
             raise self._network.refusal(PROXY_LOGIN, host)
         if response.status_code >= _REDIRECTS:

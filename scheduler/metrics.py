@@ -1,0 +1,175 @@
+"""Serves the metrics where ``[metrics]`` says: over HTTP on an address, or as a file. Home of prometheus-client."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scheduler.config_tables import MetricsSettings
+from scheduler.logs import get_logger
+from scheduler.meters import LATENESS_BUCKETS, METERS, METRICS, Meters
+from scheduler.views import JobLine
+from storage import jobs, notices, runs, settings
+from storage.database import Database, StorageError
+from storage.values import Node
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric as Family
+
+OVERDUE = timedelta(minutes=5)
+"""A waiting run whose time is further back than this is overdue."""
+TEXTFILE_SECONDS = 15.0
+"""How often the file is written: node_exporter's textfile collector is read about as often."""
+_STATES = ("enabled", "disabled", "auto_disabled", "unscheduled")
+
+log = get_logger("schedctl.metrics")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """What is measured: a node, its state database and its spool."""
+
+    database: Database
+    node: Node
+    spool: Path
+    clock: Callable[[], datetime]
+    meters: Meters = field(default_factory=lambda: METERS)
+
+
+class Metrics:
+    """The metrics of one daemon. :meth:`apply` may be called again with other settings; nothing of it ever raises."""
+
+    def __init__(self, whole: Whole) -> None:
+        self._whole = whole
+        self._listen: str | None = None
+        self._server: Any = None
+        self._textfile: Path | None = None
+        self._refused = False
+
+    @property
+    def port(self) -> int | None:
+        """The port that is listened on, if any."""
+        return None if self._server is None else int(self._server.server_port)
+
+    def apply(self, wanted: MetricsSettings) -> None:
+        """Serve as the settings say; what cannot be had is logged, and the daemon goes on without it."""
+        self._textfile = None if wanted.textfile is None else Path(wanted.textfile)
+        if wanted.listen == self._listen:
+            return
+        self.stop()
+        if wanted.listen is None:
+            return
+        from prometheus_client import start_http_server  # noqa: PLC0415 - 60 ms, for those who ask for metrics
+
+        host, port = wanted.address
+        try:
+            self._server, _ = start_http_server(port, host, registry=_Registry(self.collect))
+        except OSError as error:
+            log.error("metrics.refused", address=wanted.listen, message=error.strerror or str(error))  # noqa: TRY400 - says it all
+            return
+        self._listen = wanted.listen
+        log.info("metrics.listening", address=wanted.listen, port=self.port)
+
+    def write(self) -> None:
+        """Write the file, if one is asked for, so that whoever reads it sees it whole."""
+        if self._textfile is None:
+            return
+        from prometheus_client import write_to_textfile  # noqa: PLC0415 - for those who ask for metrics
+
+        try:
+            write_to_textfile(str(self._textfile), _Registry(self.collect))
+        except OSError as error:
+            if not self._refused:  # once, not every 15 s
+                log.error("metrics.refused", address=str(self._textfile), message=error.strerror or str(error))  # noqa: TRY400 - says it all
+            self._refused = True
+        else:
+            self._refused = False
+
+    def stop(self) -> None:
+        """Listen no longer; a file that was written stays, for its time tells its age."""
+        if self._server is not None:
+            self._server.shutdown()  # takes up to half a second, and lets no answer be cut off
+            self._server.server_close()
+        self._server = self._listen = None
+
+    def collect(self) -> "Iterator[Family]":
+        """Yield every metric as it is now; without the database, those that need none."""
+        samples: dict[str, list[tuple[tuple[str, ...], float]]] = {}
+        for (name, labels), value in sorted(self._counted()):
+            samples.setdefault(name, []).append((labels, value))
+        for name, metric in METRICS.items():
+            if metric.kind == "histogram":
+                yield self._lateness(name)
+            else:
+                yield _family(name, samples.get(name, []))
+
+    def _counted(self) -> "Iterator[tuple[tuple[str, tuple[str, ...]], float]]":
+        whole = self._whole
+        yield from whole.meters.read().values.items()
+        yield ("schedctl_info", (whole.node.version, whole.node.id)), 1
+        places = {"spool": whole.spool, **({"state": whole.database.path.parent} if whole.database.path else {})}
+        for name, place in places.items():
+            with suppress(OSError):
+                yield ("schedctl_disk_free_bytes", (name,)), shutil.disk_usage(_there(place)).free
+        with suppress(StorageError):
+            yield from self._stored()
+
+    def _stored(self) -> "list[tuple[tuple[str, tuple[str, ...]], float]]":
+        whole, found = self._whole, list[tuple[tuple[str, tuple[str, ...]], float]]()
+        with whole.database.read() as session:
+            lines = [JobLine(stored=job) for job in jobs.all_jobs(session)]
+            queue = runs.queue(session, overdue=whole.clock() - OVERDUE)
+            outbox = notices.outbox(session)
+            fault, read_at = settings.get(session, "config_fault"), settings.get(session, "config_read_at")
+        for name, value in queue.items():
+            found.append(((f"schedctl_runs_{name}", ()), value))
+        for state in _STATES:
+            found.append((("schedctl_jobs", (state,)), sum(line.state == state for line in lines)))
+        for line in lines:
+            found.append((("schedctl_job_failure_streak", (line.name,)), line.stored.failure_streak))
+            if (last := line.stored.last_success) is not None:
+                found.append((("schedctl_job_last_success_timestamp_seconds", (line.name,)), last.timestamp()))
+        if read_at is not None:
+            when = datetime.fromisoformat(read_at).timestamp()
+            found += [(("schedctl_config_ok", ()), not fault), (("schedctl_config_read_timestamp_seconds", ()), when)]
+        found.append((("schedctl_notices_pending", ()), outbox.pending))
+        if outbox.oldest is not None:
+            found.append((("schedctl_notices_oldest_timestamp_seconds", ()), outbox.oldest.timestamp()))
+        return found
+
+    def _lateness(self, name: str) -> "Family":
+        from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415 - for those who ask for metrics
+
+        readings = self._whole.meters.read()
+        bounds = [*(str(float(bound)) for bound in LATENESS_BUCKETS), "+Inf"]
+        sums = [sum(readings.lateness[: index + 1]) for index in range(len(bounds))]
+        buckets = list(zip(bounds, sums, strict=True))
+        return HistogramMetricFamily(name, METRICS[name].help, buckets=buckets, sum_value=readings.lateness_sum)
+
+
+class _Registry:
+    """What prometheus-client asks of a registry: something to collect from."""
+
+    def __init__(self, collect: "Callable[[], Iterator[Family]]") -> None:
+        self.collect = collect
+
+
+def _family(name: str, samples: list[tuple[tuple[str, ...], float]]) -> "Family":
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415 - for those who ask
+
+    metric = METRICS[name]
+    make = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    family = make(name, metric.help, labels=metric.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    if not samples and not metric.labels and metric.kind == "counter":
+        family.add_metric((), 0)
+    return family
+
+
+def _there(place: Path) -> Path:
+    """Return the directory, or the nearest one above it that is there: the spool is made when it is first needed."""
+    return next((each for each in (place, *place.parents) if each.exists()), place)
