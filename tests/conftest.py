@@ -47,6 +47,16 @@ def postgresql_url(postgresql_server: Path) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests recorded as ``cells``, also those of other workers."""
+    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "when")]
+    told = {str(value) for report in reports for key, value in report.user_properties if key == "cells"}
+    if told:
+        terminalreporter.section("exports that were killed or disturbed")
+        for line in sorted(told):
+            terminalreporter.write_line(line)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop the server when every worker is done."""
     if hasattr(session.config, "workerinput"):

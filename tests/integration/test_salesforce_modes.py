@@ -1,7 +1,7 @@
 """Every mode on both bulk APIs, into the local Salesforce: undisturbed, and with each request in turn disturbed."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from exporter.failures import ExportError, FailureKind
 from exporter.ledger import Entry
 from exporter.report import ExportReport
 from exporter.spool import Spool
+
+Record = Callable[[str, object], None]
 
 
 class LiveControl:
@@ -69,7 +71,7 @@ def test_each_row_is_there_once_or_refused_with_its_reason(
 @pytest.mark.parametrize("bulk_api", ["1", "2"])
 @pytest.mark.parametrize("name", CASES)
 def test_each_request_in_turn_is_disturbed_and_nothing_is_lost_or_doubled(  # noqa: PLR0917 - pytest's fixtures
-    emulator: Emulator, tmp_path: Path, name: str, bulk_api: str, action: Any, capsys: pytest.CaptureFixture[str]
+    emulator: Emulator, tmp_path: Path, name: str, bulk_api: str, action: Any, record_property: Record
 ) -> None:
     case, cells, lost, doubled = CASES[name], 0, 0, 0
     while True:
@@ -83,8 +85,7 @@ def test_each_request_in_turn_is_disturbed_and_nothing_is_lost_or_doubled(  # no
         if not any(each["seen"] > cells for each in emulator.faults.listed()):
             break
         cells += 1
-    with capsys.disabled():
-        print(f"\n{name}, Bulk {bulk_api}, {action}: {cells} cells, duplicates {doubled}, lost {lost}")  # noqa: T201 - asked for
+    record_property("cells", f"{name}, Bulk {bulk_api}, {action}: {cells} cells, duplicates {doubled}, lost {lost}")
     assert cells > 4
     assert (lost, doubled) == (0, 0)
 

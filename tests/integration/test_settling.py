@@ -12,6 +12,7 @@ from exporter.report import ExportReport
 from exporter.spool import Spool
 from scheduler.config import parse
 from scheduler.control import RunControl
+from scheduler.holds import Hold, holds
 from scheduler.outcome import Conclusion, Outcome, conclude_error
 from scheduler.policy import Policies
 from scheduler.secrets import register
@@ -186,3 +187,20 @@ def test_a_spool_that_cannot_be_removed_is_told_and_the_run_stays_settled(
     assert settled.outcome == "succeeded"
     assert life.kinds() == ["succeeded"]
     assert "spool.not_discarded" in caplog.text
+
+
+def held(life: Life) -> dict[str, Hold]:
+    with life.database.read() as session:
+        return holds(session)
+
+
+def test_a_used_up_quota_holds_the_connection_until_a_run_of_it_gets_through(life: Life) -> None:
+    life.definition = {"query": "select 1", "export": {"connection": "crm"}}
+    life.define()
+    used_up = conclude_error(ExportError(FailureKind.TRANSIENT, "REQUEST_LIMIT_EXCEEDED", "all used", quota=True))
+    ends = [(used_up, 5), (BUSY, 5), (WRONG, 5), (used_up, 10), (GOOD, None), (used_up, 5), (PARTIAL, None)]
+    for conclusion, minutes in ends:
+        life.minutes += 10
+        settle(life.work(), conclusion, life.policies)
+        found = held(life).get("crm")
+        assert (None if found is None else found.until - found.since) == (minutes and timedelta(minutes=minutes))

@@ -5,7 +5,7 @@ ledger makes two of them, one killed before it and one after.
 """
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from support.cases import CASES, SCHEMA, Case
 from support.crash import FileLedger, Nursery, nursery
 
 from exporter.emulator.server import Emulator
+
+Record = Callable[[str, object], None]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ class Matrix:
 @pytest.mark.parametrize("bulk_api", ["1", "2"])
 @pytest.mark.parametrize("name", CASES)
 def test_an_export_killed_around_any_effect_ends_with_each_row_once(  # noqa: PLR0917 - pytest's fixtures
-    emulator: Emulator, cradle: Nursery, tmp_path: Path, name: str, bulk_api: str, capsys: pytest.CaptureFixture[str]
+    emulator: Emulator, cradle: Nursery, tmp_path: Path, name: str, bulk_api: str, record_property: Record
 ) -> None:
     matrix = Matrix(CASES[name], bulk_api, emulator, cradle, tmp_path)
     steps = matrix.undisturbed()
@@ -84,6 +86,7 @@ def test_an_export_killed_around_any_effect_ends_with_each_row_once(  # noqa: PL
         matrix.cell((kill_at, "after"))
     for kill_at in range(1, len(steps) // 2):
         matrix.cell((kill_at, "after"), (2, "after"), (1, "before"), (3, "before"))
-    with capsys.disabled():
-        print(f"\n{name}, Bulk {bulk_api}: {matrix.cells} cells, duplicates {matrix.doubled}, lost {matrix.lost}")  # noqa: T201 - asked for
+    record_property(
+        "cells", f"{name}, Bulk {bulk_api}: {matrix.cells} cells, duplicates {matrix.doubled}, lost {matrix.lost}"
+    )
     assert (matrix.doubled, matrix.lost) == (0, 0)

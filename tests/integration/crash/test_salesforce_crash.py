@@ -6,7 +6,7 @@ effect and fact of the code occurs in some scenario is a test of its own, so tha
 
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from exporter.emulator.server import Emulator
 from exporter.report import RejectedRow
 from exporter.spool import Spool
 from exporter.targets.salesforce.effects import Effect, Fact
+
+Record = Callable[[str, object], None]
 
 UPSERT = {"mode": "update", "upsert": True, "key": "Ext_Id__c"}
 WHEN = ("before", "after")
@@ -171,7 +173,7 @@ class Matrix:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_an_export_killed_around_any_effect_ends_with_each_row_once(
-    name: str, org: SmallOrg, cradle: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, org: SmallOrg, cradle: Nursery, tmp_path: Path, record_property: Record
 ) -> None:
     matrix = Matrix(SCENARIOS[name], org, cradle, tmp_path)
     steps = matrix.dry_run()
@@ -179,8 +181,7 @@ def test_an_export_killed_around_any_effect_ends_with_each_row_once(
         matrix.cell((kill_at, "before"))
         matrix.cell((kill_at, "after"))
     assert matrix.cells == 2 * len(steps)
-    with capsys.disabled():
-        print(f"\n{name}: {matrix.cells} cells, duplicates {matrix.doubled}, lost {matrix.lost}")  # noqa: T201 - asked for
+    record_property("cells", f"{name}: {matrix.cells} cells, duplicates {matrix.doubled}, lost {matrix.lost}")
     assert (matrix.doubled, matrix.lost) == (0, 0)
 
 
@@ -223,7 +224,7 @@ def run_case(case: Case, emulator: Emulator, cradle: Nursery, directory: Path) -
 
 @pytest.mark.parametrize("mode", ["insert", "upsert"])
 def test_an_export_killed_around_any_effect_leaves_each_record_once_in_the_emulator(
-    mode: str, cradle: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mode: str, cradle: Nursery, tmp_path: Path, record_property: Record
 ) -> None:
     options = UPSERT if mode == "upsert" else {}
     kills: list[dict[str, Any]] = [{}]
@@ -245,6 +246,5 @@ def test_an_export_killed_around_any_effect_leaves_each_record_once_in_the_emula
             doubled += len(found) - len({*found})
             assert ledger.rejected() == [4]
             cells += 1
-    with capsys.disabled():
-        print(f"\n{mode}, emulator: {cells} cells, duplicates {doubled}, lost {lost}")  # noqa: T201 - asked for
+    record_property("cells", f"{mode}, emulator: {cells} cells, duplicates {doubled}, lost {lost}")
     assert (doubled, lost) == (0, 0)
