@@ -1,5 +1,6 @@
 """The whole way from Arrow rows into the local Salesforce, which other clients vouch for."""
 
+import itertools
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -9,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from support.exports import ListLedger, make_context, make_target
 
@@ -212,3 +215,60 @@ def test_timestamps_without_a_zone_need_one_and_are_then_read_in_it(emulator: Em
     send(emulator, columns, Spool(tmp_path / "2"), ListLedger(), naive_timezone="Europe/Berlin")
     [(seen,)] = stored(emulator, "Seen__c")
     assert str(seen).startswith("2026-07-01T10:00:00")
+
+
+ROW = st.fixed_dictionaries(
+    {
+        "Name": st.text(
+            st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=80
+        ).filter(lambda text: text.strip() == text and text != "#N/A" and len(text.encode("utf-16-le")) <= 160),
+        "Score__c": st.none() | st.decimals(min_value=-(10**12), max_value=10**12, places=2),
+        "Born__c": st.none() | st.dates(date(1700, 1, 1), date(4000, 12, 31)),
+        "Seen__c": st.none() | st.datetimes(datetime(1700, 1, 2), datetime(3999, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis takes naive bounds
+        "Active__c": st.booleans(),
+    }
+)
+TYPES = {
+    "Name": pa.string(),
+    "Score__c": pa.decimal128(18, 2),
+    "Born__c": pa.date32(),
+    "Seen__c": pa.timestamp("us", "UTC"),
+    "Active__c": pa.bool_(),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"bulk_api": "2"}, {"mode": "update", "upsert": True, "key": "Ext_Id__c"}])
+def test_whatever_goes_in_comes_out_value_by_value(emulator: Emulator, tmp_path: Path, options: dict[str, Any]) -> None:
+    runs = itertools.count(1)
+
+    @settings(max_examples=12, deadline=None)
+    @given(st.lists(ROW, min_size=1, max_size=12))
+    def check(rows: list[dict[str, Any]]) -> None:
+        number = next(runs)
+        keys = [f"{number}-{place}" for place in range(len(rows))]
+        columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in TYPES.items()}
+        accepted, rejected = send(
+            emulator, columns | {"Ext_Id__c": keys}, Spool(tmp_path / str(number)), ListLedger(), **options
+        )
+        assert (accepted, rejected) == (len(rows), 0)
+        stored_rows = {
+            record["Ext_Id__c"]: record
+            for record in emulator.org.records("Thing__c")
+            if record["Ext_Id__c"] in set(keys)
+        }
+        for key, row in zip(keys, rows, strict=True):
+            found = stored_rows[key]
+            assert found["Name"] == row["Name"]
+            assert bool(found["Active__c"]) is row["Active__c"]
+            assert (found["Born__c"] or None) == (row["Born__c"] and row["Born__c"].isoformat())
+            if row["Score__c"] is None:
+                assert found["Score__c"] is None
+            else:
+                assert Decimal(str(found["Score__c"])) == row["Score__c"]
+            if row["Seen__c"] is None:
+                assert found["Seen__c"] is None
+            else:
+                seen = datetime.fromisoformat(found["Seen__c"])
+                assert seen == row["Seen__c"].replace(microsecond=row["Seen__c"].microsecond // 1000 * 1000)
+
+    check()
