@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -12,7 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
-from support.command import SCHEDCTL, Answer, Command
+from support.command import SCHEDCTL, Answer, Command, QuickCommand
 from support.logins import RIGHTS, SECRET, rights
 
 from exporter.emulator.faults import CallFault
@@ -59,6 +60,13 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture
 def schedctl(tmp_path: Path, emulator: Emulator) -> Command:
     command = Command(tmp_path, CONFIG.format(url=emulator.url))
+    command.environment["CRM_SECRET"] = SECRET
+    return command
+
+
+@pytest.fixture
+def quick(tmp_path: Path, emulator: Emulator) -> QuickCommand:
+    command = QuickCommand(tmp_path, CONFIG.format(url=emulator.url))
     command.environment["CRM_SECRET"] = SECRET
     return command
 
@@ -182,10 +190,10 @@ def test_with_the_browser_elsewhere_its_address_or_the_code_is_pasted(
         ("http://localhost:1717/callback?error=access_denied&state=ü", "belongs to another login"),
     ],
 )
-def test_what_is_pasted_and_no_answer_is_told(schedctl: Command, given: str, says: str) -> None:
-    said = schedctl("login", "crm", "--no-browser", code=1, stdin=f"{given}\n")
+def test_what_is_pasted_and_no_answer_is_told(quick: QuickCommand, given: str, says: str) -> None:
+    said = quick("login", "crm", "--no-browser", code=1, stdin=f"{given}\n")
     assert says in said.err.splitlines()[-1]
-    assert not (schedctl.directory / "state" / "tokens" / "crm.json").exists()
+    assert not (quick.directory / "state" / "tokens" / "crm.json").exists()
 
 
 def test_a_person_who_says_no_is_told_so(schedctl: Command, emulator: Emulator) -> None:
@@ -215,20 +223,26 @@ def test_a_browser_that_opens_a_connection_and_says_nothing_is_in_nobodys_way(sc
         assert ending(process).code == 0
 
 
-def test_a_browser_that_never_comes_is_not_waited_for_for_ever(schedctl: Command) -> None:
+def test_a_browser_that_never_comes_is_not_waited_for_for_ever(quick: QuickCommand) -> None:
     arguments = ("login", "crm", "--wait", "1", "--port", str(free_port()))
-    said = schedctl(*arguments, code=1)
+    said = quick(*arguments, code=1)
     assert "no browser came back within 1 s" in said.err
     assert "callback URLs" in said.err
-    assert schedctl(*arguments, "--json", code=1).error["kind"] == "failed"
+    assert quick(*arguments, "--json", code=1).error["kind"] == "failed"
 
 
-def test_a_port_that_is_taken_says_which_flag_helps(schedctl: Command) -> None:
+def test_who_gives_up_waiting_may_interrupt_it(schedctl: Command) -> None:
+    with waiting(schedctl, "crm", "--port", str(free_port())) as (process, _):
+        process.send_signal(signal.SIGINT)
+        assert ending(process).code == 130
+
+
+def test_a_port_that_is_taken_says_which_flag_helps(quick: QuickCommand) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        schedctl.fails("login", "crm", "--port", port, code=1, says="choose another with --port")
+        quick.fails("login", "crm", "--port", port, code=1, says="choose another with --port")
 
 
 @pytest.mark.parametrize(
@@ -243,13 +257,15 @@ def test_a_port_that_is_taken_says_which_flag_helps(schedctl: Command) -> None:
         ((), 2, "NAME"),
     ],
 )
-def test_a_login_that_cannot_be_is_refused(schedctl: Command, arguments: tuple[str, ...], code: int, says: str) -> None:
-    schedctl.fails("login", *arguments, code=code, says=says)
+def test_a_login_that_cannot_be_is_refused(
+    quick: QuickCommand, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    quick.fails("login", *arguments, code=code, says=says)
 
 
-def test_a_secret_that_is_not_there_is_told_before_any_browser_is_asked_for(schedctl: Command) -> None:
-    del schedctl.environment["CRM_SECRET"]
-    schedctl.fails("login", "crm", code=4, says="CRM_SECRET")
+def test_a_secret_that_is_not_there_is_told_before_any_browser_is_asked_for(quick: QuickCommand) -> None:
+    del quick.environment["CRM_SECRET"]
+    quick.fails("login", "crm", code=4, says="CRM_SECRET")
 
 
 def test_a_wrong_secret_is_told_and_not_shown(schedctl: Command) -> None:
@@ -278,22 +294,22 @@ def test_a_new_login_replaces_a_token_that_has_ended(schedctl: Command, emulator
     assert "logged in" in schedctl("connections", "test", "crm").out
 
 
-def test_runs_before_the_first_login_fail_on_their_configuration(schedctl: Command) -> None:
-    [run] = schedctl("run", "leads", "--wait", "--json", code=1).json["runs"]
+def test_runs_before_the_first_login_fail_on_their_configuration(quick: QuickCommand) -> None:
+    [run] = quick("run", "leads", "--wait", "--json", code=1).json["runs"]
     assert (run["failure"]["kind"], run["failure"]["code"]) == ("configuration", "NOT_LOGGED_IN")
     assert "run schedctl login crm" in run["failure"]["message"]
 
 
-def test_deprecated_logins_are_warned_of_with_their_end(schedctl: Command, emulator: Emulator) -> None:
+def test_deprecated_logins_are_warned_of_with_their_end(quick: QuickCommand, emulator: Emulator) -> None:
     old = f'[connections.old]\ntype = "salesforce"\nauth = "credentials"\nlogin_url = "{emulator.url}"\n'
     old += f'username = "{USERNAME}"\npassword = "Pa55w0rd"\nsecurity_token = "7oken"\n'
-    schedctl.write(CONFIG.format(url=emulator.url) + old)
+    quick.write(CONFIG.format(url=emulator.url) + old)
     for command in (["check"], ["connections", "test", "old"]):
-        said = schedctl(*command)
+        said = quick(*command)
         assert "Summer '27" in said.err
         assert "connections.old.auth" in said.err
-    assert "Summer '27" not in schedctl("connections", "test", "app").err
-    rows = {row["name"]: row["auth"] for row in schedctl("connections", "--json").json["connections"]}
+    assert "Summer '27" not in quick("connections", "test", "app").err
+    rows = {row["name"]: row["auth"] for row in quick("connections", "--json").json["connections"]}
     assert rows == {
         "app": "client_credentials", "crm": "oauth", "old": "credentials", "public": "oauth", "warehouse": None,
     }  # fmt: skip
