@@ -5,7 +5,6 @@ find as many records there as they bring rows. Usage: memory.py [--modes "append
 """
 
 import argparse
-import csv
 import json
 import os
 import sqlite3
@@ -17,6 +16,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 SCHEDCTL = Path(sysconfig.get_path("scripts")) / "schedctl"
 LIMIT_MB = 250
@@ -64,7 +66,7 @@ from range({rows}) as numbers(i)"""
 BY_ID = """select "Id", 'New ' || "Ext_Id__c" as "Name__c", "Ext_Id__c" || '@example.com' as "Email__c",
   'City' as "City__c", 1.25 as "Amount__c", true as "Active__c", date '2026-02-01' as "Day__c",
   timestamptz '2026-01-01 00:00:00+00' as "Changed__c"
-from read_csv('ids.csv', header = true, all_varchar = true)"""
+from read_parquet('ids.parquet')"""
 MODES = {
     "append": "",
     "append, Bulk 2.0": 'bulk_api = "2"',
@@ -129,10 +131,12 @@ def configure(directory: Path, url: str, mode: str, rows: int) -> None:
 
 def write_ids(directory: Path) -> None:
     """Write the Ids that the org gave its records to where the query finds them."""
-    with (directory / "ids.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["Id", "Ext_Id__c"])
-        writer.writerows(sqlite3.connect(directory / "org.db").execute('SELECT "Id", "Ext_Id__c" FROM "Row__c"'))
+    rows = sqlite3.connect(directory / "org.db").execute('SELECT "Id", "Ext_Id__c" FROM "Row__c"')
+    schema = pa.schema([("Id", pa.string()), ("Ext_Id__c", pa.string())])
+    with pq.ParquetWriter(directory / "ids.parquet", schema) as writer:
+        while some := rows.fetchmany(100_000):
+            ids, keys = zip(*some, strict=True)
+            writer.write_table(pa.table({"Id": ids, "Ext_Id__c": keys}, schema=schema))
 
 
 def run(directory: Path, environment: dict[str, str]) -> tuple[dict[str, object], float, float]:
