@@ -21,15 +21,19 @@ class ExportError(Exception):
 
     ``message`` is one line that names what is wrong and what to change; it never holds a secret or row data.
     ``code`` is a stable word (the vendor's own where there is one, such as ``INVALID_FIELD``).
-    ``retry_after`` is the number of seconds that the other side asked us to wait, where it did.
+    ``retry_after`` is the number of seconds that the other side asked us to wait, where it did. ``quota`` says that
+    what the other side grants is used up, for other runs too.
     """
 
-    def __init__(self, kind: FailureKind, code: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, kind: FailureKind, code: str, message: str, *, retry_after: float | None = None, quota: bool = False
+    ) -> None:
         """Keep ``message`` to one line, whatever the other side sent."""
         self.kind = kind
         self.code = code
         self.message = " ".join(message.split())
         self.retry_after = retry_after
+        self.quota = quota
         super().__init__(f"{code}: {self.message}")
 
 

@@ -129,6 +129,10 @@ Secret = Annotated[SecretStr | SecretReference, BeforeValidator(_check_secret)]
 class ConnectionSettings(Settings):
     """The base of all connections."""
 
+    max_running: int | None = Field(
+        default=None, ge=1, le=1000, description="runs at once that use this connection, over all daemons; default: any"
+    )
+
     def __reduce__(self) -> NoReturn:
         """Refuse: a pickle would hold the secrets in the clear."""
         raise TypeError(f"{type(self).__name__} cannot be pickled: it may hold secrets")

@@ -21,16 +21,18 @@ from scheduler import systemd
 from scheduler.config import Config, ConfigError, load
 from scheduler.control import StopReason
 from scheduler.disk import LOOK_SECONDS, DiskWatch
+from scheduler.holds import holds
 from scheduler.instance import is_dead, lock_state_file, this_node
 from scheduler.job import forget_schedules
+from scheduler.limits import Gate, Limits
 from scheduler.logs import get_logger
 from scheduler.merge import NameConflicts
 from scheduler.metrics import TEXTFILE_SECONDS, Metrics, Whole
 from scheduler.notices import config_refused
 from scheduler.notify import Notifier
 from scheduler.operations.audits import audit_daily
-from scheduler.operations.zonedata import look_at_zones
 from scheduler.operations.jobs import sync_file_jobs
+from scheduler.operations.zonedata import look_at_zones
 from scheduler.owed import planned
 from scheduler.plan import Plan, Planned
 from scheduler.retention import CLEAR_SECONDS, clear, set_aside
@@ -90,6 +92,7 @@ class Daemon:
         self._change_mark = ""
         self._zone_version = tzdata_version()
         self._reload_mark: str | None = None
+        self._is_held = False
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._reload_now = threading.Event()
@@ -208,9 +211,12 @@ class Daemon:
             if free:
                 with self._database.write() as session:
                     make_room(session, self._definitions, now)
+                    held = holds(session)
+                    gate = Gate(Limits.of(self._config.connections), held, now)
                     claimed = runs.claim_runs(
-                        session, owner=self._node.id, now=now, lease_seconds=LEASE_SECONDS, limit=free
+                        session, owner=self._node.id, now=now, lease_seconds=LEASE_SECONDS, limit=free, gate=gate
                     )
+                self._is_held = not claimed and any(hold.is_in_force(now) for hold in held.values())
                 for run in claimed:
                     self._workers.start(run, self._config)
 
@@ -223,7 +229,7 @@ class Daemon:
         """Whether a run goes on or is due; asked between ticks, which move runs from one to the other."""
         with self._lock, self._database.read() as session:
             waiting = runs.next_waiting_time(session)
-            is_due = self._disk.has_room and waiting is not None and waiting <= self._clock()
+            is_due = self._disk.has_room and waiting is not None and waiting <= self._clock() and not self._is_held
             return bool(self._workers.active) or is_due
 
     def _audit(self) -> None:

@@ -1,6 +1,6 @@
 """From what an export reports, or the error that ended it, to the run's outcome. Pure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from exporter.failures import ExportError, FailureKind
@@ -39,6 +39,8 @@ class Conclusion:
     report: ExportReport = field(default_factory=ExportReport)
     final: bool = False
     """Whether another attempt is ruled out, whatever the kind of failure."""
+    quota: bool = False
+    """Whether the target said that a quota is used up, which other runs will meet too."""
 
 
 def conclude(report: ExportReport, max_rejected: int | str | None = None) -> Conclusion:
@@ -71,7 +73,8 @@ def conclude(report: ExportReport, max_rejected: int | str | None = None) -> Con
 
 def conclude_error(error: ExportError, report: ExportReport | None = None) -> Conclusion:
     """Judge an export that an error ended."""
-    return _failed(report or ExportReport(), error.kind, error.code, error.message)
+    failed = _failed(report or ExportReport(), error.kind, error.code, error.message)
+    return replace(failed, quota=error.quota)
 
 
 def conclude_timeout(seconds: int, report: ExportReport) -> Conclusion:

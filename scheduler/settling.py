@@ -4,7 +4,8 @@ import random
 from dataclasses import replace
 from datetime import datetime
 
-from exporter.failures import ExportError
+from exporter.failures import ExportError, FailureKind
+from scheduler.holds import hold, lift
 from scheduler.notices import Ended, notices_of
 from scheduler.outcome import Conclusion, Outcome
 from scheduler.owed import DISABLED, settle_owed
@@ -33,6 +34,7 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredR
             now=now,
             jitter=random.random(),  # noqa: S311 - it spreads retries, it guards nothing
         )
+        _note_quota(session, work, conclusion, now)
         if decisions.retry_at is not None and failed is not None:
             runs.postpone(session, work.run.id, work.token, now=now, run_time=decisions.retry_at, failure=failed)
         else:
@@ -80,6 +82,21 @@ def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisi
         return True
     with work.database.read() as session:
         return not ledger.entries(session, work.run.id)
+
+
+def _note_quota(session: Session, work: RunWork, conclusion: Conclusion, now: datetime) -> None:
+    """Hold the target's connection after a quota error; lift what is held once it took rows, or refused them."""
+    export = work.run.definition.get("export", {})
+    connection = export.get("connection", "")
+    failure = conclusion.failure
+    if conclusion.quota and failure is not None:
+        held = hold(session, connection, code=failure.code, message=failure.message, now=now)
+        log.warning("connection.held", connection=connection, until=held.until.isoformat(), code=failure.code)
+        return
+    has_answered = conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)
+    has_answered |= failure is not None and failure.kind is FailureKind.DATA
+    if has_answered and lift(session, connection):
+        log.info("connection.free", connection=connection)
 
 
 def _announce(

@@ -5,13 +5,15 @@ the normal answer :class:`~storage.errors.ClaimLost`, after which the caller tou
 """
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, and_, exists, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, and_, exists, func, insert, literal, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from storage.definitions import documents_of
 from storage.errors import ClaimLost
 from storage.models import RUNNING, WAITING, table
 from storage.records import (
@@ -28,40 +30,91 @@ from storage.statements import CHUNK, chunks, try_lock_names
 from storage.types import UtcDateTime, utc
 
 _JOB = table("job")
+_LEDGER = table("ledger")
 _OLDER = RUN.alias("older")
 _UNCLAIMED = {"owner": None, "token": None, "claim_expires_at": None}
 _NO_ROWS: RowCounts = (0, 0, 0, 0)
 
 
-def claim_runs(session: Session, *, owner: str, now: datetime, lease_seconds: float, limit: int) -> list[StoredRun]:
+class Gate(Protocol):
+    """What else has to hold for a run to start. It reads definitions, which mean nothing here."""
+
+    def locks(self, definition: Mapping[str, Any]) -> AbstractSet[str]:
+        """Return the names that nobody else may decide about at the same time."""
+
+    def begin(self, running: Iterable[Mapping[str, Any]], begun: Iterable[Mapping[str, Any]]) -> None:
+        """Take note of what goes on: runs that run, and runs that wait but have a ledger."""
+
+    def admit(self, definition: Mapping[str, Any], *, begun: bool) -> bool:
+        """Say whether a run may start now, and count it as running if so."""
+
+
+def claim_runs(
+    session: Session, *, owner: str, now: datetime, lease_seconds: float, limit: int, gate: Gate | None = None
+) -> list[StoredRun]:
     """Take up to ``limit`` (at most 500) due runs for ``owner``, the one due longest first, and return them.
 
     Not taken: scheduled runs of a disabled job that never started (what has started goes on to its end), a run of a
-    job that has another one running or due before it (unless the job allows overlap), and what another process is
-    taking in this moment.
-    Give them to workers only after the commit.
+    job that has another one running or due before it (unless the job allows overlap), what ``gate`` does not admit,
+    and what another process is taking in this moment. Give them to workers only after the commit.
     """
-    query = (
-        select(RUN.c.id, RUN.c.job, RUN.c.alone)
-        .where(RUN.c.run_time <= now, *claimable(now))
-        .order_by(RUN.c.run_time, RUN.c.id)
-        .limit(min(max(limit, 0), CHUNK))
-        .with_for_update(skip_locked=True, of=RUN)
-    )
-    candidates = session.execute(query).all()
-    free = try_lock_names(session, {job for _, job, alone in candidates if alone})
-    numbers = [number for number, job, alone in candidates if not alone or job in free]
-    return _take(session, numbers, owner=owner, now=now, lease_seconds=lease_seconds)
+    limit = min(max(limit, 0), CHUNK)
+    taken: list[StoredRun] = []
+    after: tuple[datetime, int] | None = None
+    while len(taken) < limit:
+        size = limit if after is None else CHUNK  # what the gate holds back may be many
+        query = select(RUN.c.id, RUN.c.job, RUN.c.alone, RUN.c.definition_id, RUN.c.run_time, _has_ledger())
+        query = query.where(RUN.c.run_time <= now, *claimable(now))
+        if after is not None:
+            query = query.where(tuple_(RUN.c.run_time, RUN.c.id) > tuple_(*_instants(after)))
+        query = query.order_by(RUN.c.run_time, RUN.c.id).limit(size).with_for_update(skip_locked=True, of=RUN)
+        candidates = session.execute(query).all()
+        free = try_lock_names(session, {each.job for each in candidates if each.alone})
+        open_ = [each for each in candidates if not each.alone or each.job in free]
+        numbers = _admitted(session, open_, gate, limit - len(taken))
+        taken += _take(session, numbers, owner=owner, now=now, lease_seconds=lease_seconds)
+        if len(candidates) < size or gate is None:
+            break
+        after = (candidates[-1].run_time, candidates[-1].id)
+    return taken
 
 
-def claim_run(session: Session, run_id: int, *, owner: str, now: datetime, lease_seconds: float) -> StoredRun | None:
-    """Take this run, due or not, of a disabled job or not; None if it does not wait, or its job's other run goes on."""
-    query = select(RUN.c.job).where(RUN.c.id == run_id, RUN.c.state == WAITING)
-    job = session.execute(query).scalar()
-    if job is None or not try_lock_names(session, [job]):
+def claim_run(
+    session: Session, run_id: int, *, owner: str, now: datetime, lease_seconds: float, gate: Gate | None = None
+) -> StoredRun | None:
+    """Take this run, due or not, of a disabled job or not.
+
+    None if it does not wait, its job's other run goes on, or ``gate`` does not admit it.
+    """
+    columns = [RUN.c.id, RUN.c.job, RUN.c.definition_id, _has_ledger()]
+    row = session.execute(select(*columns).where(RUN.c.id == run_id, RUN.c.state == WAITING)).one_or_none()
+    if row is None or not try_lock_names(session, [row.job]) or not _admitted(session, [row], gate, 1):
         return None
     taken = _take(session, [run_id], owner=owner, now=now, lease_seconds=lease_seconds)
     return taken[0] if taken else None
+
+
+def _admitted(session: Session, candidates: Sequence[Row[Any]], gate: Gate | None, limit: int) -> list[int]:
+    """Return the numbers of up to ``limit`` of these that the gate admits, in their order."""
+    if gate is None or not candidates:
+        return [each.id for each in candidates[:limit]]
+    documents = documents_of(session, {each.definition_id for each in candidates})
+    needed = {each.id: gate.locks(documents[each.definition_id]) for each in candidates}
+    names = set().union(*needed.values())
+    held = try_lock_names(session, names)
+    if names:  # asked for once the names are ours: what was seen running is all that can be
+        running = select(RUN.c.definition_id).where(RUN.c.state == RUNNING)
+        begun = select(RUN.c.definition_id).where(RUN.c.state == WAITING, RUN.c.started_at.is_not(None), _has_ledger())
+        in_hand = [list(session.execute(query).scalars()) for query in (running, begun)]
+        known = documents_of(session, {number for numbers in in_hand for number in numbers})
+        gate.begin(*([known[number] for number in numbers] for numbers in in_hand))
+    numbers: list[int] = []
+    for each in candidates:
+        if len(numbers) == limit:
+            break
+        if needed[each.id] <= held and gate.admit(documents[each.definition_id], begun=each.has_ledger):
+            numbers.append(each.id)
+    return numbers
 
 
 def claimable(now: datetime | None = None) -> list[ColumnElement[bool]]:
@@ -125,7 +178,7 @@ def settle(
     """End the run and its claim with its outcome, once and for all; ClaimLost."""
     read, accepted, rejected, unchanged = rows
     counts = {"rows_read": read, "rows_accepted": accepted, "rows_rejected": rejected, "rows_unchanged": unchanged}
-    end = {"state": "finished", "outcome": outcome, "reason": reason, "finished_at": now}
+    end = {"state": "finished", "outcome": outcome, "finished_at": now} | ({"reason": reason} if reason else {})
     _write(session, run_id, token, {**end, **counts, **_failure(failure), **_UNCLAIMED})
     _close_attempts(session, [run_id], ending=outcome, now=now, failure=failure)
 
@@ -186,6 +239,14 @@ def _not_disabled(run: Any) -> ColumnElement[bool]:  # noqa: ANN401 - the column
 def _has_running() -> ColumnElement[bool]:
     other = RUN.alias("other")
     return exists().where(other.c.job == RUN.c.job, other.c.state == RUNNING).correlate(RUN)
+
+
+def _has_ledger() -> ColumnElement[bool]:
+    return exists().where(_LEDGER.c.run_id == RUN.c.id).correlate(RUN).label("has_ledger")
+
+
+def _instants(after: tuple[datetime, int]) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    return literal(after[0], UtcDateTime()), literal(after[1])
 
 
 def _take(

@@ -33,6 +33,15 @@ def keep(session: Session, documents: Mapping[str, Mapping[str, Any]]) -> dict[s
     return numbers
 
 
+def documents_of(session: Session, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Return those documents by the row numbers that :func:`keep` gave them."""
+    documents: dict[int, dict[str, Any]] = {}
+    for chunk in chunks(sorted(numbers)):
+        query = select(DEFINITION.c.id, DEFINITION.c.body).where(DEFINITION.c.id.in_(chunk))
+        documents |= {row.id: row.body for row in session.execute(query)}
+    return documents
+
+
 def _numbers(session: Session, digests: Iterable[str]) -> dict[str, int]:
     query = select(DEFINITION.c.digest, DEFINITION.c.id).where(DEFINITION.c.digest.in_(digests))
     return {row.digest: row.id for row in session.execute(query)}

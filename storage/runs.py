@@ -39,6 +39,7 @@ __all__ = [
     "check_token",
     "claim_run",
     "claim_runs",
+    "count_unfinished",
     "expired_claims",
     "get_run",
     "holds",
@@ -74,6 +75,14 @@ class CrowdedJob:
 
     newest: datetime
     running: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unfinished:
+    """How many runs wait and run."""
+
+    waiting: int
+    running: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +157,13 @@ def crowded_jobs(session: Session, *, now: datetime) -> dict[str, CrowdedJob]:
         .having(or_(func.count() > 1, RUN.c.job.in_(running)))
     )
     return {job: CrowdedJob(newest=newest, running=bool(going)) for job, newest, going in session.execute(query)}
+
+
+def count_unfinished(session: Session) -> Unfinished:
+    """Count the runs of all jobs that wait or run."""
+    counts = [select(func.count()).where(RUN.c.state == state).scalar_subquery() for state in (WAITING, RUNNING)]
+    waiting, running = session.execute(select(*counts)).one()
+    return Unfinished(waiting=waiting, running=running)
 
 
 def waiting_or_running(session: Session, job: str) -> list[StoredRun]:

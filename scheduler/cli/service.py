@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scheduler import logs
     from scheduler.cli import demo as demo_module
     from scheduler.cli import workbench
+    from scheduler.holds import Hold
     from scheduler.operations import health
     from scheduler.operations.health import Health
 else:
@@ -186,6 +187,16 @@ def _health_json(found: "Health") -> dict[str, Any]:
             "error": found.outbox.error,
         },
         "disk": {"faults": list(found.disk_faults)},
+        "holds": [
+            {
+                "connection": hold.connection,
+                "code": hold.code,
+                "message": hold.message,
+                "since": iso(hold.since),
+                "until": iso(hold.until),
+            }
+            for hold in found.holds
+        ],
     }
 
 
@@ -203,12 +214,20 @@ def _sheet(found: "Health", now: datetime) -> list[tuple[str, str | None]]:
         ("queue", f"{found.running} running, {found.waiting} waiting"),
         ("jobs", f"{found.jobs}, {found.disabled} of them disabled"),
         ("disk", "\n".join(found.disk_faults) or None),
+        ("held", "\n".join(_hold(hold, now) for hold in found.holds) or None),
         ("notices", _outbox(found, now)),
         (
             "disabled by failures",
             "\n".join(f"{job.name}: {job.disabled_reason}" for job in found.auto_disabled) or None,
         ),
     ]
+
+
+def _hold(hold: "Hold", now: datetime) -> str:
+    when = f"starts no runs until {hold.until:%Y-%m-%dT%H:%M:%SZ}"
+    if not hold.is_in_force(now):
+        when = "starts one run at a time until one gets through"
+    return f"connection {hold.connection} {when}: {hold.code}: {hold.message}"
 
 
 def _outbox(found: "Health", now: datetime) -> str | None:

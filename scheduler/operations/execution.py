@@ -10,6 +10,8 @@ from types import FrameType
 
 from exporter.events import Event
 from scheduler.config import Config
+from scheduler.holds import holds
+from scheduler.limits import Gate, Limits
 from scheduler.operations.presence import live_daemon, present
 from storage import runs
 from storage.database import ClaimLost, Database
@@ -78,8 +80,9 @@ class Waiting:
         from scheduler.runner import LEASE_SECONDS, execute  # noqa: PLC0415 - drivers, which a daemon's runs do not need
 
         with self._database.write() as session:
-            claimed = runs.claim_run(session, run_id, owner=node.id, now=now, lease_seconds=LEASE_SECONDS)
-        if claimed is None:  # another run of the job goes on, or a daemon was faster
+            gate = Gate(Limits.of(self._config.connections), holds(session), now)
+            claimed = runs.claim_run(session, run_id, owner=node.id, now=now, lease_seconds=LEASE_SECONDS, gate=gate)
+        if claimed is None:  # another run goes on that this one must wait for, or a daemon was faster
             time.sleep(POLL_SECONDS)
             return
         try:

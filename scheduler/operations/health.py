@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.disk import faults_of
+from scheduler.holds import Hold, holds
 from scheduler.operations.presence import live_daemon
 from storage import jobs, nodes, notices, runs, settings
 from storage.database import Database
@@ -21,7 +22,8 @@ FAILED = ("failed", "interrupted")
 class Health:
     """The state of the whole.
 
-    ``config_fault`` is what the daemon found in the config file; ``disk_faults`` are why runs are not started, by host.
+    ``config_fault`` is what the daemon found in the config file; ``disk_faults`` are why runs are not started, by host;
+    ``holds`` are the connections whose quota was used up, and of which no run has got through since.
     """
 
     daemon: Node | None
@@ -36,6 +38,7 @@ class Health:
     failures: tuple[StoredRun, ...]
     outbox: Outbox
     disk_faults: tuple[str, ...]
+    holds: tuple[Hold, ...]
 
     @property
     def good(self) -> bool:
@@ -48,21 +51,22 @@ def look(database: Database, now: datetime) -> Health:
     daemon = live_daemon(database, now)
     with database.read() as session:
         stored = jobs.all_jobs(session)
-        active = [run for job in stored for run in runs.waiting_or_running(session, job.name)]
+        counts = runs.count_unfinished(session)
         failures = runs.list_runs(session, limit=RECENT_FAILURES, outcomes=FAILED)
         return Health(
             daemon=daemon,
             config_path=settings.get(session, "config_path"),
             config_read_at=settings.get(session, "config_read_at"),
             config_fault=settings.get(session, "config_fault") or None,
-            waiting=sum(run.state == "waiting" for run in active),
-            running=sum(run.state == "running" for run in active),
+            waiting=counts.waiting,
+            running=counts.running,
             jobs=len(stored),
             disabled=sum(job.disabled_at is not None for job in stored),
             auto_disabled=tuple(job for job in stored if job.disabled_by == "daemon"),
             failures=tuple(failures),
             outbox=notices.outbox(session),
             disk_faults=faults_of(session, {node.host for node in nodes.all_nodes(session)}),
+            holds=tuple(hold for _, hold in sorted(holds(session).items())),
         )
 
 
