@@ -153,7 +153,7 @@ def test_a_dead_proxy_is_tried_again_then_told_as_a_setting_to_change(
         target_of(connection).export(
             make_spool(tmp_path / "s", people(2)), make_context(ListLedger(), control=QuickControl(), events=events)
         )
-    assert (caught.value.kind, caught.value.code) == (FailureKind.CONFIGURATION, "PROXY_DOWN")
+    assert (caught.value.kind, caught.value.code) == (FailureKind.TRANSIENT, "PROXY_DOWN")
     assert f"proxy = 127.0.0.1:{proxy.port}: it takes no connections; check the address" in caught.value.message
     assert "p@ss" not in str(caught.value)
     assert len([event for event in events if isinstance(event, Retrying)]) == 2
@@ -161,7 +161,7 @@ def test_a_dead_proxy_is_tried_again_then_told_as_a_setting_to_change(
 
 def test_a_proxy_whose_name_is_unknown_is_told(emulator: Emulator, tmp_path: Path) -> None:
     error = fault(connect("client_credentials", emulator, tmp_path, proxy=SecretStr("http://proxy.invalid:3128")))
-    assert (error.kind, error.code) == (FailureKind.CONFIGURATION, "PROXY_DOWN")
+    assert (error.kind, error.code) == (FailureKind.TRANSIENT, "PROXY_DOWN")
     assert "proxy = proxy.invalid:3128: its name is unknown" in error.message
 
 

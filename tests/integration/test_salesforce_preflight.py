@@ -81,7 +81,7 @@ def test_the_key_has_to_be_an_external_id_that_is_among_the_columns(org: SmallOr
         ("Account:Account.Ext__c", "leads to Account only: leave out Account:"),
         ("Owner.Email", "may lead to User or Group: write User:Owner.Email"),
         ("Usr:Owner.Email", "cannot lead to Usr (nearest: User)"),
-        ("Group:Owner.Name", "the run-as user may not see Group"),
+        ("Group:Owner.Name", "the user may not see Group"),
         ("Account.Parent.Ext__c", "is no path to a parent"),
         ("Account.", "is no path to a parent"),
     ],

@@ -87,16 +87,16 @@ class Preflight:
 
     def _unknown_object(self) -> str:
         near = _nearest(self._plan.object, object_names(self._client))
-        return f"there is no object {self._plan.object}, or the run-as user may not see it{near}"
+        return f"there is no object {self._plan.object}, or the user may not see it{near}"
 
     def _right_faults(self, found: ObjectDescription) -> Iterator[str]:
         operation = self._plan.operation
         if not found.createable and operation is not Operation.UPDATE:
-            yield "the run-as user may not create records"
+            yield "the user may not create records"
         if not found.updateable and operation is not Operation.INSERT:
-            yield "the run-as user may not edit records"
+            yield "the user may not edit records"
         if self._plan.removal is not None and not found.deletable:
-            yield "the run-as user may not delete records"
+            yield "the user may not delete records"
 
     def _key_faults(self, found: ObjectDescription, key: Field | None) -> Iterator[str]:
         wanted = self._plan.key
@@ -170,7 +170,7 @@ class Preflight:
         parent = self._describe(name)
         field = parent.field(wanted) if parent is not None else None
         if parent is None:
-            yield f"{column.name}: the run-as user may not see {name}"
+            yield f"{column.name}: the user may not see {name}"
         elif field is None:
             yield f"{column.name}: {parent.name} has no field {wanted}{_nearest(wanted, _names(parent))}"
         elif not field.is_key and field.name != "Id":

@@ -53,15 +53,12 @@ class CallError(Exception):
         *,
         received: Received,
         retry_after: float | None = None,
-        lasting: FailureKind | None = None,
     ) -> None:
-        """``lasting`` is the kind of what is tried again, and yet does not pass; by default the rule's."""
         self.rule = rule
         self.code = code
         self.message = message
         self.received = received
         self.retry_after = retry_after
-        self._lasting = lasting
         super().__init__(f"{code}: {message}")
 
     def with_rule(self, rule: Rule, message: str | None = None) -> "CallError":
@@ -72,7 +69,6 @@ class CallError(Exception):
             self.message if message is None else message,
             received=self.received,
             retry_after=self.retry_after,
-            lasting=self._lasting,
         )
 
     def without(self, secrets: Iterable[str]) -> "CallError":
@@ -86,7 +82,7 @@ class CallError(Exception):
     def outward(self) -> ExportError:
         """Return the ExportError to raise for this."""
         kinds = {Verdict.CONFIGURATION: FailureKind.CONFIGURATION, Verdict.SESSION: FailureKind.CONFIGURATION}
-        kind = self._lasting or kinds.get(self.rule.verdict, FailureKind.TRANSIENT)
+        kind = kinds.get(self.rule.verdict, FailureKind.TRANSIENT)
         if self.rule.verdict in {Verdict.INTERNAL, Verdict.JOB_OVER}:
             kind = FailureKind.INTERNAL
         advice = f": {self.rule.advice}" if self.rule.advice else ""
@@ -214,11 +210,10 @@ def _diagnose_refusal(error: RefusedError, where: Where, host: str) -> CallError
 
 
 def _diagnose_proxy(error: ProxyFaultError) -> CallError:
-    """Retry a proxy that may be about to restart; one that stays away is for a person, for its address is a setting."""
+    """Retry a proxy that may be about to restart: one night without it must not disable a job."""
     verdict = Verdict.TRANSIENT if error.passing else Verdict.CONFIGURATION
     rule = Rule(where=Where.CALL, code="", words="", verdict=verdict)
-    lasting = FailureKind.CONFIGURATION if error.code == "PROXY_DOWN" else None
-    return CallError(rule, error.code, error.message, received=Received.NO, lasting=lasting)
+    return CallError(rule, error.code, error.message, received=Received.NO)
 
 
 _CONNECTION_FAULTS: tuple[tuple[tuple[type[BaseException], ...], str, str, Received], ...] = (
