@@ -1,6 +1,7 @@
 """How commands hang together: registered with an example each, and started without what they do not need."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -23,13 +24,15 @@ class _Quick:
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 - whatever the parameter takes
         parameter = self._parameter
         multiple = parameter.multiple or parameter.nargs != 1
-        annotation = parameter.type_descriptor.annotation
+        annotation, info = parameter.type_descriptor.annotation, parameter.type_descriptor.parameter_info
         if value is None and not multiple:
             return None
         if not multiple and annotation in (str, bool, int) and type(value) is annotation:
             return value
-        if not multiple and annotation is int and _is_within(value, parameter.type_descriptor.parameter_info):
+        if not multiple and annotation is int and _is_within(value, info):
             return int(value)
+        if not multiple and annotation is Path and isinstance(value, str) and not _is_checked(info):
+            return Path(value)
         parameter._runtime_param = None  # noqa: SLF001 - the place to step in, put back
         return parameter.get_runtime_param().coerce(value, param=param, ctx=ctx)
 
@@ -39,6 +42,11 @@ def _is_within(value: object, info: Any) -> bool:  # noqa: ANN401 - typer's desc
     if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > MAX_DIGITS:
         return False
     return (info.min is None or int(value) >= info.min) and (info.max is None or int(value) <= info.max)
+
+
+def _is_checked(info: Any) -> bool:  # noqa: ANN401 - typer's description of a parameter
+    """Whether typer is to look at the file that a path names."""
+    return bool(info.exists or info.resolve_path or info.writable or info.allow_dash)
 
 
 def _quicken(parameters: Sequence[Any]) -> None:

@@ -77,10 +77,18 @@ def root(
         os.environ["SCHEDCTL_CONFIG"] = str(config)  # where every command looks next after its own --config
 
 
+def _command(arguments: Sequence[str]) -> str | None:
+    """Return the command that is named; None where that takes a proper look, or all of them are to be shown."""
+    rest = list(arguments)
+    while rest and rest[0].startswith("--config"):
+        del rest[: 1 if "=" in rest[0] else 2]
+    return None if not rest else "version" if rest[0] == "--version" else rest[0]
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit code."""
     try:
-        code = get_command(application(arguments[0] if arguments else None))(
+        code = get_command(application(_command(arguments)))(
             args=list(arguments), prog_name="schedctl", standalone_mode=False
         )
         sys.stdout.flush()

@@ -142,3 +142,12 @@ def test_each_command_is_found_in_the_part_that_is_said_to_have_it() -> None:
 def test_an_unknown_command_is_told_among_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main_run(["explian", "0 3 * * *"]) == 2
     assert "explain" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("before", [["--config", "FILE"], ["--config=FILE"], []])
+def test_a_config_before_the_command_is_taken_with_it(config: Path, before: list[str]) -> None:
+    given = [option.replace("FILE", str(config)) for option in before]
+    first = run(config, *given, "list", "--json")
+    assert json.loads(first[0])["jobs"]
+    assert run(config, "list", "--json", "--config", str(config)) == (first[0], [])
+    assert run(config, *given, "list", "--json") == (first[0], [])
