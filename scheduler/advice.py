@@ -109,13 +109,20 @@ def _steps(cron: CronExpression) -> list[Advice]:
     for index, values, theirs in ((2, cron.days, vixie.days), (3, cron.months, vixie.months)):
         if values == theirs:
             continue
-        shown = ", ".join(map(str, values[:_FEW])) + (", …" if len(values) > _FEW else "")
-        words = (
-            f"{FIELDS[index].name} {fields[index]} means the multiples ({shown}), as Treasure Data documents; "
-            'Vixie cron counts from 1 (step = "offset")'
-        )
-        found.append(Advice(code="step_is_multiples", words=words))
+        for item in fields[index].split(","):
+            if item.startswith("*/") and item != "*/1":
+                step = int(item.removeprefix("*/"))
+                words = (
+                    f"{FIELDS[index].name} {item} means the multiples ({_few(FIELDS[index].high, step)}), as Treasure "
+                    'Data documents; Vixie cron counts from 1 (step = "offset")'
+                )
+                found.append(Advice(code="step_is_multiples", words=words))
     return found
+
+
+def _few(high: int, step: int) -> str:
+    values = list(map(str, range(step, high + 1, step)))
+    return ", ".join(values[:_FEW] + ["…"] * (len(values) > _FEW))
 
 
 def _both_day_fields(cron: CronExpression) -> list[Advice]:

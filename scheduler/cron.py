@@ -186,6 +186,10 @@ def _alias(text: str, tokens: list[str]) -> str:
 def _wrong_count(text: str, tokens: list[str]) -> CronError:
     names = ", ".join(rule.name for rule in FIELDS)
     count, wanted = len(tokens), len(FIELDS)
+    other = next((number for number, char in enumerate(text) if char.isspace() and char not in " \t"), None)
+    if other is not None:
+        why = f"{text[other]!a} does not separate fields: only spaces and tabs do"
+        return CronError(why, token=text[other], column=other + 1)
     message = f"{count} field{'s' if count != 1 else ''} instead of {wanted}: {names}"
     if count < wanted:
         return CronError(f"{message} (fill up with *)")

@@ -16,7 +16,10 @@ _MAX_DIGITS = 9
 
 
 class CronError(ValueError):
-    """Text that is no expression of the dialect. ``column`` counts from 1 in the text as given; None: all of it."""
+    """Text that is no expression of the dialect. ``column`` counts from 1 in the text as given; None: all of it.
+
+    As text, it is the message and the column.
+    """
 
     def __init__(
         self, message: str, *, field: str | None = None, token: str | None = None, column: int | None = None
@@ -25,7 +28,7 @@ class CronError(ValueError):
         self.token = token
         self.column = column
         self.message = message
-        super().__init__(message)
+        super().__init__(message if column is None else f"{message} (column {column})")
 
 
 _Fail = Callable[[str], CronError]

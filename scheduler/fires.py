@@ -68,4 +68,4 @@ def _fire(schedule: Schedule, found: FireTime, last: datetime, info: ZoneInfo) -
 
 
 def _offset(local: datetime) -> str:
-    return f"UTC{local:%z}"[:-2] + ":" + f"{local:%z}"[-2:]
+    return f"UTC{local.isoformat(timespec='seconds')[len('2026-11-23T03:00:00') :]}"

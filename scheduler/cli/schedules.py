@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +13,10 @@ from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table, put_text, say, warn
 from scheduler.cli.times import duration, is_naive, iso, local, parse_time, relative
+from scheduler.cron import MAX_TEXT
 from scheduler.errors import usage
 from scheduler.fires import Fire, coming, fields
+from scheduler.instants import FIRST_INSTANT
 from scheduler.schedule import Schedule, make_schedule
 
 if TYPE_CHECKING:
@@ -70,11 +73,7 @@ def next_(
         schedule = _schedule(what, timezone, delay, step=step, day_match=day_match, dst=dst, gap=gap, fold=fold)
         start = now
     else:
-        view = quick.quickly(config, lambda found: quick.line(found, what)) or workbench.view_job(config, what, now)
-        schedule = view.schedule or make_schedule("", timezone=view.timezone)
-        start = view.settled_until(now)
-        if view.stored.disabled_at is not None:
-            warn(f"{what} is disabled: it does not fire until schedctl enable {what}")
+        schedule, start = _of_job(what, config, now)
     if since is not None:
         start = parse_time(since, timezone=schedule.timezone, now=now, option="--from")
         if is_naive(since):
@@ -92,7 +91,7 @@ def next_(
 
 def explain(
     *,
-    cron: Annotated[str, typer.Argument(metavar="CRON", help="A cron expression, in quotes.")],
+    what: Annotated[str, typer.Argument(metavar="NAME|CRON", help="A job's name, or a cron expression in quotes.")],
     timezone: options.Timezone = "UTC",
     step: options.Step = "multiples",
     day_match: options.DayMatch = "or",
@@ -100,14 +99,20 @@ def explain(
     gap: options.Gap = None,
     fold: options.Fold = None,
     as_json: options.Json = False,
+    config: options.Config = None,
 ) -> None:
-    """Say what a cron expression means.
+    """Say what the schedule of a job, or a cron, means.
 
-    In words, with its expanded fields, what people get wrong about it, and where it differs from other crons.
+    In words, with its expanded fields, what people get wrong about it, what the changes of the clock do to it in the
+    next 12 months, and where it differs from other crons. For a job, its own zone, delay and policies hold.
     """
     now = datetime.now(UTC)
-    schedule = _schedule(cron, timezone, "0", step=step, day_match=day_match, dst=dst, gap=gap, fold=fold)
-    fires = coming(schedule, now, 5)
+    if is_cron(what):
+        schedule = _schedule(what, timezone, "0", step=step, day_match=day_match, dst=dst, gap=gap, fold=fold)
+        start = now
+    else:
+        schedule, start = _of_job(what, config, now)
+    fires = coming(schedule, start, 5)
     others = differences(schedule, now)
     if as_json:
         changes = [{"kind": each.code, "words": each.words} for each in _clock_changes(schedule, now)]
@@ -120,8 +125,8 @@ def explain(
     if schedule.cron.text:
         put()
         put_sheet(expanded)
-        put()
     if fires:
+        put()
         _put_fires(schedule, fires, now)
     notes = advise(schedule, now)
     if schedule.cron.interval:  # whose fires no change of the clock surprises, but it changes their number
@@ -138,7 +143,7 @@ def explain(
 
 def is_cron(text: str) -> bool:
     """Whether an argument is an expression rather than a job's name, which has neither blanks nor ``*`` or ``@``."""
-    return not text.strip() or any(char in text for char in " \t*@?,/")
+    return not text.strip() or len(text) > MAX_TEXT or any(char in text for char in " \t*@?,/")
 
 
 def schedule_json(schedule: Schedule, fires: Sequence[Fire], now: datetime) -> dict[str, Any]:
@@ -163,6 +168,14 @@ def fire_json(fire: Fire) -> dict[str, Any]:
     }
 
 
+def _of_job(name: str, config: Path | None, now: datetime) -> tuple[Schedule, datetime]:
+    """Return a job's schedule, and the instant after which it fires next."""
+    view = quick.quickly(config, lambda found: quick.line(found, name)) or workbench.view_job(config, name, now)
+    if view.stored.disabled_at is not None:
+        warn(f"{name} is disabled: it does not fire until schedctl enable {name}")
+    return view.schedule or make_schedule("", timezone=view.timezone), view.settled_until(now)
+
+
 def _schedule(cron: str, timezone: str, delay: str, **switches: Any) -> Schedule:  # noqa: ANN401 - as typed
     return make_schedule(cron, timezone=timezone, delay=_seconds(delay), **switches)
 
@@ -178,7 +191,8 @@ def _seconds(text: str) -> int:
 
 def _put_fires(schedule: Schedule, fires: Sequence[Fire], now: datetime) -> None:
     if not fires:
-        put("no schedule" if not schedule.cron.text else "it does not fire any more")
+        never = schedule.next_epoch(FIRST_INSTANT) is None
+        put("no schedule" if not schedule.cron.text else "it never fires" if never else "it does not fire any more")
         return
     columns = [f"local ({schedule.timezone})", "UTC", "from now", "note"]
     rows = [[local(fire.scheduled_time, schedule.timezone), iso(fire.scheduled_time) or ""] for fire in fires]

@@ -86,6 +86,34 @@ def test_explain_says_what_the_clock_does_to_an_interval(quick: QuickCommand) ->
     assert quick("explain", "*/15 * * * *", "--json").json["clock_changes"] == []
 
 
+def test_explain_tells_of_a_job_with_its_own_zone_and_policies(tmp_path: Path) -> None:
+    command = Command(tmp_path)
+    job = '[jobs.nightly]\ncron = "30 2 * * *"\ntimezone = "America/New_York"\ndst = "wallclock"\ndelay = "10m"\n'
+    command.config.write_text(
+        '[connections.here]\ntype = "duckdb"\npath = "w.duckdb"\n[connections.out]\ntype = "file"\ndirectory = "out"\n'
+        + job
+        + 'source = "here"\nquery = "select 1"\nexport = { connection = "out", file = "rows.csv" }\n',
+        encoding="utf-8",
+    )
+    shown = command("explain", "nightly").out
+    assert "at 02:30 every day (America/New_York)" in shown
+    assert "skipped (gap = skip)" in shown
+    assert "each runs 10 min later" in shown
+    assert command("explain", "nightly", "--json").json["timezone"] == "America/New_York"
+    assert command("explain", "nigthly", code=3).err.startswith("schedctl: ")
+
+
+def test_a_fault_of_an_expression_says_where_it_is(quick: QuickCommand) -> None:
+    answer = quick("explain", "0 3 1,32 * *", code=2)
+    assert answer.err == "schedctl: day of month: '32': 32 is not from 1 to 31 (column 7)\n"
+
+
+def test_what_never_fires_is_not_said_to_have_stopped(quick: QuickCommand) -> None:
+    assert quick("next", "0 0 31 2 *").out == "it never fires\n"
+    assert quick("next", "0 0 * * *", "--from", "9999-01-01T00:00Z").out == "it does not fire any more\n"
+    assert "\n\n\n" not in quick("explain", "0 0 31 2 *").out
+
+
 def test_the_switches_of_the_dialect_are_options(quick: QuickCommand) -> None:
     def days(*options: str) -> list[int]:
         return list(quick("explain", "0 0 */10 * 1", *options, "--json").json["fields"]["day_of_month"])
@@ -145,7 +173,7 @@ def test_an_impossible_date_and_no_schedule_are_explained_too(quick: QuickComman
         (("next", "0 3 * * *", "--from", "soon"), "--from 'soon' is no time"),
         (("next", "0 3 * * *", "--delay", "ten"), "--delay 'ten'"),
         (("next", "0 3 * * *", "-n", "0"), "'-n' / '--count'"),
-        (("explain",), "Missing argument 'CRON'"),
+        (("explain",), "Missing argument 'NAME|CRON'"),
         (("explain", "0", "3", "*", "*", "*"), "unexpected extra argument"),
         (("nonsense",), "No such command 'nonsense'"),
         (("list", "--nonsense"), "No such option: --nonsense"),

@@ -49,7 +49,8 @@ def test_a_time_that_the_clock_skips_every_year() -> None:
     [
         ("0 0 */5 * *", f"day of month */5 means the multiples (5, 10, 15, 20, …), {VIXIE}"),
         ("0 0 1 */3 *", f"month */3 means the multiples (3, 6, 9, 12), {VIXIE}"),
-        ("0 0 1,*/10 * *", f"day of month 1,*/10 means the multiples (1, 10, 20, 30), {VIXIE}"),
+        ("0 0 2,*/5,8-10 * *", f"day of month */5 means the multiples (5, 10, 15, 20, …), {VIXIE}"),
+        ("0 0 1,*/10 * *", f"day of month */10 means the multiples (10, 20, 30), {VIXIE}"),
     ],
 )
 def test_steps_that_vixie_counts_from_one(text: str, words: str) -> None:

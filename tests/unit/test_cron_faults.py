@@ -46,7 +46,7 @@ LETTERS = "?, L, W and # are not part of this dialect; use a number from 1 to 31
         ("\x00 * * * *", f"minute: '\\x00': {ONLY}; use a number from 0 to 59", 1),
         ("0 0 * * * *", f"6 fields instead of 5: {FIVE} (there is no field for seconds or years)", 11),
         ("0 0 *", f"3 fields instead of 5: {FIVE} (fill up with *)", None),
-        ("0\u00a00 * * *", f"4 fields instead of 5: {FIVE} (fill up with *)", None),
+        ("0\u00a00 * * *", "'\\xa0' does not separate fields: only spaces and tabs do", 2),
         ("0 0 * * * 2026 7", f"7 fields instead of 5: {FIVE}", 11),
         ("0 0 * * 1-5/2,6/2", "day of week: '6/2': a step needs a range or *: write 6-6/2", 15),
         ("0 0 * * 7-2", "day of week: '7-2': 7 is after 2; write 7,0-2", 9),
@@ -61,6 +61,8 @@ LETTERS = "?, L, W and # are not part of this dialect; use a number from 1 to 31
         ("0 0 1-5/32 * *", "day of month: '1-5/32': the step must be from 1 to 31", 5),
         ("\t 0  0 1, * *", "day of month: '': an empty item in a list; remove the comma that is too many", 10),
         ("0 0 * * *\n", f"day of week: '*\\n': {ONLY}; use a number from 0 to 7 or sun to sat", 9),
+        ("0\n0 * * *", "'\\n' does not separate fields: only spaces and tabs do", 2),
+        ("0 0\xa0* * *", "'\\xa0' does not separate fields: only spaces and tabs do", 4),
         ("@daily 0 0 0 0", "'@daily' stands alone: nothing may follow it", 8),
         ("@reboot", "@reboot is no schedule: a daemon's restart is not a time", 1),
         ("@Daily", "'@Daily' is no alias; did you mean @daily?", 1),
@@ -77,6 +79,13 @@ def test_a_fault_names_the_field_and_the_token_apart_from_the_words() -> None:
     with pytest.raises(CronError) as caught:
         parse("0 3 1,32 * *")
     assert (caught.value.field, caught.value.token, caught.value.column) == ("day of month", "32", 7)
+
+
+def test_a_fault_says_its_column_where_it_has_one() -> None:
+    with pytest.raises(CronError, match=r"^hour: '24': 24 is not from 0 to 23 \(column 3\)$"):
+        parse("0 24 * * *")
+    with pytest.raises(CronError, match=r"\(fill up with \*\)$"):
+        parse("0 24 *")
 
 
 def test_switches_are_checked() -> None:

@@ -37,6 +37,19 @@ def test_a_change_of_the_clock_that_touches_no_slot_is_noted_too() -> None:
     assert notes == ["", "the clock changed: UTC+02:00 became UTC+01:00", ""]
 
 
+def test_offsets_of_local_mean_time_are_told_to_the_second() -> None:
+    schedule = make_schedule("0 12 * * *", timezone="America/New_York")
+    fires = coming(schedule, datetime(1883, 11, 16, 12, 0, 0, 5, tzinfo=UTC), 4)
+    notes = [fire.note for fire in fires if fire.note]
+    assert notes == ["the clock changed: UTC-04:56:02 became UTC-05:00"]
+
+
+def test_the_instant_before_may_have_fractions_of_a_second() -> None:
+    schedule = make_schedule("0 12 * * *", timezone="Europe/Berlin")
+    [fire] = coming(schedule, datetime(2026, 10, 24, 12, 0, 0, 5, tzinfo=UTC), 1)
+    assert fire.note == "the clock changed: UTC+02:00 became UTC+01:00"
+
+
 def test_fields_are_named_and_expanded() -> None:
     expanded = fields(make_schedule("*/20 3 5,*/10,25 jan-mar sun").cron)
     assert expanded == {
