@@ -107,7 +107,8 @@ def _item(rule: FieldRule, item: str, column: int, step: str, *, in_list: bool) 
     base, slash, step_text = item.partition("/")
     every = _number(step_text) if slash else 1
     if every is None or not 1 <= every <= rule.max_step:
-        raise fail(f"the step must be from 1 to {rule.max_step}")
+        only = "; for 0 alone write 0" if base == "*" and every and not rule.low else ""  # what a larger step left
+        raise fail(f"the step must be from 1 to {rule.max_step}{only}")
     if base == "*":
         if not slash:
             raise fail("* stands alone or with a step (*/n), not in a list; write * only" if in_list else "write *")

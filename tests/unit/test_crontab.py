@@ -48,7 +48,7 @@ def test_a_crontab_is_read_line_by_line() -> None:
             cron="*/60 * * * *",
             timezone=york,
             command="/usr/bin/hourly",
-            fault="minute: '*/60': the step must be from 1 to 59",
+            fault="minute: '*/60': the step must be from 1 to 59; for 0 alone write 0",
         ),
         CrontabLine(number=13, fault="five fields (or an alias such as @daily) and a command are needed"),
         CrontabLine(
