@@ -4,13 +4,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scheduler.config_tables import MetricsSettings
 from scheduler.logs import get_logger
 from scheduler.meters import LATENESS_BUCKETS, METERS, METRICS, Meters
+from scheduler.operations.health import OVERDUE
 from scheduler.views import JobLine
 from storage import jobs, notices, runs, settings
 from storage.database import Database, StorageError
@@ -19,8 +20,6 @@ from storage.values import Node
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
 
-OVERDUE = timedelta(minutes=5)
-"""A waiting run whose time is further back than this is overdue."""
 TEXTFILE_SECONDS = 15.0
 """How often the file is written: node_exporter's textfile collector is read about as often."""
 _STATES = ("enabled", "disabled", "auto_disabled", "unscheduled")

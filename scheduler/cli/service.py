@@ -53,8 +53,8 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
     """Show how the daemon does.
 
     Alive or not, what waits and runs, the last failures, notices that are not sent yet, and what it says of the config
-    file. The exit code is 1 if no daemon is alive, its config file has faults, or a disk that is nearly full keeps it
-    from starting runs, so that a monitor can use it.
+    file. For monitors, the exit code is 1 if something needs a person: no daemon is alive, the config file has faults,
+    a disk is nearly full, failures disabled a job, or runs are more than five minutes late.
     """
     now = datetime.now(UTC)
     with workbench.opened_for_status(config) as (database, faults):
@@ -68,7 +68,7 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
         if found.failures:
             put("\nlast failures:")
             put_table(RUN_COLUMNS, [run_row(run, now) for run in found.failures], styles=STYLES)
-    return 0 if found.good else 1
+    return 1 if found.problems else 0
 
 
 def reload(*, as_json: options.Json = False, config: options.Config = None) -> None:
@@ -187,6 +187,8 @@ def _health_json(found: "Health") -> dict[str, Any]:
             "error": found.outbox.error,
         },
         "disk": {"faults": list(found.disk_faults)},
+        "healthy": not found.problems,
+        "problems": [{"code": problem.code, "message": problem.message} for problem in found.problems],
         "holds": [
             {
                 "connection": hold.connection,
@@ -212,6 +214,7 @@ def _sheet(found: "Health", now: datetime) -> list[tuple[str, str | None]]:
         ("config", found.config_path),
         ("config fault", found.config_fault),
         ("queue", f"{found.running} running, {found.waiting} waiting"),
+        ("overdue", f"{found.overdue} runs should have started long ago" if found.overdue else None),
         ("jobs", f"{found.jobs}, {found.disabled} of them disabled"),
         ("disk", "\n".join(found.disk_faults) or None),
         ("held", "\n".join(_hold(hold, now) for hold in found.holds) or None),

@@ -1,7 +1,7 @@
 """How the daemon does: who is alive, what waits, what failed last, and what became of the config file."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from scheduler.disk import faults_of
 from scheduler.holds import Hold, holds
@@ -16,6 +16,16 @@ from storage.runs import StoredRun
 RECENT_FAILURES = 5
 """How many failed runs are told."""
 FAILED = ("failed", "interrupted")
+OVERDUE = timedelta(minutes=5)
+"""A waiting run whose time is further back than this is overdue; metrics count with the same measure."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something that needs a person. ``code`` is stable: no_daemon, config, disk, job_disabled, overdue."""
+
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +33,8 @@ class Health:
     """The state of the whole.
 
     ``config_fault`` is what the daemon found in the config file; ``disk_faults`` are why runs are not started, by host;
-    ``holds`` are the connections whose quota was used up, and of which no run has got through since.
+    ``holds`` are the connections whose quota was used up, and of which no run has got through since. ``overdue`` is
+    how many runs should have started five minutes ago, and have not.
     """
 
     daemon: Node | None
@@ -40,10 +51,22 @@ class Health:
     disk_faults: tuple[str, ...]
     holds: tuple[Hold, ...]
 
+    overdue: int = 0
+
     @property
-    def good(self) -> bool:
-        """Whether a daemon lives, its config file is as it should be, and runs are started."""
-        return self.daemon is not None and not self.config_fault and not self.disk_faults
+    def problems(self) -> tuple[Problem, ...]:
+        """What needs a person, the gravest first; empty while all is well."""
+        found = [
+            ("no_daemon", "no daemon is alive" if self.daemon is None else None),
+            ("config", self.config_fault and f"the config file has faults: {self.config_fault.splitlines()[0]}"),
+            *(("disk", fault) for fault in self.disk_faults),
+            *(
+                ("job_disabled", f"job {job.name} was disabled by its failures: {job.disabled_reason}")
+                for job in self.auto_disabled
+            ),
+            ("overdue", f"{self.overdue} runs should have started long ago" if self.overdue else None),
+        ]
+        return tuple(Problem(code=code, message=message) for code, message in found if message)
 
 
 def look(database: Database, now: datetime) -> Health:
@@ -66,6 +89,7 @@ def look(database: Database, now: datetime) -> Health:
             failures=tuple(failures),
             outbox=notices.outbox(session),
             disk_faults=faults_of(session, {node.host for node in nodes.all_nodes(session)}),
+            overdue=runs.queue(session, overdue=now - OVERDUE)["overdue"],
             holds=tuple(hold for _, hold in sorted(holds(session).items())),
         )
 
