@@ -120,3 +120,12 @@ def test_lists_hold_every_literal_once_in_order_and_stay_short(literals: list[st
 )
 def test_the_way_with_fewer_calls_is_taken(lists: int, records: int, expected: bool) -> None:  # noqa: FBT001 - a parameter
     assert takes_all(lists=lists, records=records) is expected
+
+
+def test_a_zero_has_no_sign() -> None:
+    assert normal("-0.0", "double", case_sensitive=False) == normal("0", "double", case_sensitive=False)
+
+
+def test_a_number_beyond_any_field_is_no_literal_and_is_not_written_out() -> None:
+    assert literal("1e999999999", "double") is None
+    assert normal("1e999999999", "double", case_sensitive=False) == "1e999999999"

@@ -23,7 +23,7 @@ from exporter.targets.salesforce.keys import NULLS
 from exporter.targets.salesforce.query import BULK_FROM, LONGEST_URL, PAGE, Queries
 from exporter.targets.salesforce.results import RowResult
 from exporter.targets.salesforce.rows import read_records
-from exporter.targets.salesforce.soql import in_lists, literal, normal
+from exporter.targets.salesforce.soql import in_lists, literal, normal, url_bytes
 
 _ID = 18
 _ENTRY = 1 + _ID
@@ -128,7 +128,8 @@ class _Search:
         """Write the fates of all rows to ``path``, durably."""
         records = self._queries.count(self._object)
         lists = sum(1 for _ in in_lists(self._literals(), longest=self._room()))
-        everything = takes_all(lists=lists, records=records)
+        too_long = any(url_bytes(each) > self._room() for each in self._literals())
+        everything = too_long or takes_all(lists=lists, records=records)
         size = max(self._manifest.rows, records if everything else 0)
         count = min(_MAX_BUCKETS, size // _BUCKET_ROWS + 1)
         with ExitStack() as stack:

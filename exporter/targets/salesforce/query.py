@@ -61,15 +61,21 @@ class Queries:
     def _pages(self, soql: str, columns: Sequence[str]) -> Iterator[list[Row]]:
         page = self._page(soql)
         expected, came = int(page["totalSize"]), 0
+        asked: set[str] = set()
         while True:
             records = page["records"]
             came += len(records)
+            if came > expected:
+                break
             if records:
                 yield [tuple(_text(_value(record, column)) for column in columns) for record in records]
             following = page.get("nextRecordsUrl")
             if page.get("done", True) or not following:
                 break
-            page = self._next_page(str(following))
+            if following in asked:  # the count alone would not tell if one page came for another of its length
+                raise transient("QUERY_INCOMPLETE", "a query gave the same page twice")
+            asked.add(following)
+            page = self._next_page(following)
         if came != expected:
             raise transient("QUERY_INCOMPLETE", f"a query gave {came} of {expected} records")
 
@@ -84,7 +90,12 @@ class Queries:
             root = urlsplit(org.base_url)
             return _get_page(org, session, f"{root.scheme}://{root.netloc}{path}")
 
-        return self._client.call(ask)
+        try:
+            return self._client.call(ask)
+        except ExportError as error:
+            if error.code == "INVALID_QUERY_LOCATOR":  # it was kept no longer; a query from the start gets a new one
+                raise transient("QUERY_INCOMPLETE", f"a query ended too early: {error}") from error
+            raise
 
     def _bulk_rows(self, soql: str, columns: Sequence[str], name: str) -> Iterator[list[Row]]:
         bulk_job = self._bulk.create_query(name)
@@ -133,9 +144,11 @@ def _get_page(org: Salesforce, session: OrgSession, url: str) -> Mapping[str, An
     content = session.exchange("GET", url, headers=headers).content
     try:
         page = json.loads(content, parse_float=Decimal)
-        if isinstance(page, Mapping) and isinstance(page["records"], list) and isinstance(page["totalSize"], int):
+        following = page.get("nextRecordsUrl") if isinstance(page, Mapping) else 0
+        shape = isinstance(page["records"], list) and isinstance(page["totalSize"], int)
+        if isinstance(page, Mapping) and shape and isinstance(following, str | None):
             return page
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UnreadableAnswerError("the answer is no query result") from error
     raise UnreadableAnswerError("the answer is no query result")
 

@@ -18,6 +18,8 @@ _ESCAPES = str.maketrans(
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIME = re.compile(r"\d{2}:\d{2}:\d{2}(?:\.\d{1,3})?Z?")
 _ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
+_LARGEST_EXPONENT = 308
+"""Of a double: no field holds more, and a billion of digits would be written out otherwise."""
 LONGEST_STRING = 4000
 """Characters of one string in a WHERE clause, at most ("SOQL and SOSL limits")."""
 
@@ -42,7 +44,7 @@ def literal(text: str, kind: str) -> str | None:
 def normal(text: str, kind: str, *, case_sensitive: bool) -> str:
     """Return what two texts have in common that mean the same value of a field of type ``kind``."""
     if kind in NUMBERS and (number := _number(text)) is not None:
-        return format(number.normalize(), "f")
+        return format(number.normalize(), "f") if number else "0"  # -0 is 0
     if kind in IDS:
         return text[:15]  # the last three of eighteen characters only repeat the case of the others
     if kind == "datetime" and (moment := _moment(text)) is not None:
@@ -52,12 +54,17 @@ def normal(text: str, kind: str, *, case_sensitive: bool) -> str:
     return text.strip() if case_sensitive else text.strip().lower()
 
 
+def url_bytes(written: str) -> int:
+    """Return how many bytes of a URL a literal and its comma take."""
+    return len(quote_plus(written)) + 3
+
+
 def in_lists(literals: Iterable[str], *, longest: int) -> Iterator[list[str]]:
-    """Yield the literals in lists that take at most ``longest`` bytes of a URL, commas included."""
+    """Yield the literals in lists of at most ``longest`` bytes of a URL, commas included; a longer one stands alone."""
     held: list[str] = []
     size = 0
     for each in literals:
-        length = len(quote_plus(each)) + 3
+        length = url_bytes(each)
         if held and size + length > longest:
             yield held
             held, size = [], 0
@@ -72,7 +79,7 @@ def _number(text: str) -> Decimal | None:
         number = Decimal(text)
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    return number if number.is_finite() and abs(number.adjusted()) <= _LARGEST_EXPONENT else None
 
 
 def _moment(text: str) -> datetime | None:
