@@ -134,7 +134,7 @@ class Daemon:
         self._tell_config(self._config)
         self._look_at_disk()
         set_aside(self._database, self._started.storage.spool)
-        self._read_jobs()
+        self._look_at_zones()
         log.info("daemon.started", version=self._node.version, node=self._node.id, jobs=len(self._definitions))
 
     @property
@@ -169,9 +169,7 @@ class Daemon:
             self._guarded(self._clear), "interval", seconds=CLEAR_SECONDS, next_run_time=datetime.now(UTC), id="clear"
         )
         self._chores.add_job(self._guarded(self._audit), "interval", seconds=AUDIT_SECONDS, id="audit")
-        self._chores.add_job(
-            self._guarded(self._look_at_zones), "interval", seconds=ZONES_SECONDS, next_run_time=datetime.now(UTC)
-        )
+        self._chores.add_job(self._guarded(self._look_at_zones), "interval", seconds=ZONES_SECONDS, id="zones")
         self._chores.add_job(self._guarded(self._metrics.write), "interval", seconds=TEXTFILE_SECONDS, id="metrics")
         self._metrics.apply(self._config.metrics)
         self._chores.start()
@@ -244,11 +242,14 @@ class Daemon:
                 forget_schedules()
                 for name in self._plan.names():
                     self._plan.drop(name)
-                self._zone_version, self._change_mark = version, ""
+                self._change_mark = ""
             self._read_jobs()
-            planned = self._plan.jobs()
-        # Schedules of their own: the plan's may be asked by a tick at the same time.
-        schedules = {each.name: (each.revision, replace(each.schedule)) for each in planned}
+            # Schedules of their own: the plan's may be asked by a tick at the same time.
+            schedules = {each.name: (each.revision, replace(each.schedule)) for each in self._plan.jobs()}
+            if version != self._zone_version:
+                look_at_zones(self._database, version, schedules, self._clock())  # before any tick goes by the new data
+                self._zone_version = version
+                return
         look_at_zones(self._database, version, schedules, self._clock())
 
     def _look_at_disk(self) -> None:

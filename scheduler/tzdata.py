@@ -1,7 +1,8 @@
 """New time zone data: which jobs' coming slots they move, so that it is logged and announced. Pure.
 
-The plan itself needs no migration: next times are always computed anew from the zone data at hand, and strictly after
-the last slot that was settled, so that no slot fires twice. What this module adds is that a person is told.
+Next times are always computed anew from the zone data at hand, strictly after the last slot that was settled. What is
+left to do when the data change is to pass over the times of day that have been already and come once more by the new
+data, so that no slot fires twice, and to tell a person.
 """
 
 import json
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from zoneinfo import ZoneInfo
 
 from scheduler.notices import NoticeText
 from scheduler.schedule import Schedule
@@ -22,9 +24,13 @@ _MONTHS = 12
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Samples:
-    """Coming slots of a job's ``revision``, UTC, in order: the next few, and one a month for a year."""
+    """Coming slots of a job's ``revision``, UTC, in order: the next few, and one a month for a year.
+
+    ``offset`` is that of its zone from UTC, in seconds, when they were taken.
+    """
 
     revision: int
+    offset: int
     slots: tuple[datetime, ...]
 
 
@@ -47,8 +53,16 @@ class Moved:
 
 def look_out(version: str, schedules: Mapping[str, tuple[int, Schedule]], now: datetime) -> Outlook:
     """Return samples of what is coming, from each job's revision and schedule."""
-    found = {name: Samples(revision=of[0], slots=_samples(of[1], now)) for name, of in schedules.items()}
+    found = {
+        name: Samples(revision=revision, offset=_offset(schedule, now), slots=_samples(schedule, now))
+        for name, (revision, schedule) in schedules.items()
+    }
     return Outlook(version=version, jobs=found)
+
+
+def _offset(schedule: Schedule, at: datetime) -> int:
+    offset = at.astimezone(ZoneInfo(schedule.timezone)).utcoffset()
+    return int(offset.total_seconds()) if offset is not None else 0
 
 
 def _samples(schedule: Schedule, now: datetime) -> tuple[datetime, ...]:
@@ -76,6 +90,19 @@ def moved(old: Outlook, schedules: Mapping[str, tuple[int, Schedule]], now: date
     return found
 
 
+def repeated_until(old: Outlook, name: str, revision: int, schedule: Schedule, settled: datetime) -> datetime | None:
+    """Return until when a job's times of day have been already, by the clock of the old data.
+
+    ``settled`` is its last settled slot. None where new data turn no clock back, for an interval, whose fires are no
+    times of day, and after an edit.
+    """
+    samples = old.jobs.get(name)
+    if samples is None or samples.revision != revision or schedule.cron.interval:
+        return None
+    back = samples.offset - _offset(schedule, settled)
+    return settled + timedelta(seconds=back) if back > 0 else None
+
+
 def _nearest(schedule: Schedule, slot: datetime) -> datetime | None:
     fires = [fire.scheduled_time for fire in (schedule.previous(slot), schedule.next_after(slot)) if fire is not None]
     return min(fires, key=lambda other: abs(other - slot), default=None)
@@ -98,7 +125,8 @@ def announce(old: str, new: str, jobs: list[Moved]) -> NoticeText:
 def write(outlook: Outlook) -> str:
     """Return an outlook as text, to be stored."""
     jobs = {
-        name: [each.revision, *(int(slot.timestamp()) for slot in each.slots)] for name, each in outlook.jobs.items()
+        name: [each.revision, each.offset, *(int(slot.timestamp()) for slot in each.slots)]
+        for name, each in outlook.jobs.items()
     }
     return json.dumps({"version": outlook.version, "jobs": jobs}, separators=(",", ":"))
 
@@ -108,8 +136,10 @@ def read(text: str | None) -> Outlook | None:
     try:
         stored = json.loads(text or "null")
         jobs = {
-            str(name): Samples(revision=int(revision), slots=tuple(datetime.fromtimestamp(t, UTC) for t in times))
-            for name, (revision, *times) in stored["jobs"].items()
+            str(name): Samples(
+                revision=int(revision), offset=int(offset), slots=tuple(datetime.fromtimestamp(t, UTC) for t in times)
+            )
+            for name, (revision, offset, *times) in stored["jobs"].items()
         }
         return Outlook(version=str(stored["version"]), jobs=jobs)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):

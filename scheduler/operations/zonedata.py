@@ -2,14 +2,22 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from scheduler import tzdata
 from scheduler.logs import get_logger
+from scheduler.owed import skipped
+from scheduler.plan import pass_over
 from scheduler.schedule import Schedule
-from storage import notices, settings
-from storage.database import Database
+from storage import jobs, notices, runs, settings
+from storage.database import Database, Session
+
+if TYPE_CHECKING:
+    from storage.runs import NewRun
 
 _KEY = "zone_outlook"
+REPEATED = "new time zone data turned the clock back: this time of day has been already"
+"""Why a slot is skipped that would be the same one once more."""
 
 log = get_logger("schedctl.tzdata")
 
@@ -26,6 +34,7 @@ def look_at_zones(
     with database.write() as session:
         old = tzdata.read(settings.get(session, _KEY))
         if old is not None and old.version != version:
+            _pass_over_repeats(session, old, schedules, now)
             found = tzdata.moved(old, schedules, now)
             if found:
                 told = tzdata.announce(old.version, version, found)
@@ -39,3 +48,20 @@ def look_at_zones(
         after = each.after.isoformat() if each.after is not None else None
         log.warning("job.moved", job=each.job, before=each.before.isoformat(), after=after)
     return found
+
+
+def _pass_over_repeats(
+    session: Session, old: tzdata.Outlook, schedules: Mapping[str, tuple[int, Schedule]], now: datetime
+) -> None:
+    """Store as skipped the slots whose time of day has been already, before the new data turned the clock back."""
+    marks = jobs.high_waters(session)
+    rows: list[NewRun] = []
+    for name, (revision, schedule) in sorted(schedules.items()):
+        settled = marks.get(name)
+        until = tzdata.repeated_until(old, name, revision, schedule, settled) if settled is not None else None
+        stored = jobs.get_job(session, name) if until is not None else None
+        if settled is not None and until is not None and stored is not None:
+            over = pass_over(schedule, settled, until, REPEATED)
+            rows += [skipped(name, each, stored.definition) for each in over]
+    runs.insert_runs(session, rows, now=now)
+    jobs.set_high_water(session, {row.job: row.scheduled_time for row in rows})

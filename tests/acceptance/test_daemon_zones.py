@@ -32,7 +32,7 @@ def test_jobs_that_new_zone_data_move_are_logged_and_announced_once_and_fire_onc
     coming = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(days=2, minutes=17)
     database = open_database(service.url)
     with database.write() as session:
-        old = {name: Samples(revision=1, slots=(coming,)) for name in ("every", "nightly")}
+        old = {name: Samples(revision=1, offset=3600, slots=(coming,)) for name in ("every", "nightly")}
         settings.put(session, "zone_outlook", write(Outlook(version="1999z", jobs=old)))
     for _ in range(2):
         with service.daemon() as daemon:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.schedule import Schedule, make_schedule
-from scheduler.tzdata import Outlook, Samples, announce, look_out, moved, read, write
+from scheduler.tzdata import Outlook, Samples, announce, look_out, moved, read, repeated_until, write
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 OLD, NEW = "2026b", "2027a"
@@ -43,13 +43,34 @@ def test_an_edited_job_a_new_one_and_a_removed_one_are_not_moved() -> None:
 
 
 def test_slots_that_are_over_say_nothing() -> None:
-    old = Outlook(version=OLD, jobs={"a": Samples(revision=1, slots=(NOW - timedelta(minutes=7),))})
+    old = Outlook(version=OLD, jobs={"a": Samples(revision=1, offset=0, slots=(NOW - timedelta(minutes=7),))})
     assert moved(old, {"a": (1, daily("UTC"))}, NOW) == []
 
 
 def test_an_interval_is_moved_by_no_shift_of_whole_intervals() -> None:
     old = look_out(OLD, {"a": (1, daily("Europe/Berlin", "*/15 * * * *"))}, NOW)
     assert moved(old, {"a": (1, daily("Asia/Tokyo", "*/15 * * * *"))}, NOW) == []
+
+
+BERLIN, LONDON = daily("Europe/Berlin"), daily("Europe/London")
+RAN = datetime(2026, 11, 24, 1, 30, tzinfo=UTC)
+"""02:30 in Berlin."""
+
+
+def test_a_time_of_day_that_has_been_does_not_come_again_when_the_clock_is_turned_back() -> None:
+    old = look_out(OLD, {"a": (1, BERLIN)}, RAN)
+    until = repeated_until(old, "a", 1, LONDON, RAN)
+    assert until == RAN + timedelta(hours=1)
+    assert [fire.scheduled_time for fire in LONDON.between(RAN, until)] == [until]  # 02:30 in London, that same day
+
+
+def test_no_time_of_day_is_repeated_where_the_clock_goes_forward_or_stays_or_the_job_was_edited() -> None:
+    old = look_out(OLD, {"a": (1, LONDON), "b": (1, daily("Europe/Berlin", "*/15 * * * *"))}, RAN)
+    assert repeated_until(old, "a", 1, BERLIN, RAN) is None
+    assert repeated_until(old, "a", 1, LONDON, RAN) is None
+    assert repeated_until(old, "a", 2, daily("America/New_York"), RAN) is None
+    assert repeated_until(old, "b", 1, daily("Europe/London", "*/15 * * * *"), RAN) is None
+    assert repeated_until(old, "new", 1, daily("America/New_York"), RAN) is None
 
 
 def test_a_job_that_never_fires_is_no_trouble() -> None:
