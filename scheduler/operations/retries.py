@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
+from exporter.targets.salesforce.effects import Effect, Fact
 from scheduler.errors import failed, usage
 from scheduler.job import Job
 from scheduler.operations.runs import MAX_SEARCHED, get_run
 from scheduler.rejected import RETRIED, WITHOUT_TEXT
-from storage import jobs, rejections, runs
+from storage import jobs, ledger, rejections, runs
 from storage.database import Database, Session
 from storage.runs import NewRun, StoredRun
 
@@ -20,12 +21,8 @@ def retry(database: Database, run_id: int, now: datetime, *, again: bool = False
     before = _ended(database, run_id)
     with database.write() as session:
         definition = _definition(session, before)
-        if before.rows_accepted and _mode(definition) == "append" and not again:
-            raise failed(
-                f"run {run_id} has {before.rows_accepted:,} rows in {_object(definition)} already, and mode = "
-                f'"append" would add them once more: schedctl retry {run_id} --rejected sends the refused ones, '
-                f"schedctl retry {run_id} --again all"
-            )
+        if _mode(definition) == "append" and not again:
+            _check_append(session, before, _object(definition))
         return _insert(session, before, definition, reason=None, now=now)
 
 
@@ -70,16 +67,42 @@ def _definition(session: Session, before: StoredRun) -> dict[str, object]:
 
 
 def _check_first(session: Session, before: StoredRun) -> None:
-    """Refuse to send refused rows a second time unless the first retry certainly sent none of them."""
+    """Refuse to send refused rows a second time unless certainly none of them arrived the first time."""
     for other in runs.list_runs(session, job=before.job, limit=MAX_SEARCHED):
         if other.retry_of != before.id or other.reason != RETRIED:
             continue
-        if other.state == "finished" and other.outcome in {"failed", "canceled"} and not other.rows_accepted:
+        if other.state == "finished" and not other.rows_accepted and not _is_uncertain(session, other.id):
             continue
         raise failed(
             f"the refused rows of run {before.id} were sent again by run {other.id}: schedctl retry {other.id} "
             "--rejected sends what that one refused"
         )
+
+
+def _check_append(session: Session, before: StoredRun, target: str) -> None:
+    """Refuse to append rows a second time unless certainly none of them arrived the first time."""
+    ways = f"schedctl retry {before.id} --rejected sends the refused ones, schedctl retry {before.id} --again all"
+    if before.rows_accepted:
+        raise failed(
+            f"run {before.id} has {before.rows_accepted:,} rows in {target} already, and mode = "
+            f'"append" would add them once more: {ways}'
+        )
+    if _is_uncertain(session, before.id):
+        raise failed(
+            f"run {before.id} sent rows to {target} of which it never learned what became of them, and mode = "
+            f'"append" might add them once more: look there first (schedctl runs show {before.id}); {ways}'
+        )
+
+
+def _is_uncertain(session: Session, run_id: int) -> bool:
+    """Whether rows were handed over of which nothing is known: the ledger has a sending that was never settled."""
+    open_batches: set[int | None] = set()
+    for entry in ledger.entries(session, run_id):
+        if entry.step == Effect.BATCH_SEND:
+            open_batches.add(entry.batch)
+        elif entry.step in {Fact.BATCH_SETTLED, Fact.BATCH_ABSENT}:
+            open_batches.discard(entry.batch)
+    return bool(open_batches)
 
 
 def _insert(
