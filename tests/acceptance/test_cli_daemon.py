@@ -3,10 +3,14 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.command import CONFIG, NIGHTLY, SCHEDCTL, Command
+from support.command import CONFIG, NIGHTLY, SCHEDCTL, Command, QuickCommand
+
+from scheduler.holds import hold
+from storage.database import open_database
 
 DEADLINE = 60.0
 
@@ -86,3 +90,17 @@ def test_a_command_with_another_config_file_leaves_the_daemons_jobs_alone(
     assert [job["name"] for job in answer.json["jobs"]] == ["nightly"]
     assert f"the daemon of this state database reads {schedctl.config}" in answer.err
     assert daemon.poll() is None
+
+
+def test_status_tells_which_connection_is_held_and_until_when(tmp_path: Path) -> None:
+    quick = QuickCommand(tmp_path)
+    quick("list")
+    database = open_database(f"sqlite:///{quick.state / 'state.db'}")
+    with database.write() as session:
+        held = hold(session, "crm", code="REQUEST_LIMIT_EXCEEDED", message="all used", now=datetime.now(UTC))
+    database.close()
+    told = quick("status", code=1).out
+    until = f"{held.until:%Y-%m-%dT%H:%M:%SZ}"
+    assert f"connection crm starts no runs until {until}: REQUEST_LIMIT_EXCEEDED: all used" in " ".join(told.split())
+    (found,) = quick("status", "--json", code=1).json["holds"]
+    assert (found["connection"], found["code"]) == ("crm", "REQUEST_LIMIT_EXCEEDED")
