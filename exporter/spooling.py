@@ -118,8 +118,25 @@ def _chunk(batch: pa.RecordBatch, cast: TextCast, first_row: int) -> TextChunk:
         rows=batch.num_rows,
         kept=text.batch.take(pa.array(kept, pa.int64())),
         numbers=[numbers[index] for index in kept],
-        rejected=_rejected(text.batch, text.faults, first_row),
+        rejected=_rejected(_with_originals(text.batch, batch), text.faults, first_row),
     )
+
+
+def _with_originals(text: pa.RecordBatch, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the text with times as the source gave them: one that the target cannot take has no text of its own."""
+    columns = [
+        _original(column) if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type) else written
+        for column, written in zip(batch.columns, text.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=text.schema)
+
+
+def _original(column: pa.Array) -> pa.Array:
+    numbers = column.cast(pa.int32() if pa.types.is_date32(column.type) else pa.int64()).to_pylist()
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException:  # infinite, or beyond what a calendar holds
+        return pa.array([None if number is None else f"{column.type}: {number}" for number in numbers], pa.string())
 
 
 def _rejected(text: pa.RecordBatch, faults: Sequence[CellFault], first_row: int) -> list[RejectedRow]:

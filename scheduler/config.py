@@ -287,7 +287,7 @@ def _read_query_files(tables: Mapping[str, Any], base: Path) -> Iterator[tuple[s
         if not isinstance(file, str) or "\0" in file:
             continue
         try:
-            yield file, (base / file).read_text(encoding="utf-8-sig")
+            yield file, (base / file).read_bytes().decode("utf-8-sig")
         except OSError as error:
             yield file, Unreadable(reason=f"{base / file} cannot be read: {error.strerror}")
         except UnicodeDecodeError:

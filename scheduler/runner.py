@@ -10,7 +10,7 @@ import structlog
 
 from exporter.connections import Connection
 from exporter.events import Listener, Progress
-from exporter.failures import ExportError, configuration
+from exporter.failures import ExportError, FailureKind, configuration
 from exporter.mapping import apply_mapping
 from exporter.report import ExportReport
 from exporter.sources import Query
@@ -63,7 +63,7 @@ def perform(work: RunWork) -> StoredRun:
             return _hand_back(work)
         conclusion = _stopped(work, job, stopped.reason)
     except ExportError as error:
-        conclusion = conclude_error(error, _report_so_far(work))
+        conclusion = _failed(work, job, error)
     settled = settle(work, conclusion, _policies(job))
     METERS.ended(settled)
     return settled
@@ -164,17 +164,29 @@ def _report_so_far(work: RunWork) -> ExportReport:
 
 def _stopped(work: RunWork, job: Job, reason: StopReason) -> Conclusion:
     """Undo what can be undone at the target of a run that a person or its timeout stopped."""
+    _abort(work, job)
+    report = _report_so_far(work)  # after the abort, which settles what was done
+    return conclude_timeout(job.timeout, report) if reason is StopReason.TIMED_OUT else conclude_cancel(report)
+
+
+def _failed(work: RunWork, job: Job, error: ExportError) -> Conclusion:
+    """Conclude a failed attempt; if no other follows, learn first what became of the rows that were sent."""
+    if error.kind is FailureKind.TRANSIENT and work.run.attempt > job.retry_limit and work.spool.manifest() is not None:
+        _abort(work, job)
+    return conclude_error(error, _report_so_far(work))
+
+
+def _abort(work: RunWork, job: Job) -> None:
+    """Have the target begin nothing more, and settle what it has done, for a minute at the most."""
     abort = RunControl(deadline=work.clock() + timedelta(minutes=1))
     kept, work.control = work.control, abort
     try:
         target = _open_target(work, job)
         target.abort(work.spool, _context(work, job))
-    except ExportError as error:
-        log.warning("run.abort_failed", code=error.code, message=error.message)
+    except (ExportError, RunStopped) as error:
+        log.warning("run.abort_failed", code=getattr(error, "code", "STOPPED"), message=str(error))
     finally:
         work.control = kept
-    report = _report_so_far(work)  # after the abort, which settles what was done
-    return conclude_timeout(job.timeout, report) if reason is StopReason.TIMED_OUT else conclude_cancel(report)
 
 
 def _hand_back(work: RunWork) -> StoredRun:

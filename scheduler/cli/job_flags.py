@@ -166,7 +166,7 @@ def _take_query_file(table: dict[str, Any]) -> None:
     if name is None:
         return
     try:
-        table["query"] = Path(name).read_text(encoding="utf-8")
+        table["query"] = Path(name).read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise usage(f"--query-file {name}: {why}") from error

@@ -288,6 +288,8 @@ def _line(run_: "StoredRun") -> str:
     if run_.state != "finished":
         return f"{head}: {run_.state}; schedctl runs show {run_.id}"
     counts = f"{run_.rows_read:,} read, {run_.rows_accepted:,} accepted, {run_.rows_rejected:,} rejected"
+    if run_.rows_deleted:
+        counts += f", {run_.rows_deleted:,} deleted before"
     why = f"; {run_.failure_code}: {run_.failure_message}" if run_.failure_code else ""
     return f"{head}: {run_.outcome}, {counts}{why}"
 

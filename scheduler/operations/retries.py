@@ -19,6 +19,11 @@ def retry(database: Database, run_id: int, now: datetime, *, again: bool = False
     Raises not-found, and failed where it makes no sense.
     """
     before = _ended(database, run_id)
+    if before.reason == RETRIED:
+        raise failed(
+            f"run {run_id} was of the refused rows of run {before.retry_of} only: schedctl retry {run_id} --rejected "
+            f"sends those that it refused, schedctl retry {before.retry_of} the whole slot"
+        )
     with database.write() as session:
         definition = _definition(session, before)
         if _mode(definition) == "append" and not again:
@@ -81,7 +86,9 @@ def _check_first(session: Session, before: StoredRun) -> None:
 
 def _check_append(session: Session, before: StoredRun, target: str) -> None:
     """Refuse to append rows a second time unless certainly none of them arrived the first time."""
-    ways = f"schedctl retry {before.id} --rejected sends the refused ones, schedctl retry {before.id} --again all"
+    ways = f"schedctl retry {before.id} --again sends all"
+    if rejections.count(session, before.id):
+        ways = f"schedctl retry {before.id} --rejected sends the refused ones, {ways}"
     if before.rows_accepted:
         raise failed(
             f"run {before.id} has {before.rows_accepted:,} rows in {target} already, and mode = "

@@ -114,7 +114,7 @@ def test_a_dry_run_shows_everything_and_stores_nothing(quick: QuickCommand) -> N
         (("--cron", "0 3 * *"), "4 fields"),
         (("--timezone", "EST"), "America/New_York"),
         (("--delay", "soon"), "a duration is"),
-        (("--mode", "merge"), 'use "append" or "update"'),
+        (("--mode", "merge"), 'use "append", "truncate" or "update"'),
         (("--mode", "update"), "key is missing"),
         (("--key", "Id"), 'key belongs to mode = "update"'),
         (("--batch-size", "20000"), "use at most 10000"),

@@ -125,6 +125,7 @@ def test_what_was_refused_for_a_reason_that_is_gone_is_in_afterwards_with_its_va
     [done] = schedctl("retry", str(first["id"]), "--rejected", "--wait", "--json").json["runs"]
     assert (done["kind"], done["outcome"], done["rows"]["accepted"]) == ("retry", "partial", 39)
     assert f"were sent again by run {done['id']}" in schedctl("retry", str(first["id"]), "--rejected", code=1).err
+    assert "refused rows of run 1 only" in schedctl("retry", str(done["id"]), "--again", code=1).err
     [last] = schedctl("retry", str(done["id"]), "--rejected", "--wait", "--json", code=1).json["runs"]
     assert (last["rows"]["read"], last["rows"]["accepted"]) == (1, 0)
     assert ("Thing 2", "e2", 'a "note", ü') in org.records()

@@ -10,6 +10,7 @@ import pytest
 from support.command import Command
 from support.service import JOB, SCHEMA, Service
 
+from exporter.emulator.faults import CallFault
 from exporter.emulator.server import Emulator
 from storage.database import open_database
 from storage.jobs import put_job
@@ -147,3 +148,14 @@ def test_a_failed_run_that_sent_nothing_leaves_nothing_on_the_disk(service: Serv
         failed = service.command("run", name, "--wait", "--json", code=1).json["runs"][0]
         assert failed["outcome"] == "failed"
     assert list((service.command.state / "spool").glob("run-*")) == []
+
+
+def test_a_run_that_fails_for_good_has_learned_what_became_of_the_rows_it_sent(service: Service) -> None:
+    service.configure(JOB.format(name="rows", rows=300, object="Row__c", size=100))
+    text = service.command.config.read_text(encoding="utf-8")
+    service.command.write(text.replace('client_id = "emulator"', 'client_id = "emulator"\nretry_limit = 0'))
+    storm = CallFault(pattern="POST .*/batch$", action="answer", status=503, nth=tuple(range(3, 30)))
+    service.org.faults.add(storm)
+    failed = service.command("run", "rows", "--wait", "--json", code=1).json["runs"][0]
+    assert (failed["outcome"], failed["failure"]["kind"]) == ("failed", "transient")
+    assert failed["rows"]["accepted"] == service.org.org.count("Row__c") == 200

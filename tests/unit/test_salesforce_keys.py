@@ -23,7 +23,7 @@ def found(
 
 
 def test_rows_without_and_rows_with_a_shared_key_are_found_across_batches(tmp_path: Path) -> None:
-    assert found(tmp_path, ["a", "", "b", "A", "#N/A", "c", "a "]) == ([2, 5], [1, 4])
+    assert found(tmp_path, ["a", "", "b", "A", "#N/A", "c", "a ", "  "]) == ([2, 5, 8], [1, 4, 7])
 
 
 def test_case_counts_where_the_field_says_so(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import csv
+import datetime as dt
 import io
 import math
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from support.exports import QuickControl
 
 from exporter.batches import rechunk
-from exporter.casts import TextRules
+from exporter.casts import TextRules, salesforce_rules
 from exporter.events import Event, RowsSpooled
 from exporter.failures import ExportError
 from exporter.spool import Spool, SpoolManifest
@@ -202,3 +203,19 @@ def test_a_row_that_no_file_can_hold_is_never_cut(tmp_path: Path) -> None:
     batch = pa.record_batch({"t": ["x" * 100]})
     with pytest.raises(ExportError, match="ROW_TOO_LARGE"):
         fill(tmp_path, [batch], limits=BatchLimits(size=50), rules=TextRules())
+
+
+def test_times_that_the_target_cannot_take_are_kept_as_the_source_gave_them(tmp_path: Path) -> None:
+    early = dt.datetime(1600, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    columns = {
+        "At__c": pa.array([early, early.replace(year=2000)], pa.timestamp("us", "UTC")),
+        "Local__c": pa.array([None, dt.datetime(2026, 3, 8, 2, 30)], pa.timestamp("us")),  # noqa: DTZ001 - it has none
+        "Endless__c": pa.array([2**62, None], pa.int64()).cast(pa.timestamp("us")),
+    }
+    spool = Spool(tmp_path / "spool")
+    rules = salesforce_rules(naive_timezone="America/New_York")
+    spool_csv(pa.table(columns).to_reader(), spool, control=QuickControl(), listen=lambda _event: None, rules=rules)
+    first, second = spool.rejected()
+    assert str(first.values["At__c"]).startswith("1600-01-02 03:04:05")
+    assert first.values["Endless__c"]
+    assert str(second.values["Local__c"]).startswith("2026-03-08 02:30")

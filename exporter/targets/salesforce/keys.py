@@ -54,7 +54,7 @@ class KeyCheck:
 
     def _scatter(self, content: bytes, batch: SpooledBatch, key: str, buckets: Sequence[IO[bytes]]) -> None:
         for number, cell in zip(batch.row_numbers(), _cells(content, key), strict=True):
-            if cell in NULLS:
+            if cell.strip() in NULLS:  # Salesforce keeps no blanks at the ends
                 self._verdicts[number] = _EMPTY
                 continue
             digest = hashlib.blake2b(self._normal(cell).encode(), digest_size=_DIGEST).digest()
@@ -64,7 +64,7 @@ class KeyCheck:
         """Return what two cells have in common that name the same record."""
         if self._is_id:
             return cell[:15]  # the last three of eighteen characters only repeat the case of the others
-        return cell if self._case_sensitive else cell.casefold()
+        return cell.strip() if self._case_sensitive else cell.strip().casefold()
 
     def _compare(self, bucket: IO[bytes]) -> None:
         first_rows: dict[bytes, int] = {}
