@@ -234,7 +234,7 @@ def schedule_faults(values: Mapping[str, Any]) -> list[Fault]:
     try:
         make_schedule(parts.pop("cron", ""), **parts)
     except CronError as error:
-        return [Fault(keys=("cron",), message=f"cron = {show(values['cron'])}: {error.message}")]
+        return [Fault(keys=("cron",), message=f"cron = {show(values['cron'])}: {error}")]
     except ScheduleError as error:
         fault = Fault(keys=(error.key,), message=f"{error.key} = {show(error.value)}: {error.message}")
         others = {key: value for key, value in values.items() if key != error.key}

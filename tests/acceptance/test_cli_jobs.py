@@ -110,7 +110,7 @@ def test_a_dry_run_shows_everything_and_stores_nothing(quick: QuickCommand) -> N
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--cron", "60 * * * *"), "60 is not from 0 to 59"),
+        (("--cron", "60 * * * *"), "60 is not from 0 to 59 (column 1)"),
         (("--cron", "0 3 * *"), "4 fields"),
         (("--timezone", "EST"), "America/New_York"),
         (("--delay", "soon"), "a duration is"),
