@@ -241,5 +241,3 @@ NOT_YET: Mapping[str, frozenset[str]] = {
     "type": frozenset({"mysql", "trino", "treasure_data", "sqlalchemy", "adbc"}),
 }
 """Values of a key that a later version will take: a fault says so instead of calling them wrong."""
-NOT_YET_KEYS = frozenset({"include"})
-"""Keys that a later version will have."""

@@ -1,9 +1,7 @@
 """The config file: text in, a Config or every fault out. Pure, but for :func:`load`, which reads the files."""
 
 import os
-import re
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,16 +17,26 @@ from exporter.connections import (
 )
 from exporter.salesforce_settings import DEPRECATED_LOGINS, OLDEST_SAFE_API_VERSION, SalesforceConnection
 from exporter.settings import SecretReference, Settings
-from scheduler.config_tables import Config, DaemonSettings, MetricsSettings, NotifySettings, Storage, StorageTable
+from scheduler.config_files import Reading, read
+from scheduler.config_tables import (
+    Config,
+    DaemonSettings,
+    IncludeTable,
+    MetricsSettings,
+    NotifySettings,
+    Storage,
+    StorageTable,
+)
+from scheduler.config_text import Document, document
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, show, under, unknown_key, unknown_value
-from scheduler.job import Job, JobDefaults, QueryFiles, Unreadable, name_fault, parse_job, schedule_faults
+from scheduler.job import Job, JobDefaults, QueryFiles, name_fault, parse_job, schedule_faults
 from scheduler.paths import default_spool, default_storage_url, sqlite_file, state_directory
-from scheduler.secrets import is_private, register
-from scheduler.toml_lines import key_lines, line_of
+from scheduler.secrets import register
 
-__all__ = ["Config", "ConfigError", "Fault", "load", "parse"]
+__all__ = ["Config", "ConfigError", "Document", "Fault", "Reading", "build", "load", "parse", "read"]
 
-_TOP_KEYS = ("daemon", "storage", "defaults", "notify", "metrics", "connections", "jobs")
+_TOP_KEYS = ("include", "daemon", "storage", "defaults", "notify", "metrics", "connections", "jobs")
+_FRAGMENT_KEYS = ("connections", "jobs")
 _Model = TypeVar("_Model", bound=Settings)
 
 
@@ -39,66 +47,51 @@ def parse(
     base: Path | None = None,
     state: Path | None = None,
     query_files: QueryFiles | None = None,
+    fragments: Iterable[Document] = (),
 ) -> Config:
     """Make a Config of the text of a config file.
 
     ``name`` is what faults call the file. Relative paths become relative to ``base`` (as they are without one); state
-    lies in ``state`` where ``[storage]`` does not say. ``query_files`` are the texts of the files that jobs name.
-    Raises ConfigError with every fault.
+    lies in ``state`` where ``[storage]`` does not say. ``query_files`` are the texts of the files that jobs name;
+    ``fragments`` are the files that ``include`` stands for. Raises ConfigError with every fault.
     """
-    return _build(text, _read_toml(text, name), name=name, base=base, state=state, query_files=query_files or {})
+    main = replace(document(text, name, base=base), query_files=query_files or {})
+    return _build([main, *fragments], state=state)
 
 
 def load(path: Path, *, environ: Mapping[str, str] | None = None) -> Config:
-    """Read a config file and the query files that it names.
+    """Read a config file with the fragments and query files that it names: :func:`build` of what is there now."""
+    return build(read(path), environ=environ)
 
-    Raises ConfigError, also when the file cannot be read. Plain-text secrets are from then on masked in the logs; if
-    others can read the file, they bring a warning.
+
+def build(reading: Reading, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Make a Config of what was read from disk.
+
+    Raises ConfigError, also when a file could not be read. Plain-text secrets are from then on masked in the logs; if
+    others can read the file that one stands in, it brings a warning.
     """
     environ = os.environ if environ is None else environ
-    name, base = str(path), path.absolute().parent
-    text, private = _read_file(path)
-    tables = _read_toml(text, name)
-    files = dict(_read_query_files(tables, base))
-    config = _build(text, tables, name=name, base=base, state=state_directory(environ), query_files=files)
+    if reading.faults:
+        raise ConfigError(reading.faults, name=str(reading.path))
+    config = _build(reading.documents, state=state_directory(environ))
     plain = dict(_plain_secrets(config))
     register(plain.values())
     register(map(unquote, plain.values()))  # as it is after the URL that it stands in was taken apart
-    if not plain or private:
-        return config
-    fix = f"others can read this file: chmod 600 {path}, or write a reference such as {{ env = … }}"
-    warnings = [Fault(keys=keys, message=f"a secret stands here in plain text, and {fix}") for keys in plain]
-    return replace(config, warnings=(*config.warnings, *_with_lines(warnings, text)))
+    shared = {each.name for each in reading.documents if not each.is_private}
+    fix = "others can read this file: chmod 600 {}, or write a reference such as {{ env = … }}"
+    warnings = [
+        Fault(keys=keys, message=f"a secret stands here in plain text, and {fix.format(file)}")
+        for keys in plain
+        if (file := config.origins.get(keys[:2], config.name)) in shared
+    ]
+    return replace(config, warnings=(*config.warnings, *_located(warnings, config.origins, reading.documents)))
 
 
-def _read_toml(text: str, name: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise ConfigError([Fault(keys=(), message="not valid TOML: nested too deeply")], name=name) from error
-    except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
-        message = str(error)
-        place = re.fullmatch(r"(?s)(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message)
-        if place is None:
-            raise ConfigError([Fault(keys=(), message="not valid TOML: a number is too long")], name=name) from error
-        line = int(place[2]) if place[2] else text.count("\n") + (not text.endswith("\n"))
-        column = f" (column {place[3]})" if place[3] else " (at the end of the file)"
-        fault = Fault(keys=(), line=line, message=f"not valid TOML: {place[1]}{column}{_toml_hint(place[1])}")
-        raise ConfigError([fault], name=name) from error
-
-
-def _toml_hint(message: str) -> str:
-    return {
-        "Invalid value": ": text stands in quotes, true and false are written small",
-        "Cannot overwrite a value": ": the key is there twice",
-        "Unescaped '\\' in a string": ": write \\\\, or use single quotes",
-    }.get(message, "")
-
-
-def _build(
-    text: str, tables: dict[str, Any], *, name: str, base: Path | None, state: Path | None, query_files: QueryFiles
-) -> Config:
+def _build(documents: Sequence[Document], *, state: Path | None) -> Config:
+    main, *fragments = documents
+    tables = main.tables
     faults = [Fault(keys=(key,), message=unknown_key(key, _TOP_KEYS)) for key in tables if key not in _TOP_KEYS]
+    _include_faults(tables, faults)
     daemon = _table(tables, "daemon", DaemonSettings, faults)
     if wrong := schedule_faults({"timezone": daemon.timezone}):
         faults += under(("daemon",), wrong)
@@ -107,32 +100,95 @@ def _build(
     notify = _table(tables, "notify", NotifySettings, faults)
     metrics = _table(tables, "metrics", MetricsSettings, faults)
     defaults = {"timezone": daemon.timezone, **_defaults(tables, faults)}
-    connections, types = _connections(tables, base, faults)
+    found = [*main.locate(faults), *(fault for each in fragments for fault in each.locate(_foreign_keys(each)))]
+    connections: dict[str, Connection] = {}
+    types: dict[str, str | None] = {}
+    for each in documents:
+        own: list[Fault] = []
+        sound, kinds = _connections(each.tables, each.base, own)
+        found += each.locate(own)
+        connections |= {name: connection for name, connection in sound.items() if name not in types}
+        types |= {name: kind for name, kind in kinds.items() if name not in types}
     jobs: dict[str, Job] = {}
-    for job_name, table in _named_tables(tables, "jobs", faults):
-        try:
-            jobs[job_name] = parse_job(job_name, table, connections=types, defaults=defaults, query_files=query_files)
-        except ConfigError as error:
-            faults += error.faults
-    if faults:
-        raise ConfigError(_with_lines(faults, text), name=name)
+    for each in documents:
+        found += each.locate(_parse_jobs(each, jobs, types, defaults))
+    found += _taken_names(documents)
+    if found:
+        raise ConfigError(found, name=main.name)
+    origins = {place: each.name for each in documents for place in _places(each)}
     return Config(
-        name=name,
+        name=main.name,
         daemon=daemon,
-        storage=_storage(storage, base or Path(), state or Path()),
-        notify=_resolve_paths(notify, base),
-        metrics=_resolve_paths(metrics, base),
+        storage=_storage(storage, main.base or Path(), state or Path()),
+        notify=_resolve_paths(notify, main.base),
+        metrics=_resolve_paths(metrics, main.base),
         defaults=defaults,
         connections=connections,
         jobs=jobs,
-        warnings=_with_lines(_warnings(connections, jobs), text),
+        origins=origins,
+        warnings=tuple(_located(_warnings(connections, jobs), origins, documents)),
     )
 
 
-def _with_lines(faults: Iterable[Fault], text: str) -> tuple[Fault, ...]:
-    found = tuple(faults)
-    lines = key_lines(text) if found else {}
-    return tuple(replace(fault, line=line_of(lines, fault.keys)) for fault in found)
+def _include_faults(tables: Mapping[str, Any], faults: list[Fault]) -> None:
+    """Check what ``include`` names; the files themselves are looked for where they are read."""
+    table = {"include": tables["include"]} if "include" in tables else {}
+    try:
+        IncludeTable.model_validate(table)
+    except ValidationError as error:
+        faults += model_faults(error, model=IncludeTable, table=table)
+
+
+def _foreign_keys(fragment: Document) -> list[Fault]:
+    """Return a fault for each table that an included file may not have."""
+    belongs = "it belongs in the config file itself: an included file holds connections and jobs"
+    return [
+        Fault(keys=(key,), message=belongs if key in _TOP_KEYS else unknown_key(key, _FRAGMENT_KEYS))
+        for key in fragment.tables
+        if key not in _FRAGMENT_KEYS
+    ]
+
+
+def _places(each: Document) -> Iterator[Keys]:
+    """Yield where the connections and jobs of a document stand."""
+    for key in _FRAGMENT_KEYS:
+        named = each.tables.get(key)
+        yield from ((key, name) for name in (named if isinstance(named, Mapping) else ()))
+
+
+def _taken_names(documents: Sequence[Document]) -> Iterator[Fault]:
+    """Yield a fault for each name that an earlier file has already given away; it tells of both files."""
+    owners: dict[Keys, Document] = {}
+    for each in documents:
+        for place in _places(each):
+            owner = owners.setdefault(place, each)
+            if owner is not each:
+                (there,) = owner.locate([Fault(keys=place, message="")])
+                message = f"it stands in {there.file}, line {there.line}, too: rename or remove one of the two"
+                yield from each.locate([Fault(keys=place, message=message)])
+
+
+def _parse_jobs(
+    each: Document, jobs: dict[str, Job], types: Mapping[str, str | None], defaults: Mapping[str, object]
+) -> list[Fault]:
+    """Add the sound jobs of a document to ``jobs``, and return the faults of the others."""
+    faults: list[Fault] = []
+    for name, table in _named_tables(each.tables, "jobs", faults):
+        try:
+            job = parse_job(name, table, connections=types, defaults=defaults, query_files=each.query_files)
+        except ConfigError as error:
+            faults += error.faults
+        else:
+            jobs.setdefault(name, job)
+    return faults
+
+
+def _located(faults: Iterable[Fault], origins: Mapping[Keys, str], documents: Sequence[Document]) -> list[Fault]:
+    """Return the faults with the file and line in which they stand: what no fragment has stands in the first file."""
+    by_file: dict[str, list[Fault]] = {}
+    for fault in faults:
+        by_file.setdefault(origins.get(fault.keys[:2], documents[0].name), []).append(fault)
+    return [fault for each in documents for fault in each.locate(by_file.get(each.name, ()))]
 
 
 def _table(tables: Mapping[str, Any], key: str, model: type[_Model], faults: list[Fault]) -> _Model:
@@ -260,35 +316,3 @@ def _plain_secrets(config: Config) -> Iterator[tuple[Keys, str]]:
             yield ("notify", "urls", position), url.get_secret_value()
     if password := urlsplit(config.storage.url).password:
         yield ("storage", "url"), password
-
-
-def _read_file(path: Path) -> tuple[str, bool]:
-    """Return the file's text, and whether no other user can read it."""
-    try:
-        with path.open("rb") as file:
-            private = is_private(os.fstat(file.fileno()))
-            data = file.read()
-    except OSError as error:
-        hint = ": copy config.example.toml there, or name another file" if isinstance(error, FileNotFoundError) else ""
-        message = f"cannot be read: {error.strerror}{hint} (--config, or $SCHEDCTL_CONFIG)"
-        raise ConfigError([Fault(keys=(), message=message)], name=str(path)) from error
-    try:
-        return data.decode("utf-8-sig"), private
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        fault = Fault(keys=(), line=line, message="not valid TOML: this line is not UTF-8; save the file as UTF-8")
-        raise ConfigError([fault], name=str(path)) from error
-
-
-def _read_query_files(tables: Mapping[str, Any], base: Path) -> Iterator[tuple[str, str | Unreadable]]:
-    jobs = tables.get("jobs")
-    for table in jobs.values() if isinstance(jobs, Mapping) else ():
-        file = table.get("query_file") if isinstance(table, Mapping) else None
-        if not isinstance(file, str) or "\0" in file:
-            continue
-        try:
-            yield file, (base / file).read_bytes().decode("utf-8-sig")
-        except OSError as error:
-            yield file, Unreadable(reason=f"{base / file} cannot be read: {error.strerror}")
-        except UnicodeDecodeError:
-            yield file, Unreadable(reason=f"{base / file} is not UTF-8: save it as UTF-8")

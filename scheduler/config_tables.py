@@ -12,10 +12,24 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from exporter.connections import Connection
 from exporter.salesforce_settings import is_loopback
 from exporter.settings import Duration, PathText, Secret, SecretReference, Settings, Text, key_fault
-from scheduler.faults import Fault
+from scheduler.faults import Fault, Keys
 from scheduler.job import Job
 from scheduler.notices import Told
 from scheduler.paths import sqlite_file
+
+
+def _check_pattern(value: str) -> str:
+    if not value.endswith(".toml"):
+        raise ValueError("end the name or the pattern in .toml, such as jobs.d/*.toml")
+    return value
+
+
+class IncludeTable(Settings):
+    """What stands before the first table of the file."""
+
+    include: tuple[Annotated[PathText, AfterValidator(_check_pattern)], ...] = Field(
+        default=(), strict=False, description="more files with connections and jobs: names, or patterns with `*`"
+    )
 
 
 class DaemonSettings(Settings):
@@ -154,7 +168,8 @@ class Config:
     """A whole config file. Paths are absolute if it was read from a file; durations are seconds.
 
     ``defaults`` are the values that jobs take for keys they leave out (``[defaults]`` and the daemon's zone): pass them
-    to :func:`scheduler.job.parse_job` for a job from elsewhere. ``warnings`` stop nothing.
+    to :func:`scheduler.job.parse_job` for a job from elsewhere. ``origins`` are the files that the connections and jobs
+    stand in, by ``("jobs", NAME)`` and ``("connections", NAME)``. ``warnings`` stop nothing.
     """
 
     name: str = "config.toml"
@@ -165,6 +180,7 @@ class Config:
     defaults: Mapping[str, object] = field(default_factory=dict)
     connections: Mapping[str, Connection] = field(default_factory=dict)
     jobs: Mapping[str, Job] = field(default_factory=dict)
+    origins: Mapping[Keys, str] = field(default_factory=dict)
     warnings: tuple[Fault, ...] = ()
 
     @property

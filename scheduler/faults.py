@@ -10,7 +10,7 @@ from typing import get_args
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.connections import NOT_YET, NOT_YET_KEYS
+from exporter.connections import NOT_YET
 
 Keys = tuple[str | int, ...]
 """Where a value stands: the keys from the top of the file, and positions (from 0) in lists."""
@@ -21,11 +21,15 @@ _MAX_SHOWN = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """One thing to mend. ``line`` counts from 1 and is None where there is no file; ``message`` holds no secret."""
+    """One thing to mend. ``line`` counts from 1 and is None where there is no file; ``message`` holds no secret.
+
+    ``file`` is None where the config is one file, or there is none.
+    """
 
     keys: Keys
     message: str
     line: int | None = None
+    file: str | None = None
 
     @property
     def path(self) -> str:
@@ -36,18 +40,24 @@ class Fault:
         """Return path and message on one line."""
         return f"{self.path}: {self.message}" if self.keys else self.message
 
+    def told(self, name: str) -> str:
+        """Return file, line, path and message on one line; ``name`` is the file where the fault names none."""
+        file = self.file or name
+        place = file if self.line is None else f"{file}:{self.line}"
+        return f"{place}: {self}" if file else str(self)
+
 
 class ConfigError(Exception):
     """All faults of a config file, or of one job from elsewhere (``name`` empty). One line each."""
 
     def __init__(self, faults: Iterable[Fault], *, name: str = "") -> None:
-        self.faults = tuple(sorted(faults, key=lambda fault: fault.line or 0))
-        self.name = name
-        super().__init__("\n".join(map(self._line, self.faults)))
+        def place(fault: Fault) -> tuple[bool, str, int]:
+            others = fault.file not in (None, name)
+            return (others, fault.file or "" if others else "", fault.line or 0)
 
-    def _line(self, fault: Fault) -> str:
-        place = self.name if fault.line is None else f"{self.name}:{fault.line}"
-        return f"{place}: {fault}" if self.name else str(fault)
+        self.faults = tuple(sorted(faults, key=place))
+        self.name = name
+        super().__init__("\n".join(fault.told(name) for fault in self.faults))
 
 
 def dotted(keys: Sequence[str | int]) -> str:
@@ -94,8 +104,6 @@ def _either(words: Iterable[str]) -> str:
 
 def unknown_key(key: str, legal: Iterable[str]) -> str:
     """Say that a key is unknown and which one may be meant; its value may be a secret and is not shown."""
-    if key in NOT_YET_KEYS:
-        return f"this version does not have {show(key)} yet: remove it"
     known = sorted(legal)
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     fix = f'did you mean "{close[0]}"?' if close else f"the keys here are {', '.join(known)}"

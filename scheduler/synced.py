@@ -1,7 +1,9 @@
-"""Which config files the stored jobs were last brought in line with: so a command can tell that nothing changed."""
+"""Which config files were read, and in what state: so that one can tell whether anything of them has changed since."""
 
+import glob
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,16 +15,43 @@ SETTLED = timedelta(seconds=2)
 Stamp = tuple[int, int, int, int]
 
 
-def seen(path: Path, others: Iterable[Path], now: datetime) -> str:
-    """Describe the config file at ``path`` and the ``others`` it is made of, as they were before ``now``.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What a config was made of, as it was just before it was read: files with their stamps, and what patterns matched.
 
-    Empty where that cannot be said: a file is missing, or changed just now and may have been read before or after.
+    A file that was not there has no stamp; it counts as changed once it is there.
     """
-    stamps = {str(file): _stamp(file) for file in sorted({path, *others})}
-    newest = (now - SETTLED).timestamp() * 1e9
-    if any(stamp is None or max(stamp[0], stamp[1]) >= newest for stamp in stamps.values()):
-        return ""
-    return json.dumps({"config": str(path), "files": stamps})
+
+    config: str
+    stamps: Mapping[str, Stamp | None] = field(default_factory=dict)
+    patterns: tuple[str, ...] = ()
+    """What ``include`` names, relative to the directory of the config file."""
+    matched: tuple[str, ...] = ()
+
+    def with_files(self, files: Iterable[Path]) -> "Seen":
+        """Return this with more files, as they are now."""
+        return replace(self, stamps={**self.stamps, **{str(file): _stamp(file) for file in files}})
+
+    def with_patterns(self, base: Path, patterns: tuple[str, ...]) -> "Seen":
+        """Return this with what the patterns match now."""
+        return replace(self, patterns=patterns, matched=tuple(map(str, matches(base, patterns))))
+
+    def is_current(self) -> bool:
+        """Whether nothing was edited, replaced, renamed, added or removed since."""
+        if any(_stamp(Path(file)) != stamp for file, stamp in self.stamps.items()):
+            return False
+        return not self.patterns or tuple(map(str, matches(Path(self.config).parent, self.patterns))) == self.matched
+
+    def mark(self, now: datetime) -> str:
+        """Return this as text that :func:`is_as_seen` reads.
+
+        Empty where it proves nothing: a file is missing, or changed just before ``now`` and may change again unseen.
+        """
+        newest = (now - SETTLED).timestamp() * 1e9
+        if any(stamp is None or max(stamp[0], stamp[1]) >= newest for stamp in self.stamps.values()):
+            return ""
+        kept = {"config": self.config, "files": self.stamps}
+        return json.dumps(kept | ({"patterns": self.patterns, "matched": self.matched} if self.patterns else {}))
 
 
 def is_as_seen(path: Path, mark: str | None) -> bool:
@@ -32,13 +61,24 @@ def is_as_seen(path: Path, mark: str | None) -> bool:
     known = json.loads(mark)
     if known["config"] != str(path):
         return False
-    return all(_stamp(Path(file)) == tuple(stamp) for file, stamp in known["files"].items())
+    return Seen(
+        config=known["config"],
+        stamps={file: tuple(stamp) for file, stamp in known["files"].items()},
+        patterns=tuple(known.get("patterns", ())),
+        matched=tuple(known.get("matched", ())),
+    ).is_current()
+
+
+def matches(base: Path, patterns: Iterable[str]) -> list[Path]:
+    """Return the files that the patterns match below ``base``, by path, each once; hidden ones only where asked for."""
+    found = {base / name for pattern in patterns for name in glob.glob(pattern, root_dir=base, recursive=True)}  # noqa: PTH207 - Path.glob matches hidden files, such as an editor's lock
+    return sorted(path for path in found if not path.is_dir())
 
 
 def _stamp(file: Path) -> Stamp | None:
     """Return what changes when a file is edited, replaced, or renamed to its place; None if there is none."""
     try:
         status = file.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)

@@ -119,7 +119,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _warnings(loaded: "Config", now: datetime) -> list[str]:
-    found = [f"{loaded.name}:{fault.line}: {fault}" if fault.line else str(fault) for fault in loaded.warnings]
+    found = [fault.told(loaded.name) for fault in loaded.warnings]
     # A secret that only the daemon can see is no fault here.
     visible = [address for address in notify.addresses(loaded.notify) if address.url] if loaded.notify.urls else []
     found += [f"{label}: {reason}" for label, reason in notify.faults_in(visible)] if visible else []

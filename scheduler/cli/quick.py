@@ -18,7 +18,7 @@ from scheduler.views import JobLine
 from storage.glance import Glance, NoGlance, glance
 
 _SECTION = re.compile(r"^\[storage\][ \t]*(?:#.*)?$\n?(.*?)(?=^[ \t]*\[|\Z)", re.MULTILINE | re.DOTALL)
-_ELSEWHERE = re.compile(r"""^[ \t]*(?:\[\s*)*["']?(?:storage|include)\b""", re.MULTILINE)
+_ELSEWHERE = re.compile(r"""^[ \t]*(?:\[\s*)*["']?storage\b""", re.MULTILINE)
 _Found = TypeVar("_Found")
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from scheduler import synced
 from scheduler.cli.output import warn
-from scheduler.config import Config, ConfigError, load, parse
+from scheduler.config import Config, ConfigError, Reading, build, load, parse, read
 from scheduler.merge import NameConflicts
 from scheduler.operations import jobs, presence
 from scheduler.operations.jobs import JobView
@@ -47,11 +46,12 @@ def opened(given: Path | None, now: datetime, *, sync: bool = True, giving_up: s
     would be no way out of the conflict.
     """
     path = find_config(given)
-    config = read_config(given)
+    reading = read(path)
+    config = build(reading)
     database = open_database(config.storage.url)
     try:
         if sync:
-            _sync(database, config, path, now, giving_up=giving_up)
+            _sync(database, config, reading, now, giving_up=giving_up)
         yield Bench(config=config, path=path, database=database)
     finally:
         database.close()
@@ -92,20 +92,15 @@ def _storage_url(path: Path, faults: ConfigError) -> str:
         raise faults from None
 
 
-def _files(config: Config, path: Path) -> list[Path]:
-    """Return the files that the config was made of, besides its own."""
-    return [path.parent / job.query_file for job in config.jobs.values() if job.query_file is not None]
-
-
-def _sync(database: Database, config: Config, path: Path, now: datetime, *, giving_up: str | None) -> None:
+def _sync(database: Database, config: Config, reading: Reading, now: datetime, *, giving_up: str | None) -> None:
     """Store the file's jobs, unless a daemon that lives reads another file: its jobs would be lost to it."""
     with database.read() as session:
         theirs = settings.get(session, "config_path")
-    if theirs and Path(theirs) != path and presence.live_daemon(database, now) is not None:
-        warn(f"the daemon of this state database reads {theirs}, so the jobs in {path} are left out")
+    if theirs and Path(theirs) != reading.path and presence.live_daemon(database, now) is not None:
+        warn(f"the daemon of this state database reads {theirs}, so the jobs in {reading.path} are left out")
         return
     try:
-        jobs.sync_file_jobs(database, config, now, seen=synced.seen(path, _files(config, path), now))
+        jobs.sync_file_jobs(database, config, now, seen=reading.seen.mark(now))
     except NameConflicts as conflicts:
         if giving_up not in conflicts.names:
             raise

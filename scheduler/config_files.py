@@ -1,0 +1,125 @@
+"""The files of a config, read from disk: the file itself, the fragments it includes, the queries that jobs name."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scheduler.config_text import Document, document
+from scheduler.faults import ConfigError, Fault, show
+from scheduler.job import Unreadable
+from scheduler.secrets import is_private
+from scheduler.synced import Seen, matches
+
+READS = 3
+"""How often all is read again because something changed meanwhile; then it is taken as it is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What was read: the config file first, then its fragments by path; or the faults that kept it from being read.
+
+    ``seen`` says later whether any of it has changed since, also where there were faults.
+    """
+
+    path: Path
+    documents: tuple[Document, ...]
+    faults: tuple[Fault, ...]
+    seen: Seen
+
+
+def read(path: Path) -> Reading:
+    """Read a config file and all that belongs to it. Never raises: what cannot be read is a fault."""
+    for _ in range(READS - 1):
+        reading = _read(path)
+        if reading.seen.is_current():
+            return reading
+    return _read(path)
+
+
+def _read(path: Path) -> Reading:
+    base, seen, faults = path.absolute().parent, Seen(config=str(path.absolute())), list[Fault]()
+    seen = seen.with_files([path.absolute()])
+    main = _document(path, base, faults, hint=True)
+    if main is None:
+        return Reading(path=path, documents=(), faults=tuple(faults), seen=seen)
+    patterns = _patterns(main.tables)
+    seen = seen.with_patterns(base, tuple(patterns.values()))
+    faults += main.locate(_missing(patterns, base))
+    documents = [main]
+    for fragment in matches(base, patterns.values()):
+        if fragment != path.absolute():
+            seen = seen.with_files([fragment])
+            found = _document(fragment, fragment.parent, faults)
+            documents += [] if found is None else [found]
+    queries = [directory / name for each in documents for name, directory in _query_files(each)]
+    seen = seen.with_files(queries)
+    return Reading(
+        path=path,
+        documents=tuple(replace(each, query_files=_texts(_query_files(each))) for each in documents),
+        faults=tuple(faults),
+        seen=seen,
+    )
+
+
+def _patterns(tables: Mapping[str, Any]) -> dict[int, str]:
+    """Return what ``include`` of a config file names, by position; what is no pattern is a fault elsewhere."""
+    given = tables.get("include")
+    named = enumerate(given if isinstance(given, list) else ())
+    return {at: each for at, each in named if isinstance(each, str) and each.endswith(".toml") and "\0" not in each}
+
+
+def _missing(patterns: Mapping[int, str], base: Path) -> Iterator[Fault]:
+    """Yield a fault for each name of a single file that is not there; a pattern may match nothing."""
+    for position, pattern in patterns.items():
+        if not glob.has_magic(pattern) and not pattern.startswith("~") and not os.path.lexists(base / pattern):
+            message = f"{show(pattern)}: there is no such file; a pattern such as jobs.d/*.toml may match none"
+            yield Fault(keys=("include", position), message=message)
+
+
+def _document(path: Path, base: Path, faults: list[Fault], *, hint: bool = False) -> Document | None:
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            private = is_private(os.fstat(file.fileno()))
+            data = file.read()
+    except OSError as error:
+        words = f"cannot be read: {error.strerror}"
+        if hint:
+            copy = ": copy config.example.toml there, or name another file" * isinstance(error, FileNotFoundError)
+            words += f"{copy} (--config, or $SCHEDCTL_CONFIG)"
+        faults.append(Fault(keys=(), file=name, message=words))
+        return None
+    try:
+        return document(data.decode("utf-8-sig"), name, base=base, is_private=private)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        message = "not valid TOML: this line is not UTF-8; save the file as UTF-8"
+        faults.append(Fault(keys=(), file=name, line=line, message=message))
+    except ConfigError as error:
+        faults += error.faults
+    return None
+
+
+def _query_files(found: Document) -> Iterator[tuple[str, Path]]:
+    """Yield the query files that the jobs of a document name, and the directory that the names are relative to."""
+    jobs = found.tables.get("jobs")
+    for table in jobs.values() if isinstance(jobs, Mapping) else ():
+        file = table.get("query_file") if isinstance(table, Mapping) else None
+        if isinstance(file, str) and "\0" not in file:
+            yield file, found.base or Path()
+
+
+def _texts(files: Iterable[tuple[str, Path]]) -> dict[str, str | Unreadable]:
+    return {name: _text(base / name) for name, base in files}
+
+
+def _text(file: Path) -> str | Unreadable:
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        return Unreadable(reason=f"{file} cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        return Unreadable(reason=f"{file} is not UTF-8: save it as UTF-8")
