@@ -1,8 +1,8 @@
 """How a running run is stopped: one object that its worker asks and that anyone may tell to stop."""
 
 import threading
+import time
 from collections.abc import Callable
-from datetime import datetime
 from enum import StrEnum
 
 
@@ -26,9 +26,13 @@ class RunStopped(Exception):  # noqa: N818 - a stop is no error
 class RunControl:
     """The stop switch of one run; thread-safe. The first reason to stop stands."""
 
-    def __init__(self, *, deadline: datetime) -> None:
-        """``deadline`` (UTC) is when the run's timeout is over; :meth:`tick` looks at it."""
-        self.deadline = deadline
+    def __init__(self, *, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """``timeout`` is how many seconds the run may take from now; :meth:`tick` looks whether they are over.
+
+        They are counted by ``clock``, which nobody sets: a wall clock that jumps forward ends no run.
+        """
+        self._clock = clock
+        self._deadline = clock() + timeout
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._reason: StopReason | None = None
@@ -58,17 +62,18 @@ class RunControl:
         if stopped:
             callback()
 
-    def tick(self, now: datetime) -> None:
+    def tick(self) -> None:
         """Stop the run if its time is over."""
-        if now >= self.deadline:
+        if self._clock() >= self._deadline:
             self.stop(StopReason.TIMED_OUT)
 
     def check(self) -> None:
-        """Raise RunStopped if the run has to stop."""
+        """Raise RunStopped if the run has to stop, or its time is over."""
+        self.tick()
         if self._reason is not None:
             raise RunStopped(self._reason)
 
     def wait(self, seconds: float) -> None:
         """Wait, but raise RunStopped as soon as the run has to stop."""
-        self._stop.wait(seconds)
+        self._stop.wait(max(0.0, min(seconds, self._deadline - self._clock())))
         self.check()

@@ -18,6 +18,7 @@ from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy.engine import make_url
 
 from scheduler import systemd
+from scheduler.clocks import StepWatch
 from scheduler.config import Config, ConfigError, load
 from scheduler.control import StopReason
 from scheduler.disk import LOOK_SECONDS, DiskWatch
@@ -42,6 +43,7 @@ from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
 from scheduler.zones import forget_zones, tzdata_version
 from storage import jobs, nodes, notices, runs, settings
+from storage.clock import shared_now
 from storage.database import Database, StorageError, open_database
 from storage.jobs import StoredJob
 
@@ -51,6 +53,8 @@ ZONES_SECONDS = 3600.0
 """How often it is asked whether the time zone data were replaced."""
 AUDIT_SECONDS = 600.0
 """How often it is asked whether the daily audit is due."""
+LONGEST_LEASE = timedelta(seconds=2 * LEASE_SECONDS)
+"""A claim that ends later than this was made before the clock was set back."""
 EXIT_SECONDS = 10.0
 """How long after the drain time a worker that hangs in a call may take to let go before the process ends anyway."""
 NOTICE_SECONDS = 5.0
@@ -93,6 +97,7 @@ class Daemon:
         self._zone_version = tzdata_version()
         self._reload_mark: str | None = None
         self._is_held = False
+        self._steps, self._leases = StepWatch(), StepWatch()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._reload_now = threading.Event()
@@ -120,11 +125,12 @@ class Daemon:
     def start(self) -> None:
         """Register this node, take back what dead ones held, and read the jobs."""
         now = self._clock()
+        self._steps.look(utc_now())
         with self._database.write() as session:
             dead = [node for node in nodes.all_nodes(session) if is_dead(node)]
             for node in dead:
                 nodes.gone(session, node.id)
-            nodes.register(session, self._node)
+            nodes.register(session, replace(self._node, seen_at=shared_now(session, now)))
             taken = runs.take_back(session, owners=[node.id for node in dead], now=now)
             self._reload_mark = settings.get(session, "reload_requested")
         if taken:
@@ -145,7 +151,8 @@ class Daemon:
     def run(self) -> None:
         """Do the chores until told to stop, then drain."""
         self._begin()
-        self._stopping.wait()
+        while not self._stopping.wait(CHECK_SECONDS):
+            self._look_at_clock()
         systemd.notify("STOPPING=1")
         self._drain(NOTICE_SECONDS)
 
@@ -154,6 +161,7 @@ class Daemon:
         self._tick()
         self._begin()
         while not self._stopping.is_set() and self._is_busy():
+            self._look_at_clock()
             time.sleep(0.05)
         self._stopping.set()
         self._drain(NOTICE_SECONDS_ONCE)
@@ -212,11 +220,26 @@ class Daemon:
                     held = holds(session)
                     gate = Gate(Limits.of(self._config.connections), held, now)
                     claimed = runs.claim_runs(
-                        session, owner=self._node.id, now=now, lease_seconds=LEASE_SECONDS, limit=free, gate=gate
+                        session,
+                        owner=self._node.id,
+                        now=now,
+                        lease_seconds=LEASE_SECONDS,
+                        limit=free,
+                        gate=gate,
+                        lease_from=shared_now(session, now),
                     )
                 self._is_held = not claimed and any(hold.is_in_force(now) for hold in held.values())
                 for run in claimed:
                     self._workers.start(run, self._config)
+
+    def _look_at_clock(self) -> None:
+        """Do every chore at once when the clock was set: APScheduler would sleep until the time of the old one."""
+        step = self._steps.look(utc_now())
+        if step is None:
+            return
+        log.warning("clock.set", seconds=round(step.seconds, 1), now=step.now.isoformat())
+        for chore in self._chores.get_jobs():
+            self._chores.modify_job(chore.id, next_run_time=step.now)
 
     def _wake(self) -> None:
         """Look for work at once, since a worker is free."""
@@ -266,16 +289,19 @@ class Daemon:
 
     def _keep(self) -> None:
         self._workers.keep()
-        now = self._clock()
         with self._database.write() as session:
-            gone = [run.id for run in runs.expired_claims(session, now=now)]
-            expired = runs.take_back(session, gone, now=now) if gone else 0
+            now = shared_now(session, self._clock())
+            self._leases.look(now)
+            if not self._leases.is_steady_for(LEASE_SECONDS):
+                return  # who lives renews first, by the clock as it is now
+            gone = [run.id for run in runs.expired_claims(session, now=now, longest=LONGEST_LEASE)]
+            expired = runs.take_back(session, gone, now=now, longest=LONGEST_LEASE) if gone else 0
         if expired:
             log.warning("claims.expired", runs=expired)
 
     def _touch(self) -> None:
         with self._database.write() as session:
-            nodes.touch(session, self._node.id, self._clock())
+            nodes.touch(session, self._node.id, shared_now(session, self._clock()))
 
     def _read_jobs(self) -> None:
         """Bring the plan up to date with the stored jobs, if any of them changed."""

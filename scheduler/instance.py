@@ -67,8 +67,11 @@ def is_dead(node: Node) -> bool:
 
 
 def lives(node: Node, now: datetime) -> bool:
-    """Whether a node lives, as far as one can tell from here."""
-    return not is_dead(node) and (node.host == socket.gethostname() or now - node.seen_at <= SEEN_WITHIN)
+    """Whether a node lives, as far as one can tell from here; ``now`` by the clock that its ``seen_at`` is of.
+
+    One that was seen in the future is of a time before that clock was set back, and has not told of itself since.
+    """
+    return not is_dead(node) and (node.host == socket.gethostname() or abs(now - node.seen_at) <= SEEN_WITHIN)
 
 
 def lock_state_file(path: Path) -> IO[str]:

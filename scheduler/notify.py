@@ -24,6 +24,7 @@ from scheduler.secrets import SecretError, resolve
 from scheduler.sending import Sent, is_usable, send, unusable
 from scheduler.work import Clock
 from storage import notices
+from storage.clock import shared_now
 from storage.database import Database, Session, StorageError
 from storage.notices import StoredNotice
 
@@ -159,7 +160,8 @@ class Notifier:
             return 0
         limit = PER_MINUTE - traffic.recently if how == "each" and known else AT_ONCE
         with self._database.write() as session:
-            claimed = notices.claim(session, owner=self._owner, now=now, lease_seconds=LEASE_SECONDS, limit=limit)
+            shared = shared_now(session, now)
+            claimed = notices.claim(session, owner=self._owner, now=shared, lease_seconds=LEASE_SECONDS, limit=limit)
         hands = [
             _InHand(notice=notice, sent_to=list(notice.sent_to)) for notice in sorted(claimed, key=attrgetter("id"))
         ]
@@ -192,7 +194,8 @@ class Notifier:
     def _renew(self, hands: Sequence[_InHand]) -> set[int]:
         claimed = [hand.notice for hand in hands]
         with self._database.write() as session:
-            return notices.renew(session, claimed, owner=self._owner, now=self._clock(), lease_seconds=LEASE_SECONDS)
+            now = shared_now(session, self._clock())
+            return notices.renew(session, claimed, owner=self._owner, now=now, lease_seconds=LEASE_SECONDS)
 
     def _note(self, address: Address, bundle: Sequence[_InHand]) -> None:
         """Write down what an address has; wait for a database that is away, or the message would go out again."""

@@ -31,6 +31,7 @@ from scheduler.secrets import SecretError
 from scheduler.settling import settle, stored_run
 from scheduler.work import Clock, RunWork, StoredLedger, log, utc_now
 from storage import jobs, rejections, runs
+from storage.clock import shared_now
 from storage.database import ClaimLost, Database, StorageError
 from storage.runs import StoredRun
 
@@ -38,6 +39,8 @@ LEASE_SECONDS = 30
 """How long a claim holds without renewal; a worker that is gone for longer has lost its runs."""
 RENEW_SECONDS = 8.0
 """How often claims are renewed: three misses still leave time."""
+ABORT_SECONDS = 60.0
+"""How long a stopped run may take to settle with its target what it has done."""
 BATCH_ROWS = 10_000
 """How many rows of a result are held at once."""
 
@@ -178,7 +181,7 @@ def _failed(work: RunWork, job: Job, error: ExportError) -> Conclusion:
 
 def _abort(work: RunWork, job: Job) -> None:
     """Have the target begin nothing more, and settle what it has done, for a minute at the most."""
-    abort = RunControl(deadline=work.clock() + timedelta(minutes=1))
+    abort = RunControl(timeout=ABORT_SECONDS)
     kept, work.control = work.control, abort
     try:
         target = _open_target(work, job)
@@ -211,7 +214,7 @@ def execute(
     Raises as :func:`perform` does. KeyboardInterrupt hands the run back for the daemon to go on with.
     """
     job = Job.from_dict(run.definition)
-    control = RunControl(deadline=clock() + timedelta(seconds=job.timeout))
+    control = RunControl(timeout=job.timeout)
     work = RunWork(
         database=database,
         config=config,
@@ -248,10 +251,10 @@ def _kept_alive(work: RunWork, owner: str) -> Iterator[None]:
 
 def keep_once(database: Database, owner: str, controls: dict[int, RunControl], clock: Clock) -> None:
     """Renew the owner's claims and tell those runs to stop that were canceled or whose time is over."""
-    now = clock()
     for control in controls.values():
-        control.tick(now)
+        control.tick()
     with database.write() as session:
+        now = shared_now(session, clock())
         runs.renew_claims(session, owner=owner, now=now, lease_seconds=LEASE_SECONDS)
         canceled = runs.cancel_requested(session, owner)
     for run_id in canceled & controls.keys():

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -67,7 +66,7 @@ class Workers:
     def start(self, run: StoredRun, config: Config) -> None:
         """Hand a claimed run to a worker."""
         job_timeout = int(run.definition.get("timeout", 0)) or 6 * 3600
-        control = RunControl(deadline=self._clock() + timedelta(seconds=job_timeout))
+        control = RunControl(timeout=job_timeout)
         work = RunWork(
             database=self._database,
             config=config,

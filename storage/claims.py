@@ -50,13 +50,21 @@ class Gate(Protocol):
 
 
 def claim_runs(
-    session: Session, *, owner: str, now: datetime, lease_seconds: float, limit: int, gate: Gate | None = None
+    session: Session,
+    *,
+    owner: str,
+    now: datetime,
+    lease_seconds: float,
+    limit: int,
+    gate: Gate | None = None,
+    lease_from: datetime | None = None,
 ) -> list[StoredRun]:
     """Take up to ``limit`` (at most 500) due runs for ``owner``, the one due longest first, and return them.
 
     Not taken: scheduled runs of a disabled job that never started (what has started goes on to its end), a run of a
     job that has another one running or due before it (unless the job allows overlap), what ``gate`` does not admit,
-    and what another process is taking in this moment. Give them to workers only after the commit.
+    and what another process is taking in this moment. Give them to workers only after the commit. The lease counts
+    from ``lease_from`` where the clock of leases (:mod:`storage.clock`) is not that of ``now``.
     """
     limit = min(max(limit, 0), CHUNK)
     taken: list[StoredRun] = []
@@ -72,7 +80,7 @@ def claim_runs(
         free = try_lock_names(session, {each.job for each in candidates if each.alone})
         open_ = [each for each in candidates if not each.alone or each.job in free]
         numbers = _admitted(session, open_, gate, limit - len(taken))
-        taken += _take(session, numbers, owner=owner, now=now, lease_seconds=lease_seconds)
+        taken += _take(session, numbers, owner=owner, now=now, until=_until(lease_from or now, lease_seconds))
         if len(candidates) < size or gate is None:
             break
         after = (candidates[-1].run_time, candidates[-1].id)
@@ -80,17 +88,25 @@ def claim_runs(
 
 
 def claim_run(
-    session: Session, run_id: int, *, owner: str, now: datetime, lease_seconds: float, gate: Gate | None = None
+    session: Session,
+    run_id: int,
+    *,
+    owner: str,
+    now: datetime,
+    lease_seconds: float,
+    gate: Gate | None = None,
+    lease_from: datetime | None = None,
 ) -> StoredRun | None:
     """Take this run, due or not, of a disabled job or not.
 
-    None if it does not wait, its job's other run goes on, or ``gate`` does not admit it.
+    None if it does not wait, its job's other run goes on, or ``gate`` does not admit it. The lease as in
+    :func:`claim_runs`.
     """
     columns = [RUN.c.id, RUN.c.job, RUN.c.definition_id, _has_ledger()]
     row = session.execute(select(*columns).where(RUN.c.id == run_id, RUN.c.state == WAITING)).one_or_none()
     if row is None or not try_lock_names(session, [row.job]) or not _admitted(session, [row], gate, 1):
         return None
-    taken = _take(session, [run_id], owner=owner, now=now, lease_seconds=lease_seconds)
+    taken = _take(session, [run_id], owner=owner, now=now, until=_until(lease_from or now, lease_seconds))
     return taken[0] if taken else None
 
 
@@ -133,8 +149,8 @@ def claimable(now: datetime | None = None) -> list[ColumnElement[bool]]:
 def renew_claims(session: Session, *, owner: str, now: datetime, lease_seconds: float) -> int:
     """Extend every claim that ``owner`` holds to ``lease_seconds`` from ``now``; return how many that are."""
     held = [RUN.c.owner == owner, RUN.c.state == RUNNING]
-    expires_at = utc(now) + timedelta(seconds=lease_seconds)
-    renewed = session.execute(update(RUN).where(*held).values(claim_expires_at=expires_at).returning(RUN.c.id))
+    until = _until(now, lease_seconds)
+    renewed = session.execute(update(RUN).where(*held).values(claim_expires_at=until).returning(RUN.c.id))
     return len(renewed.all())
 
 
@@ -198,9 +214,13 @@ def release(session: Session, run_id: int, token: str, *, now: datetime) -> None
     _close_attempts(session, [run_id], ending="released", now=now)
 
 
-def expired_claims(session: Session, *, now: datetime) -> list[StoredRun]:
-    """Return the running runs whose claim was not renewed in time, the one expired longest first."""
-    expired = select_runs(RUN.c.state == RUNNING, RUN.c.claim_expires_at <= now)
+def expired_claims(session: Session, *, now: datetime, longest: timedelta | None = None) -> list[StoredRun]:
+    """Return the running runs whose claim was not renewed in time, the one expired longest first.
+
+    ``longest`` is how long after ``now`` a claim may end: one that ends later is of a time before the clock was set
+    back, and its owner, who would have renewed it since, is gone.
+    """
+    expired = select_runs(RUN.c.state == RUNNING, _expired(now, longest))
     return read_runs(session, expired.order_by(RUN.c.claim_expires_at, RUN.c.id))
 
 
@@ -210,13 +230,15 @@ def take_back(
     *,
     owners: Collection[str] = (),
     now: datetime,
+    longest: timedelta | None = None,
 ) -> int:
     """Put runs of lost processes back to wait, and return how many: the attempt counts, its token is worth nothing.
 
-    Taken back are those of ``run_ids`` whose claim has (still) expired, and every run of ``owners``, who must be dead.
+    Taken back are those of ``run_ids`` whose claim has (still) expired, with ``longest`` as for
+    :func:`expired_claims`, and every run of ``owners``, who must be dead.
     """
     taken: list[int] = []
-    terms = [and_(RUN.c.id.in_(chunk), RUN.c.claim_expires_at <= now) for chunk in chunks(run_ids)]
+    terms = [and_(RUN.c.id.in_(chunk), _expired(now, longest)) for chunk in chunks(run_ids)]
     terms += [RUN.c.owner.in_(chunk) for chunk in chunks(owners)]
     for term in terms:
         back = update(RUN).where(RUN.c.state == RUNNING, term).values(state="waiting", **_UNCLAIMED)
@@ -229,6 +251,15 @@ def cancel_requested(session: Session, owner: str) -> set[int]:
     """Return those runs of ``owner`` that a person wants to be stopped."""
     query = select(RUN.c.id).where(RUN.c.owner == owner, RUN.c.state == RUNNING, RUN.c.cancel_requested_at.is_not(None))
     return set(session.execute(query).scalars())
+
+
+def _until(now: datetime, lease_seconds: float) -> datetime:
+    return utc(now) + timedelta(seconds=lease_seconds)
+
+
+def _expired(now: datetime, longest: timedelta | None) -> ColumnElement[bool]:
+    ended = RUN.c.claim_expires_at <= now
+    return ended if longest is None else or_(ended, RUN.c.claim_expires_at > utc(now) + longest)
 
 
 def _not_disabled(run: Any) -> ColumnElement[bool]:  # noqa: ANN401 - the columns of RUN or of an alias of it
@@ -249,9 +280,7 @@ def _instants(after: tuple[datetime, int]) -> tuple[ColumnElement[Any], ColumnEl
     return literal(after[0], UtcDateTime()), literal(after[1])
 
 
-def _take(
-    session: Session, numbers: Sequence[int], *, owner: str, now: datetime, lease_seconds: float
-) -> list[StoredRun]:
+def _take(session: Session, numbers: Sequence[int], *, owner: str, now: datetime, until: datetime) -> list[StoredRun]:
     """Claim what still waits of these. The jobs' names are locked, so what was seen running is all that can be."""
     taken: list[int] = []
     for chunk in chunks(numbers):
@@ -262,7 +291,7 @@ def _take(
                 state="running",
                 owner=owner,
                 token=secrets.token_hex(16),
-                claim_expires_at=utc(now) + timedelta(seconds=lease_seconds),
+                claim_expires_at=until,
                 attempt=RUN.c.attempt + 1,
                 started_at=func.coalesce(RUN.c.started_at, literal(now, UtcDateTime())),
             )

@@ -87,7 +87,9 @@ def traffic(session: Session, *, now: datetime, within: timedelta) -> Traffic:
     # A digest is one message, however many notices are in it.
     message = func.coalesce(_NOTICE.c.digest_id, _NOTICE.c.id)
     last_digest = func.max(case((_NOTICE.c.digest_id.is_not(None), _NOTICE.c.sent_at)))
-    query = select(func.count(message.distinct()), last_digest).where(_NOTICE.c.sent_at > since)
+    query = select(func.count(message.distinct()), last_digest).where(
+        _NOTICE.c.sent_at > since, _NOTICE.c.sent_at <= now
+    )
     recently, last = session.execute(query).one()
     return Traffic(due=due, recently=recently, last_digest=last)
 

@@ -14,6 +14,7 @@ from scheduler.holds import holds
 from scheduler.limits import Gate, Limits
 from scheduler.operations.presence import live_daemon, present
 from storage import runs
+from storage.clock import shared_now
 from storage.database import ClaimLost, Database
 from storage.nodes import Node
 from storage.runs import StoredRun
@@ -81,7 +82,15 @@ class Waiting:
 
         with self._database.write() as session:
             gate = Gate(Limits.of(self._config.connections), holds(session), now)
-            claimed = runs.claim_run(session, run_id, owner=node.id, now=now, lease_seconds=LEASE_SECONDS, gate=gate)
+            claimed = runs.claim_run(
+                session,
+                run_id,
+                owner=node.id,
+                now=now,
+                lease_seconds=LEASE_SECONDS,
+                gate=gate,
+                lease_from=shared_now(session, now),
+            )
         if claimed is None:  # another run goes on that this one must wait for, or a daemon was faster
             time.sleep(POLL_SECONDS)
             return

@@ -18,11 +18,13 @@ RECENT_FAILURES = 5
 FAILED = ("failed", "interrupted")
 OVERDUE = timedelta(minutes=5)
 """A waiting run whose time is further back than this is overdue; metrics count with the same measure."""
+AHEAD = timedelta(minutes=5)
+"""A last slot that is further ahead of now than this is of a time when the clock was wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """Something that needs a person. ``code`` is stable: no_daemon, config, disk, job_disabled, overdue."""
+    """Something that needs a person. ``code`` is stable: no_daemon, config, disk, job_disabled, overdue, clock."""
 
     code: str
     message: str
@@ -34,7 +36,8 @@ class Health:
 
     ``config_fault`` is what the daemon found in the config file; ``disk_faults`` are why runs are not started, by host;
     ``holds`` are the connections whose quota was used up, and of which no run has got through since. ``overdue`` is
-    how many runs should have started five minutes ago, and have not.
+    how many runs should have started five minutes ago, and have not. ``ahead`` are jobs that have fired for slots
+    still to come, since the clock was set back after that: no slot fires twice, so they rest until it has caught up.
     """
 
     daemon: Node | None
@@ -50,8 +53,8 @@ class Health:
     outbox: Outbox
     disk_faults: tuple[str, ...]
     holds: tuple[Hold, ...]
-
     overdue: int = 0
+    ahead: tuple[StoredJob, ...] = ()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -65,6 +68,14 @@ class Health:
                 for job in self.auto_disabled
             ),
             ("overdue", f"{self.overdue} runs should have started long ago" if self.overdue else None),
+            *(
+                (
+                    "clock",
+                    f"job {job.name} has fired up to {job.high_water:%Y-%m-%dT%H:%M:%SZ}, which is still to come: the "
+                    "clock was set back. It fires again after that; remove it and add it again to have it fire from now",
+                )
+                for job in self.ahead
+            ),
         ]
         return tuple(Problem(code=code, message=message) for code, message in found if message)
 
@@ -91,6 +102,7 @@ def look(database: Database, now: datetime) -> Health:
             disk_faults=faults_of(session, {node.host for node in nodes.all_nodes(session)}),
             overdue=runs.queue(session, overdue=now - OVERDUE)["overdue"],
             holds=tuple(hold for _, hold in sorted(holds(session).items())),
+            ahead=tuple(job for job in stored if job.high_water is not None and job.high_water > now + AHEAD),
         )
 
 

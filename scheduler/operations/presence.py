@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from scheduler.instance import is_dead, lives, this_node
 from storage import nodes, runs
+from storage.clock import shared_now
 from storage.database import Database
 from storage.nodes import Node
 
@@ -13,8 +15,8 @@ from storage.nodes import Node
 def live_daemon(database: Database, now: datetime) -> Node | None:
     """Return a daemon that lives, as far as one can tell from here; None if there is none."""
     with database.read() as session:
-        known = nodes.all_nodes(session)
-    return next((node for node in known if node.kind == "daemon" and lives(node, now)), None)
+        known, shared = nodes.all_nodes(session), shared_now(session, now)
+    return next((node for node in known if node.kind == "daemon" and lives(node, shared)), None)
 
 
 @contextmanager
@@ -26,7 +28,7 @@ def present(database: Database, now: datetime) -> Iterator[Node]:
         runs.take_back(session, owners=dead, now=now)
         for other in dead:
             nodes.gone(session, other)
-        nodes.register(session, node)
+        nodes.register(session, replace(node, seen_at=shared_now(session, now)))
     try:
         yield node
     finally:

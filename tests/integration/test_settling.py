@@ -78,7 +78,7 @@ class Life:
             config=parse(f"[notify]\non = [{listed}]\n"),
             run=run,
             spool_root=self.directory / "spool",
-            control=RunControl(deadline=self.now + timedelta(hours=1)),
+            control=RunControl(timeout=3600),
             clock=lambda: self.now,
         )
 

@@ -60,6 +60,12 @@ def test_disabled_jobs_and_late_runs_are_found_in_the_state_database(tmp_path: P
     assert [problem.code for problem in look(database, at(6)).problems] == ["overdue"]
     with database.write() as session:
         jobs.disable_job(session, "nightly", by="daemon", reason="five failures", now=at(1))
+    with database.write() as session:
+        jobs.put_job(session, name="hourly", origin="cli", definition={}, now=NOON)
+        jobs.set_high_water(session, {"hourly": at(60)})
+    assert [problem.code for problem in look(database, at(54)).problems] == ["job_disabled", "clock"]
+    assert "up to 2026-03-08T13:00:00Z" in look(database, at(54)).problems[1].message
+    assert [problem.code for problem in look(database, at(56)).problems] == ["job_disabled"]
     found = look(database, at(12)).problems
     assert "five failures" in found[0].message
     assert found[0].code == "job_disabled"

@@ -1,12 +1,14 @@
 """The right to execute a run: who gets it, how long, and what a process may do that lost it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from support.storage import NOON, at, claimed, new_run, stored, token_of
 
+from storage.clock import shared_now
 from storage.database import ClaimLost, Database, StorageError
 from storage.jobs import disable_job, put_job
 from storage.ledger import LedgerRow, append, entries
@@ -320,6 +322,36 @@ def test_only_claims_that_were_not_renewed_in_time_have_expired(database: Databa
         assert expired_claims(session, now=at(0.99)) == []
         assert [run.id for run in expired_claims(session, now=at(1))] == [late.id]
         assert [run.id for run in expired_claims(session, now=at(2))] == [late.id, fresh.id]
+
+
+def test_a_claim_that_ends_later_than_any_lease_is_of_before_the_clock_was_set_back(database: Database) -> None:
+    run = claimed(database)  # for 60 s
+    hour = timedelta(hours=1)
+    with database.write() as session:
+        assert expired_claims(session, now=NOON - hour) == []
+        assert expired_claims(session, now=NOON - hour, longest=hour + timedelta(seconds=60)) == []
+        assert [each.id for each in expired_claims(session, now=NOON - hour, longest=hour)] == [run.id]
+        assert take_back(session, [run.id], now=NOON - hour) == 0
+        assert take_back(session, [run.id], now=NOON - hour, longest=hour) == 1
+
+
+def test_a_lease_counts_from_the_clock_of_leases(database: Database) -> None:
+    stored(database, new_run("a"), new_run("b"))
+    with database.write() as session:
+        (one,) = claim_runs(session, owner="x", now=at(1), lease_seconds=60, limit=1, lease_from=at(10))
+        other = claim_run(session, 2, owner="x", now=at(1), lease_seconds=60, lease_from=at(10))
+        assert other is not None
+        assert [run.id for run in expired_claims(session, now=at(11))] == [one.id, other.id]
+        assert expired_claims(session, now=at(10.99)) == []
+
+
+def test_the_clock_of_leases_is_the_servers_where_there_is_one(database: Database) -> None:
+    with database.read() as session:
+        first, second = shared_now(session, NOON), shared_now(session, NOON)
+    if database.kind == "sqlite":
+        assert (first, second) == (NOON, NOON)
+    else:
+        assert NOON != first < second, "it goes on within a transaction"
 
 
 def test_a_claim_renewed_since_it_was_seen_expired_is_not_taken_back(database: Database) -> None:
