@@ -68,16 +68,16 @@ class Health:
                 for job in self.auto_disabled
             ),
             ("overdue", f"{self.overdue} runs should have started long ago" if self.overdue else None),
-            *(
-                (
-                    "clock",
-                    f"job {job.name} has fired up to {job.high_water:%Y-%m-%dT%H:%M:%SZ}, which is still to come: the "
-                    "clock was set back. It fires again after that; remove it and add it again to have it fire from now",
-                )
-                for job in self.ahead
-            ),
+            *(("clock", _rests(job)) for job in self.ahead),
         ]
         return tuple(Problem(code=code, message=message) for code, message in found if message)
+
+
+def _rests(job: StoredJob) -> str:
+    return (
+        f"job {job.name} has fired up to {job.high_water:%Y-%m-%dT%H:%M:%SZ}, which is still to come: the clock was set "
+        "back. It fires again after that; remove it and add it again to have it fire from now"
+    )
 
 
 def look(database: Database, now: datetime) -> Health:
