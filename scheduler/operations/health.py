@@ -75,8 +75,8 @@ class Health:
 
 def _rests(job: StoredJob) -> str:
     return (
-        f"job {job.name} has fired up to {job.high_water:%Y-%m-%dT%H:%M:%SZ}, which is still to come: the clock was set "
-        "back. It fires again after that; remove it and add it again to have it fire from now"
+        f"job {job.name} has fired up to {job.high_water:%Y-%m-%dT%H:%M:%SZ}, which is still to come: the clock was "
+        "set back. It fires again after that; remove it and add it again to have it fire from now"
     )
 
 
