@@ -1,11 +1,11 @@
 """Runs: stored when their slot fires, looked up, canceled, passed over. Claims on them are in ``storage.claims``."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, Update, exists, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Select, Update, bindparam, exists, func, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.claims import (
@@ -28,7 +28,7 @@ from storage.definitions import digest, keep
 from storage.models import RUNNING, WAITING, table
 from storage.records import ATTEMPT, RUN, NewRun, StoredAttempt, StoredRun, read_runs, select_runs
 from storage.statements import chunks, insert_new
-from storage.types import utc
+from storage.types import UtcDateTime, utc
 
 __all__ = [
     "NewRun",
@@ -50,6 +50,7 @@ __all__ = [
     "next_waiting_time",
     "postpone",
     "queue",
+    "redefine_waiting",
     "release",
     "renew_claims",
     "replace_waiting",
@@ -141,6 +142,25 @@ def replace_waiting(
     skipped = {"state": "finished", "outcome": "skipped", "reason": reason, "skipped": 1, "finished_at": now}
     replaced = update(RUN).where(*waiting, RUN.c.scheduled_time < before).values(skipped).returning(RUN.c.id)
     return len(session.execute(replaced).all())
+
+
+def redefine_waiting(session: Session, job: str, definition: Mapping[str, Any], *, delay: timedelta) -> int:
+    """Give those runs of a job a new definition that wait and never started; return how many.
+
+    A scheduled one is due ``delay`` after its slot from now on. A retry stays as it is: it repeats what was.
+    """
+    mark = digest(definition)
+    values: dict[str, Any] = {"definition_id": keep(session, {mark: definition})[mark]}
+    values |= {"revision": _revisions(session, [job])[job], "alone": _is_alone(definition)}
+    waiting = [RUN.c.id.in_(_of_job(job, WAITING)), RUN.c.state == WAITING, RUN.c.started_at.is_(None)]
+    waiting += [RUN.c.kind != "retry", RUN.c.cancel_requested_at.is_(None)]
+    changed = update(RUN).where(*waiting).values(values).returning(RUN.c.id, RUN.c.kind, RUN.c.scheduled_time)
+    found = session.execute(changed).all()
+    times = [{"number": run.id, "due": run.scheduled_time + delay} for run in found if run.kind == "schedule"]
+    if times:
+        later = update(RUN).where(RUN.c.id == bindparam("number"))
+        session.connection().execute(later.values(run_time=bindparam("due", type_=UtcDateTime())), times)
+    return len(found)
 
 
 def crowded_jobs(session: Session, *, now: datetime) -> dict[str, CrowdedJob]:
@@ -284,8 +304,7 @@ def _row(run: NewRun, *, definition_id: int, revision: int, now: datetime) -> di
         "retry_of": run.retry_of,
         "definition_id": definition_id,
         "revision": revision,
-        # The one thing that this package reads in a definition: two runs of a job go on at once only if it says so.
-        "alone": run.definition.get("overlap") != "allow",
+        "alone": _is_alone(run.definition),
         "state": run.state,
         "outcome": run.outcome,
         "reason": run.reason,
@@ -294,6 +313,11 @@ def _row(run: NewRun, *, definition_id: int, revision: int, now: datetime) -> di
         "created_at": now,
         "finished_at": now if run.state == "finished" else None,
     }
+
+
+def _is_alone(definition: Mapping[str, Any]) -> bool:
+    """Tell whether a job's runs go one by one: the one thing that this package reads in a definition."""
+    return definition.get("overlap") != "allow"
 
 
 def _changed(session: Session, statement: Update) -> bool:

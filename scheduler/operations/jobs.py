@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from scheduler.synced import SYNCED
 from scheduler.toml_lines import key_lines, line_of
 from scheduler.views import JobLine
 from storage import jobs, runs, settings
-from storage.database import Database
+from storage.database import Database, Session
 from storage.jobs import StoredJob
 
 SCHEDULE_KEYS = ("cron", "timezone", "delay", "step", "day_match", "dst", "gap", "fold")
@@ -60,11 +60,21 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
         for name in changes.remove:
             jobs.remove_job(session, name, now=now)
         for name, job in changes.put.items():
-            definition = job.to_dict()
-            same = same_schedule(known.get(name), definition)
-            jobs.put_job(session, name=name, origin="file", definition=definition, now=now, same_schedule=same)
+            same = same_schedule(known.get(name), job.to_dict())
+            _put(session, job, "file", now, same_schedule=same)
         settings.put(session, SYNCED, seen)
     return changes
+
+
+def _put(session: Session, job: Job, origin: str, now: datetime, *, same_schedule: bool) -> bool:
+    """Store a job; what waits and has not started will run by the new definition, after the new delay."""
+    definition = job.to_dict()
+    changed = jobs.put_job(
+        session, name=job.name, origin=origin, definition=definition, now=now, same_schedule=same_schedule
+    )
+    if changed:
+        runs.redefine_waiting(session, job.name, definition, delay=timedelta(seconds=job.delay))
+    return changed
 
 
 def _ask_croniter(accepted: Iterable[Job], config: Config, now: datetime) -> None:
@@ -152,7 +162,7 @@ def replace_job(database: Database, job: Job, now: datetime, *, revision: int) -
         same = same_schedule(stored.definition, definition)
         if not same:
             settle_owed(session, [job.name], CHANGED, now)
-        return jobs.put_job(session, name=job.name, origin="cli", definition=definition, now=now, same_schedule=same)
+        return _put(session, job, "cli", now, same_schedule=same)
 
 
 def remove_job(database: Database, name: str, now: datetime) -> bool:

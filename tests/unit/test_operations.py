@@ -19,6 +19,7 @@ from storage import jobs as stored_jobs
 from storage import nodes
 from storage import runs as stored_runs
 from storage.database import Database, open_database
+from storage.runs import NewRun
 
 NOW = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
 TEXT = """
@@ -237,3 +238,24 @@ def test_refused_rows_are_read_page_by_page(database: Database, monkeypatch: pyt
         with database.write() as session:
             rejections.add(session, asked.id, rows)
         assert list(runs.rejected_rows(database, asked.id)) == rows
+
+
+def test_an_edit_while_a_slot_waits_for_its_delay_changes_when_and_what_it_runs(database: Database) -> None:
+    text = TEXT.replace('cron = "0 3 * * *"', 'cron = "0 3 * * *"\ndelay = "2h"')
+    assert text != TEXT
+    sync_file_jobs(database, config(text), NOW)
+    slot = NOW.replace(hour=3) + timedelta(days=1)
+    new = NewRun(
+        job="nightly",
+        scheduled_time=slot,
+        run_time=slot + timedelta(hours=2),
+        kind="schedule",
+        definition=jobs.view_job(database, "nightly").job.to_dict(),
+    )
+    with database.write() as session:
+        (number,) = stored_runs.insert_runs(session, [new], now=slot)
+    assert number is not None
+    edited = text.replace('delay = "2h"', 'delay = "30m"').replace("select 1", "select 2")
+    sync_file_jobs(database, config(edited), slot + timedelta(minutes=1))
+    run = runs.get_run(database, number)
+    assert (run.run_time, run.definition["query"]) == (slot + timedelta(minutes=30), "select 2")

@@ -1,6 +1,8 @@
 """Runs: stored once per slot, looked up, canceled, passed over."""
 
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from support.storage import NOON, at, claimed, new_run, stored, token_of
@@ -12,6 +14,7 @@ from storage.runs import (
     CrowdedJob,
     StoredRun,
     claim_run,
+    claim_runs,
     crowded_jobs,
     get_run,
     insert_runs,
@@ -19,6 +22,7 @@ from storage.runs import (
     list_runs,
     next_waiting_time,
     postpone,
+    redefine_waiting,
     release,
     replace_waiting,
     request_cancel,
@@ -285,3 +289,39 @@ def test_two_runs_of_a_job_go_on_at_once_only_if_the_definition_says_so(database
         assert next_waiting_time(session) == (at(1) if overlap == "allow" else None)
         claim = claim_run(session, second, owner="b", now=at(1), lease_seconds=60)
     assert (claim is not None) == (overlap == "allow")
+
+
+def test_what_waits_and_has_not_started_takes_on_a_new_definition_and_its_delay(database: Database) -> None:
+    with database.write() as session:
+        put_job(session, name="nightly", origin="cli", definition={"v": 1}, now=NOON)
+    hour = at(60)
+    changes: list[dict[str, Any]] = [
+        {"minutes": 0, "run_time": hour},
+        {"minutes": 1, "run_time": hour},
+        {"minutes": 2, "kind": "manual"},
+        {"minutes": 3, "kind": "retry"},
+        {"minutes": 4},
+        {"minutes": 5, "run_time": hour, "job": "other"},
+    ]
+    slots = stored(database, *(new_run(**each) for each in changes))
+    with database.write() as session:
+        put_job(session, name="nightly", origin="cli", definition={"v": 2, "overlap": "allow"}, now=at(5))
+        tried = claim_run(session, slots[4], owner="a", now=at(5), lease_seconds=60)
+        assert tried is not None
+        token = token_of(tried)
+        postpone(session, slots[4], token, now=at(6), run_time=at(9), failure=("transient", "X", "x"))
+        count = redefine_waiting(session, "nightly", {"v": 2, "overlap": "allow"}, delay=timedelta(minutes=10))
+    assert count == 3
+    with database.read() as session:
+        found = [get_run(session, slot) for slot in slots]
+    assert [(run.definition.get("v"), run.run_time, run.revision) for run in found if run] == [
+        (2, at(10), 2),
+        (2, at(11), 2),
+        (2, at(2), 2),
+        (None, at(3), 1),
+        (None, at(9), 1),
+        (None, hour, 0),
+    ]
+    with database.write() as session:
+        both = claim_runs(session, owner="b", now=at(30), lease_seconds=60, limit=2)
+    assert [run.scheduled_time for run in both] == [at(2), at(3)], "those that are due; two at once, as overlap says"
