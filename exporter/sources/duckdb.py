@@ -7,8 +7,10 @@ separates directories by commas.
 
 import atexit
 import functools
+import os
 import re
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +39,7 @@ _BUFFERING = re.compile(r'"name": "READ_(?:CSV|JSON|NDJSON)')
 """The steps that read text files, in pieces of up to 32 MiB: one such piece does not fit into the first limit beside
 another, which shows only in the middle of the rows. Measured with a CSV file of 4,000,000 lines."""
 _STREAM_BUFFER = "1MiB"
+_SPILL = "schedctl-duckdb-"
 _LOSSY_TYPES = frozenset({"UHUGEINT", "BIT", "TIME WITH TIME ZONE", "BIGNUM"})
 """What DuckDB 2.0 hands to Arrow with another meaning: wrapped around, as raw storage, without the offset, opaque."""
 
@@ -240,10 +243,24 @@ def _check_columns(names: list[str], types: list[str]) -> None:
 
 @functools.cache
 def _own_spill() -> Path:
-    """Return a directory that lives as long as this process; one for all sources, as they may share an engine."""
+    """Return a directory that lives as long as this process; one for all sources, as they may share an engine.
+
+    What processes left that were killed goes first: it may be many gigabytes.
+    """
+    place = Path(tempfile.gettempdir())
+    remove_left_spills(place)
     try:
-        directory = Path(tempfile.mkdtemp(prefix="schedctl-duckdb-"))
+        directory = Path(tempfile.mkdtemp(prefix=f"{_SPILL}{os.getpid()}-{socket.gethostname()}-", dir=place))
     except OSError as error:
-        raise disk_fault(error, Path(tempfile.gettempdir())) from error
+        raise disk_fault(error, place) from error
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return directory
+
+
+def remove_left_spills(place: Path) -> None:
+    """Remove the spill directories in ``place`` of processes of this host that are gone, as far as that is allowed."""
+    ours = re.compile(rf"{_SPILL}(\d+)-{re.escape(socket.gethostname())}-")
+    for directory in place.glob(f"{_SPILL}*"):
+        found = ours.match(directory.name)
+        if found and Path("/proc/self").exists() and not Path("/proc", found[1]).exists():
+            shutil.rmtree(directory, ignore_errors=True)

@@ -1,4 +1,6 @@
 import datetime as dt
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +14,7 @@ import pytest
 from exporter.connections import DuckdbConnection, SalesforceConnection
 from exporter.failures import ExportError, FailureKind
 from exporter.sources import Query
-from exporter.sources.duckdb import DuckdbSource
+from exporter.sources.duckdb import DuckdbSource, remove_left_spills
 from exporter.sources.duckdb_faults import duckdb_fault
 from exporter.sources.opening import open_source
 
@@ -289,3 +291,19 @@ def test_a_text_file_larger_than_the_memory_is_read_to_its_end(tmp_path: Path) -
     sql = f"""select "Id", 'New ' || "Ext_Id__c" as name from read_csv('{path}', all_varchar = true)"""  # noqa: S608 - our own path
     with source_of(None).read(Query(sql=sql), batch_rows=10_000) as reader:
         assert sum(batch.num_rows for batch in reader) == lines
+
+
+def test_what_killed_processes_spilled_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    host, gone = socket.gethostname(), 2**22 + 1  # no process has so high a number (proc(5), pid_max)
+    left = tmp_path / f"schedctl-duckdb-{gone}-{host}-abc"
+    kept = [
+        tmp_path / f"schedctl-duckdb-{os.getpid()}-{host}-abc",
+        tmp_path / f"schedctl-duckdb-{gone}-elsewhere-abc",
+        tmp_path / "schedctl-duckdb-abc",
+        tmp_path / f"other-{gone}-{host}-abc",
+    ]
+    for directory in (left, *kept):
+        directory.mkdir()
+        (directory / "spilled").write_text("x", encoding="ascii")
+    remove_left_spills(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
