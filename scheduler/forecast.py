@@ -74,7 +74,7 @@ def runs_by_hour(schedule: Schedule, begin: int, hours: int) -> dict[int, int]:
     """Count the runs (slot and delay) in each of ``hours`` hours from the Unix time ``begin`` on, by hour from 0."""
     low, high = begin - schedule.delay - 1, begin + hours * HOUR - schedule.delay - 1
     offset = _steady_offset(schedule.timezone, low // DAY, high // DAY + 1)
-    if offset is None:
+    if offset is None or schedule.bounds.clip(low, high) != (low, high):
         return dict(Counter((slot - low - 1) // HOUR for slot in schedule.epochs_between(low, high)))
     cron = schedule.cron
     if not cron.text or cron.masks.never:

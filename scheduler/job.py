@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
@@ -18,10 +19,11 @@ from exporter.connections import (
     Segment,
 )
 from exporter.settings import Duration, PathText, PositiveDuration, Settings, check_path
+from scheduler.bounds import check_end, check_start
 from scheduler.cron import CronError
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, nearest, show, under
 from scheduler.notices import Told
-from scheduler.schedule import Schedule, ScheduleError, make_schedule
+from scheduler.schedule import SCHEDULE_KEYS, Schedule, ScheduleError, make_schedule
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _SHARE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?%")
@@ -92,6 +94,14 @@ class Job(JobDefaults):
     """A whole definition. Durations are seconds; ``query`` is the SQL, wherever it came from."""
 
     name: str
+    starts_at: Annotated[str | None, BeforeValidator(check_start)] = Field(
+        default=None,
+        description="nothing fires before that time of `timezone`; without `cron` the job runs once, then",
+        examples=["2026-12-01T09:00:00"],
+    )
+    ends_on: Annotated[str | None, BeforeValidator(check_end)] = Field(
+        default=None, description="the last day, in `timezone`, on which it fires", examples=["2027-03-31"]
+    )
     description: str | None = Field(default=None, description="what the job is for")
     source: str = Field(description="the connection that the query runs on", examples=['"warehouse"'])
     query: str = Field(description="the SQL; or `query_file`", examples=['"select …", or query_file = "job.sql"'])
@@ -103,9 +113,9 @@ class Job(JobDefaults):
     @property
     def schedule(self) -> Schedule | None:
         """The schedule, or None for a job that runs only when asked to. Raises CronError or ScheduleError."""
-        if not self.cron:
+        if not self.cron and self.starts_at is None:
             return None
-        return _schedule(self.cron, self.timezone, self.delay, self.step, self.day_match, self.dst, self.gap, self.fold)
+        return _schedule(*(getattr(self, key) for key in SCHEDULE_KEYS))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON values, all keys there; the export's keys are those of the config file."""
@@ -129,12 +139,9 @@ class Job(JobDefaults):
 
 
 @lru_cache(maxsize=4096)
-def _schedule(  # noqa: PLR0917 - the eight keys of a schedule
-    cron: str, timezone: str, delay: int, step: str, day_match: str, dst: str, gap: str | None, fold: str | None
-) -> Schedule:
-    return make_schedule(
-        cron, timezone=timezone, delay=delay, step=step, day_match=day_match, dst=dst, gap=gap, fold=fold
-    )
+def _schedule(*values: Any) -> Schedule:  # noqa: ANN401 - the values of SCHEDULE_KEYS
+    cron, *others = values
+    return make_schedule(cron, **dict(zip(SCHEDULE_KEYS[1:], others, strict=True)))
 
 
 def forget_schedules() -> None:
@@ -220,17 +227,15 @@ def _validate(values: dict[str, Any], export: Export | None, found: list[Fault])
         found += wrong
         return None
     schedule = job.schedule
-    if schedule is not None:
+    if schedule is not None and job.cron:
         job = job.model_copy(update={"cron": schedule.cron.text})
     return job if export is not None and not found else None
 
 
-_SCHEDULE_KEYS = ("cron", "timezone", "delay", "step", "day_match", "dst", "gap", "fold")
-
-
 def schedule_faults(values: Mapping[str, Any]) -> list[Fault]:
     """Return what the schedule's own parser says against values whose types are right; a delay is seconds."""
-    parts = {key: values[key] for key in _SCHEDULE_KEYS if values.get(key) is not None}
+    parts = {key: values[key] for key in SCHEDULE_KEYS if values.get(key) is not None}
+    parts |= {key: part.isoformat() for key, part in parts.items() if isinstance(part, date)}  # as TOML has them
     try:
         make_schedule(parts.pop("cron", ""), **parts)
     except CronError as error:

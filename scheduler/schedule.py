@@ -7,11 +7,22 @@ from itertools import repeat
 from operator import add, eq
 from typing import Literal, NamedTuple, cast, overload
 
+from scheduler.bounds import Bounds, bounds, check_end, check_start, once
 from scheduler.cron import CronExpression, parse
 from scheduler.instants import DAY, Instants
 from scheduler.zones import ZoneError, zone
 
-__all__ = ["DAY", "DST_PAIRS", "DstEffect", "FireTime", "FireTimes", "Schedule", "ScheduleError", "make_schedule"]
+__all__ = [
+    "DAY",
+    "DST_PAIRS",
+    "SCHEDULE_KEYS",
+    "DstEffect",
+    "FireTime",
+    "FireTimes",
+    "Schedule",
+    "ScheduleError",
+    "make_schedule",
+]
 
 Gap = Literal["after", "skip"]
 Fold = Literal["first", "second", "both"]
@@ -19,6 +30,20 @@ DST_PAIRS: dict[str, tuple[Gap, Fold]] = {"once": ("after", "first"), "wallclock
 MAX_DELAY = 365 * DAY
 LONG = 10 * DAY
 """From this span on, a list of fires is made by adding to each day's midnight, which costs a little in advance."""
+ENDLESS = Bounds()
+SCHEDULE_KEYS = (
+    "cron",
+    "timezone",
+    "delay",
+    "step",
+    "day_match",
+    "dst",
+    "gap",
+    "fold",
+    "starts_at",
+    "ends_on",
+)
+"""The keys of a definition that bear on when it fires; ``cron`` is the first."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -100,6 +125,7 @@ class Schedule:
 
     Nothing fires in the years 1 and 9999, whose local times Python cannot always hold. A schedule whose every time
     falls into a gap that ``gap = "skip"`` passes over never fires; that is known after 400 years of the zone's rules.
+    Outside ``bounds`` there are no fires.
     """
 
     cron: CronExpression
@@ -107,12 +133,13 @@ class Schedule:
     delay: int = 0
     gap: Gap = "after"
     fold: Fold = "first"
+    bounds: Bounds = ENDLESS
     _instants: Instants | None = field(default=None, init=False, compare=False, repr=False)
     """The engine, made when it is first needed."""
 
     def next_after(self, t: datetime) -> FireTime | None:
         """Return the first fire strictly after ``t``; None if there is none before the year 9999."""
-        found = (self._instants or self._make()).next(_floor(t))
+        found = self.next_epoch(_floor(t))
         return None if found is None else self._fire(found)
 
     def previous(self, t: datetime) -> FireTime | None:
@@ -135,6 +162,7 @@ class Schedule:
         """Return the scheduled times alone, in (a, b]."""
         low, high = _floor(a), _floor(b)
         instants = self._instants or self._make()
+        low, high = self.bounds.clip(low, high)
         if high - low < LONG:
             return [_utc(epoch) for epoch in instants.between(low, high)]
         steps = [timedelta(seconds=second) for second in instants.seconds]
@@ -155,25 +183,29 @@ class Schedule:
 
     def next_epoch(self, t: int) -> int | None:
         """Return the Unix time of the first fire strictly after ``t``."""
-        return (self._instants or self._make()).next(t)
+        low, high = self.bounds.low, self.bounds.high
+        found = (self._instants or self._make()).next(t if low is None else max(t, low - 1))
+        return None if found is None or (high is not None and found >= high) else found
 
     def previous_epoch(self, t: int) -> int | None:
         """Return the Unix time of the last fire strictly before ``t``."""
-        return (self._instants or self._make()).previous(t)
+        low, high = self.bounds.low, self.bounds.high
+        found = (self._instants or self._make()).previous(t if high is None else min(t, high))
+        return None if found is None or (low is not None and found < low) else found
 
     def epochs_between(self, a: int, b: int) -> list[int]:
         """Return the Unix times of the fires in (a, b], in order, a day at a time."""
-        return (self._instants or self._make()).between(a, b)
+        return (self._instants or self._make()).between(*self.bounds.clip(a, b))
 
     def count_epochs(self, a: int, b: int) -> int:
         """Count the fires in (a, b]."""
-        return (self._instants or self._make()).count(a, b)
+        return (self._instants or self._make()).count(*self.bounds.clip(a, b))
 
     def dst_effects(self, a: datetime, b: datetime) -> list[DstEffect]:
         """Return what the changes of the clock in (a, b] do to this schedule, in order, where they do anything."""
         effects: list[DstEffect] = []
         instants = self._instants or self._make()
-        low, high = _floor(a), _floor(b)
+        low, high = self.bounds.clip(_floor(a), _floor(b))
         table = zone(self.timezone).table(low, high)
         for index in range(max(table.index(low), 1), table.index(high) + 1):
             start, offset, before = table.starts[index], table.offsets[index], table.offsets[index - 1]
@@ -225,10 +257,13 @@ def make_schedule(
     dst: str = "once",
     gap: str | None = None,
     fold: str | None = None,
+    starts_at: str | None = None,
+    ends_on: str | None = None,
 ) -> Schedule:
     """Make a schedule from what a config file says; raises CronError or ScheduleError, both ValueErrors.
 
     ``dst`` sets gap and fold together ("once": after and first; "wallclock": skip and both); each may be set by itself.
+    Without ``cron`` it fires once, at ``starts_at``.
     """
     if dst not in DST_PAIRS:
         raise ScheduleError("dst", dst, f"{dst!r}: use one of {', '.join(DST_PAIRS)}")
@@ -246,13 +281,34 @@ def make_schedule(
         zone(timezone)
     except ZoneError as error:
         raise ScheduleError("timezone", timezone, str(error)) from error
+    limits = _bounds(starts_at, ends_on, timezone)
+    if not cron and starts_at is not None:
+        try:
+            cron, limits = once(starts_at, timezone)
+        except ValueError as error:
+            raise ScheduleError("starts_at", starts_at, str(error)) from error
     return Schedule(
         cron=parse(cron, step=step, day_match=day_match),
         timezone=timezone,
         delay=delay,
         gap=cast("Gap", chosen_gap),
         fold=cast("Fold", chosen_fold),
+        bounds=limits,
     )
+
+
+def _bounds(starts_at: str | None, ends_on: str | None, timezone: str) -> Bounds:
+    if starts_at is None and ends_on is None:
+        return ENDLESS
+    for key, value, check in (("starts_at", starts_at, check_start), ("ends_on", ends_on, check_end)):
+        try:
+            check(value)
+        except ValueError as error:
+            raise ScheduleError(key, value, str(error)) from error
+    try:
+        return bounds(starts_at, ends_on, timezone)
+    except ValueError as error:
+        raise ScheduleError("ends_on", ends_on, str(error)) from error
 
 
 def _floor(t: datetime) -> int:

@@ -191,7 +191,7 @@ def _put_changed(view: "JobView", now: datetime, verb: str, *, as_json: bool) ->
     elif view.stored.disabled_at is not None:
         follow = f"no run until schedctl enable {view.name}"
     else:
-        follow = f"it runs when asked to: schedctl run {view.name}" if not view.job.cron else "it never fires"
+        follow = "no run is to come" if view.is_scheduled else f"it runs when asked to: schedctl run {view.name}"
     put(f"{verb} {view.name}; {follow}")
 
 

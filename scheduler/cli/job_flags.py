@@ -48,6 +48,8 @@ FLAGS = (
     _job("cron", "When it runs, in the td dialect; empty: only when asked to.", "CRON"),
     _job("timezone", "Time zone of the schedule; default: that of [daemon].", "ZONE"),
     _job("delay", "How long after its slot a run starts.", "TIME"),
+    _job("starts_at", "Nothing fires before; without --cron the job runs once, then.", "TIME"),
+    _job("ends_on", "The last day on which it fires.", "DATE"),
     _job("source", "Connection that the query runs on.", "NAME"),
     _job("query", "The SQL.", "SQL"),
     _job("query_file", "A file with the SQL, which is read now and stored.", "FILE"),

@@ -13,6 +13,7 @@ from scheduler.faults import ConfigError, Fault
 from scheduler.job import Job, parse_job
 from scheduler.merge import Changes, merge
 from scheduler.owed import CHANGED, DISABLED, settle_owed
+from scheduler.schedule import SCHEDULE_KEYS
 from scheduler.second_opinion import disagreement
 from scheduler.synced import SYNCED
 from scheduler.toml_lines import key_lines, line_of
@@ -21,8 +22,6 @@ from storage import jobs, runs, settings
 from storage.database import Database, Session
 from storage.jobs import StoredJob
 
-SCHEDULE_KEYS = ("cron", "timezone", "delay", "step", "day_match", "dst", "gap", "fold")
-"""The keys of a definition that bear on when it fires; a change of any other leaves owed slots owed."""
 ENDED = ("succeeded", "partial", "failed", "canceled", "interrupted")
 """The outcomes of runs that took place: a skipped slot is none."""
 RECENT = 20
@@ -91,7 +90,7 @@ def _rescheduled(put: Mapping[str, Job], known: Mapping[str, Mapping[str, Any]])
 
 
 def same_schedule(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> bool:
-    """Whether two definitions fire at the same times."""
+    """Whether two definitions fire at the same times; a change of any other key leaves owed slots owed."""
     return before is not None and all(before.get(key) == after.get(key) for key in SCHEDULE_KEYS)
 
 

@@ -2,8 +2,10 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from scheduler.bounds import Bounds
 from scheduler.forecast import Expected, forecast, runs_by_hour
 from scheduler.schedule import make_schedule
 
@@ -26,6 +28,9 @@ def test_the_count_by_hour_is_that_of_the_listed_fires_in_any_zone_with_any_dela
     for _ in range(300):
         delay = draw.choice((0, 600, 3599, 90_000))
         schedule = make_schedule(draw.choice(CRONS), timezone=draw.choice(ZONES), delay=delay)
+        if draw.random() < 0.3:
+            low = int(datetime(2026, draw.randint(1, 12), draw.randint(1, 28), tzinfo=UTC).timestamp())
+            schedule = replace(schedule, bounds=Bounds(low=low, high=low + draw.randint(1, 9) * 86_400))
         begin = int(
             datetime(2026, draw.randint(1, 12), draw.randint(1, 28), draw.randint(0, 23), tzinfo=UTC).timestamp()
         )
