@@ -82,6 +82,10 @@ def check_dates(cron: str, switch: str, dates: str) -> None:
     assert first_fires(make_schedule(cron, **switches(switch)), len(wanted), "%m-%d") == wanted
 
 
+def check_repeat(_every: str, cron: str, dates: str) -> None:
+    check_dates(cron, "", dates)
+
+
 def check_counts(fields: str, by_day: str, by_weekday: str, followed: str) -> None:
     cron = parse(f"0 0 {fields}", day_match="more-often")
     assert f"{dates_in_400_years(days=cron.days, months=cron.months):,}" == by_day
@@ -160,6 +164,7 @@ CHECKS: dict[Row, Callable[..., None]] = {
     ("day fields and month", "dates by day of month", "dates by day of week", "followed"): check_counts,
     ("text", "same as"): check_alias,
     ("cron", "from", "next"): check_next,
+    ("repeats every", "cron", "first dates from 2026-11-23 on"): check_repeat,
     ("text", "message"): check_refused,
     ("timezone", "message"): check_zone,
     ("cron", "timezone", "switches", "day", "fires there"): check_dst,
