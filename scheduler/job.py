@@ -1,5 +1,6 @@
 """A job: schedule, query, export and policies; made of a table of the config file or of a stored dict. Pure."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,11 +24,13 @@ from scheduler.bounds import check_end, check_start
 from scheduler.cron import CronError
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, nearest, show, under
 from scheduler.notices import Told
+from scheduler.query import SLOT_NAMES, names_in
 from scheduler.schedule import SCHEDULE_KEYS, Schedule, ScheduleError, make_schedule
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _SHARE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?%")
 _WHOLE_PERCENT = 100
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
 def _check_max_rejected(value: object) -> object:
@@ -38,6 +41,21 @@ def _check_max_rejected(value: object) -> object:
     if isinstance(value, str) and _SHARE.fullmatch(value) and float(value[:-1]) <= _WHOLE_PERCENT:
         return value
     raise ValueError('write a number of rows, or a share of them in quotes, such as "5%"')
+
+
+def _check_params(params: object) -> object:
+    if params is not None and not isinstance(params, Mapping):
+        raise ValueError('write a table, such as { region = "EU" }')
+    for name, value in (params or {}).items():
+        if not _PARAMETER.fullmatch(name):
+            raise ValueError(f"{show(name)} is no name for a parameter: use letters, digits and _, no digit first")
+        if name.lower() in SLOT_NAMES:
+            raise ValueError(f"{name} is the slot's own time: choose another name")
+        if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{name} is no text, true, false or finite number: write a date as text, and cast it")
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"{name} holds a NUL character: remove it")
+    return params
 
 
 class JobDefaults(Settings):
@@ -106,6 +124,11 @@ class Job(JobDefaults):
     source: str = Field(description="the connection that the query runs on", examples=['"warehouse"'])
     query: str = Field(description="the SQL; or `query_file`", examples=['"select …", or query_file = "job.sql"'])
     query_file: PathText | None = Field(default=None, description="instead of `query`: a file with the SQL")
+    params: Annotated[dict[str, Any] | None, BeforeValidator(_check_params)] = Field(
+        default=None,
+        description="values that are bound where the query says `:name`; never pasted into it",
+        examples=['{ region = "EU", minimum = 10 }'],
+    )
     export: Export = Field(description="where the rows go, and how: the next tables")
     mapping: OutputMapping | None = Field(default=None, description="which columns go out under which names")
     segment: Segment | None = Field(default=None, description="what the built strings of `mapping` may name")
@@ -199,6 +222,10 @@ def parse_job(
         found += _connection_faults(("source",), source, connections, SOURCE_TYPES)
     if job is not None:
         found += _segment_faults(job)
+        found += (
+            Fault(keys=("params", name), message=f"the query has no :{name}: remove it, or use it there")
+            for name in sorted((job.params or {}).keys() - names_in(job.query))
+        )
     faults += under(place, found)
     if faults or job is None:
         raise ConfigError(faults)

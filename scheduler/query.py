@@ -1,6 +1,7 @@
-"""The slot's time inside a job's SQL: bound as parameters, never pasted, and never inside a string or a comment."""
+"""The slot's time and a job's own values inside its SQL: bound, never pasted, and never in a string or a comment."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,11 +9,13 @@ _TOKEN = re.compile(
     r"""
     (?P<skip> '(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | (?P<tag>\$\w*\$).*?(?P=tag) | :: )
   | (?P<call> \bTD_SCHEDULED_TIME\s*\(\s*\) )
-  | :(?P<name> scheduled_time | last_scheduled_time )\b
+  | :(?P<name> [A-Za-z_]\w* )
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
-"""What to leave alone (strings, quoted names, comments, dollar-quoted text, casts) and what stands for a time."""
+"""What to leave alone (strings, quoted names, comments, dollar-quoted text, casts) and what stands for a value."""
+SLOT_NAMES = frozenset({"scheduled_time", "last_scheduled_time", "td_scheduled_time"})
+"""Names that mean the slot, in any case."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,13 +26,26 @@ class BoundQuery:
     parameters: dict[str, object] = field(default_factory=dict)
 
 
-def bind(sql: str, *, scheduled_time: datetime, last_scheduled_time: datetime | None) -> BoundQuery:
+def names_in(sql: str) -> frozenset[str]:
+    """Return the names that stand behind a colon in ``sql``, as written; not all of them need be parameters."""
+    return frozenset(match["name"] for match in _TOKEN.finditer(sql) if match["name"] is not None)
+
+
+def bind(
+    sql: str,
+    *,
+    scheduled_time: datetime,
+    last_scheduled_time: datetime | None,
+    params: Mapping[str, object] | None = None,
+) -> BoundQuery:
     """Put the slot into ``sql``: ``TD_SCHEDULED_TIME()`` becomes its Unix time in whole seconds.
 
     ``:scheduled_time`` and ``:last_scheduled_time`` become UTC timestamps; the latter is the slot of the job's last
-    succeeded run, and NULL before the first.
+    succeeded run, and NULL before the first. ``:name`` becomes the value that ``params`` has for it; any other is left
+    alone.
     """
     parameters: dict[str, object] = {}
+    known = params or {}
 
     def replace(match: re.Match[str]) -> str:
         if match["skip"] is not None:
@@ -37,7 +53,13 @@ def bind(sql: str, *, scheduled_time: datetime, last_scheduled_time: datetime | 
         if match["call"] is not None:
             parameters["td_scheduled_time"] = int(scheduled_time.timestamp())
             return "$td_scheduled_time"
-        name = match["name"].lower()
+        name = match["name"]
+        if name in known:
+            parameters[name] = known[name]
+            return f"${name}"
+        name = name.lower()
+        if name not in ("scheduled_time", "last_scheduled_time"):
+            return match[0]
         parameters[name] = scheduled_time if name == "scheduled_time" else last_scheduled_time
         return f"${name}"
 

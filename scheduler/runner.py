@@ -107,6 +107,7 @@ def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:
         job.query,
         scheduled_time=work.run.scheduled_time,
         last_scheduled_time=stored.last_success if stored is not None else None,
+        params=job.params,
     )
     source = open_source(
         _connection(work.config, job.source, "source"),

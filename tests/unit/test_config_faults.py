@@ -322,3 +322,33 @@ def test_faults_can_be_told_one_by_one() -> None:
     fault = next(each for each in caught.value.faults if each.path == "jobs.a.source")
     assert (fault.line, fault.message) == (1, 'source is missing: write source = "warehouse"')
     assert "/etc/x.toml:1: jobs.a.source: source is missing" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ("{ region = 2026-01-01 }", "write a date as text, and cast it"),
+        ("{ region = [1] }", "region is no text, true, false"),
+        ("5", "jobs.x.params"),
+        ('{ "a b" = 1, region = 1 }', '"a b" is no name for a parameter'),
+        ("{ scheduled_time = 1, region = 1 }", "scheduled_time is the slot's own time: choose another name"),
+        ("{ region = nan }", "region is no text, true, false or finite number"),
+        ("{ regoin = 1 }", "jobs.x.params.regoin: the query has no :regoin: remove it, or use it there"),
+    ],
+)
+def test_parameters_that_cannot_be_bound_or_that_nothing_asks_for_are_faults(params: str, says: str) -> None:
+    text = f"""
+[connections.w]
+type = "duckdb"
+[connections.f]
+type = "file"
+directory = "out"
+[jobs.x]
+source = "w"
+query = "select :region"
+params = {params}
+export = {{ connection = "f" }}
+"""
+    with pytest.raises(ConfigError) as refused:
+        parse(text)
+    assert says in str(refused.value)

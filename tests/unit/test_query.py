@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scheduler.query import BoundQuery, bind
+from scheduler.query import BoundQuery, bind, names_in
 
 SLOT = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 LAST = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -51,3 +51,20 @@ def test_before_the_first_success_the_last_slot_is_null() -> None:
 )
 def test_strings_comments_and_look_alikes_are_left_alone(sql: str) -> None:
     assert bound(sql) == BoundQuery(sql=sql)
+
+
+def test_a_jobs_own_values_are_bound_by_their_names() -> None:
+    query = bind(
+        "select ':region', a::region, :Region from t where r = :region and n > :n and s = :scheduled_time or :o",
+        scheduled_time=SLOT,
+        last_scheduled_time=None,
+        params={"region": "EU'; drop table t; --", "n": 3, "unused": 1},
+    )
+    assert query.sql == (
+        "select ':region', a::region, :Region from t where r = $region and n > $n and s = $scheduled_time or :o"
+    )
+    assert query.parameters == {"region": "EU'; drop table t; --", "n": 3, "scheduled_time": SLOT}
+
+
+def test_the_names_in_a_query_are_those_outside_of_strings_comments_and_casts() -> None:
+    assert names_in("select ':a', b::c, :d /* :e */ from f where g = :Scheduled_Time -- :h") == {"d", "Scheduled_Time"}
