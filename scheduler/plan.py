@@ -1,6 +1,7 @@
 """Which slots are owed at a given instant, and when to look next. Values and a heap; no I/O, no clock."""
 
 import heapq
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -93,7 +94,9 @@ class Plan:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Planned] = {}
-        self._heap: list[tuple[float, str, Planned]] = []
+        # The number tells entries of one job and one slot apart: what a job is cannot be put in order.
+        self._heap: list[tuple[float, str, int, Planned]] = []
+        self._numbers = itertools.count()
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -105,7 +108,7 @@ class Plan:
         self._jobs[planned.name] = planned
         fire = planned.schedule.next_after(planned.after)
         if fire is not None:
-            heapq.heappush(self._heap, (fire.scheduled_time.timestamp(), planned.name, planned))
+            heapq.heappush(self._heap, (fire.scheduled_time.timestamp(), planned.name, next(self._numbers), planned))
 
     def drop(self, name: str) -> None:
         """Forget a job; its heap entry goes when it comes up."""
@@ -121,7 +124,7 @@ class Plan:
 
     def next_wakeup(self) -> float | None:
         """Return the earliest coming slot as a Unix time, None if no job has one."""
-        while self._heap and self._jobs.get(self._heap[0][1]) is not self._heap[0][2]:
+        while self._heap and self._jobs.get(self._heap[0][1]) is not self._heap[0][3]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
@@ -130,7 +133,7 @@ class Plan:
         taken: list[Planned] = []
         until = now.timestamp()
         while len(taken) < limit and (wakeup := self.next_wakeup()) is not None and wakeup <= until:
-            planned = heapq.heappop(self._heap)[2]
+            planned = heapq.heappop(self._heap)[3]
             del self._jobs[planned.name]
             taken.append(planned)
         return taken

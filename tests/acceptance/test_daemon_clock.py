@@ -148,6 +148,18 @@ def test_a_clock_set_forward_a_day_ends_no_run_and_takes_none_from_who_has_it(cl
     assert set(clocked.service.numbers().values()) == {1}
 
 
+def test_a_job_goes_on_firing_after_edits_that_leave_its_schedule(clocked: Clocked) -> None:
+    clocked.set(datetime(2026, 5, 4, 12, 0, 30, tzinfo=UTC))
+    clocked.service.configure(rows("0 * * * *"))
+    with clocked.daemon():
+        for retries in (1, 2):
+            clocked.service.configure(rows("0 * * * *").replace("retry_limit = 0", f"retry_limit = {retries}"))
+            clocked.until(lambda retries=retries: f'"retry_limit": {retries}' in clocked("show", "rows", "--json").out)
+        clocked.set(datetime(2026, 5, 4, 13, 0, 1, tzinfo=UTC))
+        clocked.until(lambda: clocked.fired("rows") == ["2026-05-04T13:00"])
+        assert "chore.crashed" not in clocked.log
+
+
 NIGHTS = {
     "the gap of a spring night": ("30 2 * * *", datetime(2026, 3, 8, 6, 30, tzinfo=UTC), ["2026-03-08T07:00"]),
     "the fold of an autumn night": ("30 1 * * *", datetime(2026, 11, 1, 5, 0, tzinfo=UTC), ["2026-11-01T05:30"]),

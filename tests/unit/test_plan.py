@@ -1,5 +1,6 @@
 """Which slots are owed: catch-up, delay, windows, and the heap."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -130,3 +131,14 @@ def test_a_job_that_never_fires_is_in_the_plan_but_never_wakes_it() -> None:
     plan.put(Planned(name="never", schedule=make_schedule("0 0 30 2 *"), after=at(3)))
     assert plan.next_wakeup() is None
     assert len(plan) == 1
+
+
+def test_a_job_put_anew_with_the_same_next_slot_takes_the_place_of_the_old_one() -> None:
+    plan = Plan()
+    old = Planned(name="x", schedule=make_schedule("0 3 * * *"), after=DAY)
+    for revision in range(1, 4):
+        plan.put(replace(old, revision=revision))
+    wakeup = plan.next_wakeup()
+    assert wakeup is not None
+    assert [job.revision for job in plan.take(datetime.fromtimestamp(wakeup, UTC), 10)] == [3]
+    assert plan.next_wakeup() is None
