@@ -38,6 +38,21 @@ def process_started(pid: int) -> str | None:
     return None
 
 
+def _is_hidden(pid: int) -> bool:
+    """Whether there is such a process, which /proc does not show us.
+
+    A systemd unit with ProtectProc=invisible sees no processes of other users, and with PrivateUsers= beside it not even
+    those that another command of the same unit started (the systemd.exec(5) and proc(5) manual pages, hidepid).
+    """
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return not Path(f"/proc/{pid}").exists()
+
+
 def this_node(kind: Literal["daemon", "cli"], now: datetime) -> Node:
     """Describe this process as a node; its id is new with every call, and owns the claims it makes."""
     from importlib.metadata import version  # noqa: PLC0415 - 20 ms, which only those who look are spared
@@ -63,7 +78,7 @@ def is_dead(node: Node) -> bool:
         return False
     if node.boot_id and node.boot_id != boot_id():
         return True
-    return process_started(node.pid) != node.pid_started
+    return process_started(node.pid) != node.pid_started and not _is_hidden(node.pid)
 
 
 def lives(node: Node, now: datetime) -> bool:
@@ -71,7 +86,10 @@ def lives(node: Node, now: datetime) -> bool:
 
     One that was seen in the future is of a time before that clock was set back, and has not told of itself since.
     """
-    return not is_dead(node) and (node.host == socket.gethostname() or abs(now - node.seen_at) <= SEEN_WITHIN)
+    if is_dead(node):
+        return False
+    is_seen = node.host == socket.gethostname() and not _is_hidden(node.pid)
+    return is_seen or abs(now - node.seen_at) <= SEEN_WITHIN
 
 
 def lock_state_file(path: Path) -> IO[str]:
