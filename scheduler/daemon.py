@@ -1,5 +1,6 @@
 """The daemon: APScheduler runs its few chores; the tick fires what is due, workers run it, signals reload and drain."""
 
+import faulthandler
 import logging
 import os
 import signal
@@ -59,6 +60,8 @@ EXIT_SECONDS = 10.0
 """How long after the drain time a worker that hangs in a call may take to let go before the process ends anyway."""
 NOTICE_SECONDS = 5.0
 """How long the end waits for notices to be sent; the next daemon sends what is left."""
+MARGIN_SECONDS = 10.0
+"""What systemd gives the end beyond all these waits before it kills the process."""
 NOTICE_SECONDS_ONCE = 60.0
 """The same of ``--once``, which no daemon may follow."""
 
@@ -97,6 +100,8 @@ class Daemon:
         self._zone_version = tzdata_version()
         self._reload_mark: str | None = None
         self._is_held = False
+        self._fault = ""
+        self._manager = systemd.Manager()
         self._steps, self._leases = StepWatch(), StepWatch()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -153,7 +158,7 @@ class Daemon:
         self._begin()
         while not self._stopping.wait(CHECK_SECONDS):
             self._look_at_clock()
-        systemd.notify("STOPPING=1")
+        self._manager.stopping(self._config.daemon.drain_timeout + EXIT_SECONDS + NOTICE_SECONDS + MARGIN_SECONDS)
         self._drain(NOTICE_SECONDS)
 
     def run_once(self) -> int:
@@ -182,7 +187,7 @@ class Daemon:
         self._metrics.apply(self._config.metrics)
         self._chores.start()
         self._notifier.start()
-        systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
+        self._manager.ready(self._status())
 
     def stop(self, *_signal: int | FrameType | None) -> None:
         """Ask for a graceful end; safe in a signal handler."""
@@ -206,7 +211,7 @@ class Daemon:
         return run
 
     def _tick(self) -> None:
-        systemd.notify("WATCHDOG=1")  # the loop turns, even while the database refuses
+        self._manager.ping()  # the loop turns, even while the database refuses
         with self._lock:
             if self._stopping.is_set():
                 return
@@ -288,6 +293,7 @@ class Daemon:
         )
 
     def _keep(self) -> None:
+        self._manager.say(self._status())
         self._workers.keep()
         with self._database.write() as session:
             now = shared_now(session, self._clock())
@@ -344,7 +350,7 @@ class Daemon:
 
     def _reload(self) -> None:
         """Read the config file and take it over whole; a faulty one changes nothing, and is told."""
-        systemd.reloading()
+        self._manager.reloading()
         try:
             config = load(self._config_path)
             with self._lock:
@@ -360,7 +366,7 @@ class Daemon:
             self._tell_config(config)
             self._note_config(None)
         finally:
-            systemd.notify("READY=1", f"STATUS={len(self._definitions)} jobs")
+            self._manager.ready(self._status())
 
     def _tell_config(self, config: Config) -> None:
         """Log what the file warns of, and which of its changes need a restart."""
@@ -371,8 +377,17 @@ class Daemon:
         for key in (key for key in kept if kept[key] != new[key]):
             log.warning("config.needs_restart", key=key, message=f"{key} changed: restart the daemon to use it")
 
+    def _status(self) -> str:
+        return systemd.status_line(
+            jobs=len(self._definitions),
+            running=len(self._workers.active),
+            fault=self._fault,
+            has_room=self._disk.has_room,
+        )
+
     def _note_config(self, fault: str | None) -> None:
-        """Keep what the last look at the config file said, for ``schedctl status``."""
+        """Keep what the last look at the config file said, for ``schedctl status`` and ``systemctl status``."""
+        self._fault = fault or ""
         now = self._clock()
         with self._database.write() as session:
             if fault and not settings.get(session, "config_fault"):  # once, until it is sound again
@@ -411,6 +426,7 @@ class Daemon:
 
 def main(config_path: Path, *, once: bool = False) -> int:
     """Run the daemon in the foreground and return its exit code. Errors known to the CLI are raised for it."""
+    faulthandler.enable(file=2)  # systemd's watchdog ends a stuck loop by SIGABRT: where it is stuck
     config = load(config_path)
     held = _lock_if_sqlite(config.storage.url)
     try:

@@ -41,8 +41,8 @@ def process_started(pid: int) -> str | None:
 def _is_hidden(pid: int) -> bool:
     """Whether there is such a process, which /proc does not show us.
 
-    A systemd unit with ProtectProc=invisible sees no processes of other users, and with PrivateUsers= beside it not even
-    those that another command of the same unit started (the systemd.exec(5) and proc(5) manual pages, hidepid).
+    A systemd unit with ProtectProc=invisible sees no processes of other users, and with PrivateUsers= beside it not
+    even those that another command of the same unit started (the systemd.exec(5) and proc(5) manual pages, hidepid).
     """
     try:
         os.kill(pid, 0)
