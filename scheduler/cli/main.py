@@ -29,6 +29,7 @@ PARTS = {
     "checking": ("check", "connections"),
     "login": ("login",),
     "notifying": ("notify",),
+    "units": ("install-units",),
     "service": ("status", "reload", "daemon", "emulator", "demo", "version"),
 }
 """The modules of this package that have commands, and which: `explain` need not import what `run` does."""
