@@ -35,18 +35,17 @@ from scheduler.notify import Notifier
 from scheduler.operations.audits import audit_daily
 from scheduler.operations.jobs import sync_file_jobs
 from scheduler.operations.zonedata import look_at_zones
-from scheduler.owed import planned
-from scheduler.plan import Plan, Planned
+from scheduler.plan import Plan
+from scheduler.planning import Planning
 from scheduler.retention import CLEAR_SECONDS, clear, set_aside
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
 from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
 from scheduler.zones import forget_zones, tzdata_version
-from storage import jobs, nodes, notices, runs, settings
+from storage import nodes, notices, runs, settings
 from storage.clock import shared_now
 from storage.database import Database, StorageError, open_database
-from storage.jobs import StoredJob
 
 CHECK_SECONDS = 1.0
 """The clock is looked at this often, so that a step of it, or a change by the CLI, is noticed within a second."""
@@ -94,9 +93,7 @@ class Daemon:
         self._database = database
         self._clock = clock
         self._node = this_node("daemon", clock())
-        self._plan = Plan()
-        self._definitions: dict[str, dict[str, object]] = {}
-        self._change_mark = ""
+        self._jobs = Planning(database)
         self._zone_version = tzdata_version()
         self._reload_mark: str | None = None
         self._is_held = False
@@ -146,7 +143,7 @@ class Daemon:
         self._look_at_disk()
         set_aside(self._database, self._started.storage.spool)
         self._look_at_zones()
-        log.info("daemon.started", version=self._node.version, node=self._node.id, jobs=len(self._definitions))
+        log.info("daemon.started", version=self._node.version, node=self._node.id, jobs=len(self._jobs.definitions))
 
     @property
     def is_stuck(self) -> bool:
@@ -173,7 +170,7 @@ class Daemon:
         return 1 if self._workers.failed or not self._disk.has_room else 0
 
     def _begin(self) -> None:
-        self._chores.add_job(self._guarded(self._tick), PlanTrigger(self._plan), id="tick")
+        self._chores.add_job(self._guarded(self._tick), PlanTrigger(self._jobs.plan), id="tick")
         self._chores.add_job(self._guarded(self._keep), "interval", seconds=CHECK_SECONDS, id="keep")
         self._chores.add_job(self._guarded(self._look_at_config), "interval", seconds=CHECK_SECONDS, id="config")
         self._chores.add_job(self._guarded(self._touch), "interval", seconds=RENEW_SECONDS / 2, id="touch")
@@ -215,13 +212,13 @@ class Daemon:
         with self._lock:
             if self._stopping.is_set():
                 return
-            self._read_jobs()
+            self._jobs.read()
             now = self._clock()
-            tick(self._database, self._plan, self._definitions, now)
+            tick(self._database, self._jobs.plan, self._jobs.definitions, now)
             free = self._workers.free if self._disk.has_room else 0
             if free:
                 with self._database.write() as session:
-                    make_room(session, self._definitions, now)
+                    make_room(session, self._jobs.definitions, now)
                     held = holds(session)
                     gate = Gate(Limits.of(self._config.connections), held, now)
                     claimed = runs.claim_runs(
@@ -268,12 +265,10 @@ class Daemon:
             if version != self._zone_version:
                 forget_zones()
                 forget_schedules()
-                for name in self._plan.names():
-                    self._plan.drop(name)
-                self._change_mark = ""
-            self._read_jobs()
+                self._jobs.forget()
+            self._jobs.read()
             # Schedules of their own: the plan's may be asked by a tick at the same time.
-            schedules = {each.name: (each.revision, replace(each.schedule)) for each in self._plan.jobs()}
+            schedules = {each.name: (each.revision, replace(each.schedule)) for each in self._jobs.plan.jobs()}
             if version != self._zone_version:
                 look_at_zones(self._database, version, schedules, self._clock())  # before any tick goes by the new data
                 self._zone_version = version
@@ -309,30 +304,6 @@ class Daemon:
         with self._database.write() as session:
             nodes.touch(session, self._node.id, shared_now(session, self._clock()))
 
-    def _read_jobs(self) -> None:
-        """Bring the plan up to date with the stored jobs, if any of them changed."""
-        with self._database.read() as session:
-            mark = jobs.change_mark(session)
-            if mark == self._change_mark:
-                return
-            stored = jobs.all_jobs(session)
-        coming = {job.name: entry for job in stored if (entry := self._planned(job)) is not None}
-        for name in self._plan.names() - coming.keys():
-            self._plan.drop(name)
-        for entry in coming.values():
-            self._plan.put(entry)
-        self._definitions = {job.name: job.definition for job in stored}
-        self._change_mark = mark
-
-    @staticmethod
-    def _planned(stored: StoredJob) -> Planned | None:
-        """Return what the plan needs of a job; one that cannot be read is told and left out, the others go on."""
-        try:
-            return planned(stored)
-        except ValueError as error:
-            log.error("job.unreadable", job=stored.name, message=" ".join(str(error).split()))  # noqa: TRY400 - says it all
-            return None
-
     def _look_at_config(self) -> None:
         with self._database.read() as session:
             requested = settings.get(session, "reload_requested")
@@ -356,7 +327,7 @@ class Daemon:
             with self._lock:
                 changes = sync_file_jobs(self._database, config, self._clock())
                 self._config = config
-                self._read_jobs()
+                self._jobs.read()
         except (ConfigError, NameConflicts) as error:
             log.error("config.refused", message=str(error))  # noqa: TRY400 - the faults say it all
             self._note_config(str(error))
@@ -379,7 +350,7 @@ class Daemon:
 
     def _status(self) -> str:
         return systemd.status_line(
-            jobs=len(self._definitions),
+            jobs=len(self._jobs.definitions),
             running=len(self._workers.active),
             fault=self._fault,
             has_room=self._disk.has_room,

@@ -31,7 +31,7 @@ from storage.types import UtcDateTime, utc
 
 _JOB = table("job")
 _LEDGER = table("ledger")
-_OLDER = RUN.alias("older")
+_OLDER, _OTHER = RUN.alias("older"), RUN.alias("other")  # made once: an alias costs a millisecond
 _UNCLAIMED = {"owner": None, "token": None, "claim_expires_at": None}
 _NO_ROWS: RowCounts = (0, 0, 0, 0)
 
@@ -268,8 +268,7 @@ def _not_disabled(run: Any) -> ColumnElement[bool]:  # noqa: ANN401 - the column
 
 
 def _has_running() -> ColumnElement[bool]:
-    other = RUN.alias("other")
-    return exists().where(other.c.job == RUN.c.job, other.c.state == RUNNING).correlate(RUN)
+    return exists().where(_OTHER.c.job == RUN.c.job, _OTHER.c.state == RUNNING).correlate(RUN)
 
 
 def _has_ledger() -> ColumnElement[bool]:

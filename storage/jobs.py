@@ -16,6 +16,7 @@ from storage.values import StoredJob
 
 __all__ = [
     "Change",
+    "Changed",
     "JobChange",
     "Mark",
     "StoredJob",
@@ -29,6 +30,7 @@ __all__ = [
     "high_waters",
     "lock_marks",
     "put_job",
+    "read_changed",
     "record_outcome",
     "remove_job",
     "set_high_water",
@@ -48,6 +50,15 @@ class Mark:
     revision: int
     settled_until: datetime
     disabled: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changed:
+    """The jobs that changed up to ``mark``, as they are now; of ``names`` (None: of all) the others are gone."""
+
+    mark: str
+    names: frozenset[str] | None
+    jobs: tuple[StoredJob, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,6 +180,24 @@ def change_mark(session: Session) -> str:
     """
     number, newest = session.execute(select(func.count(), func.max(_CHANGE.c.id)).select_from(_CHANGE)).one()
     return f"{number}-{newest or 0}"
+
+
+def read_changed(session: Session, since: str) -> Changed | None:
+    """Return what was put, removed, disabled or enabled since that mark; None if nothing was.
+
+    With an empty mark, or where a part of the history is gone or comes late, that is every job there is.
+    """
+    mark = change_mark(session)
+    if mark == since:
+        return None
+    before, newest = map(int, (since or "0-0").split("-"))
+    later = list(session.execute(select(_CHANGE.c.job).where(_CHANGE.c.id > newest)).scalars())
+    if not since or before + len(later) != int(mark.partition("-")[0]):
+        return Changed(mark=mark, names=None, jobs=tuple(all_jobs(session)))
+    found: list[StoredJob] = []
+    for chunk in chunks(sorted(set(later))):
+        found += [StoredJob(**row) for row in session.execute(_jobs().where(_JOB.c.name.in_(chunk))).mappings()]
+    return Changed(mark=mark, names=frozenset(later), jobs=tuple(found))
 
 
 def disable_job(session: Session, name: str, *, by: Literal["person", "daemon"], reason: str, now: datetime) -> bool:

@@ -65,6 +65,7 @@ __all__ = [
 
 _JOB = table("job")
 _LEDGER = table("ledger")
+_OTHER = RUN.alias("other")
 READ_AT_ONCE = 5_000
 """Rows of a long answer that are held at once."""
 _Key = tuple[str, datetime, str, int]
@@ -273,8 +274,7 @@ def attempts(session: Session, run_id: int) -> list[StoredAttempt]:
 
 def _of_job(job: str, state: ColumnElement[str]) -> Select[tuple[int]]:
     """Find a job's runs in one state apart from all that is asked of them, or SQLite searches the job's whole past."""
-    other = RUN.alias("other")
-    return select(other.c.id).where(other.c.job == job, other.c.state == state)
+    return select(_OTHER.c.id).where(_OTHER.c.job == job, _OTHER.c.state == state)
 
 
 def _digests(runs: Iterable[NewRun]) -> dict[int, str]:
