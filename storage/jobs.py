@@ -39,6 +39,10 @@ __all__ = [
 _JOB = table("job")
 _CHANGE = table("job_change")
 _RUN = table("run")
+# Made once: putting a query together costs more than SQLite needs to answer it.
+_WHOLE_JOBS = select(
+    *(column for column in _JOB.c if column.name != "definition_id"), DEFINITION.c.body.label("definition")
+).join(DEFINITION, DEFINITION.c.id == _JOB.c.definition_id)
 
 Change = Literal["put", "removed", "disabled", "enabled"]
 
@@ -276,10 +280,7 @@ def _skip_waiting(session: Session, name: str, which: ColumnElement[bool], *, re
 
 
 def _jobs() -> Select[Any]:
-    columns = [column for column in _JOB.c if column.name != "definition_id"]
-    return select(*columns, DEFINITION.c.body.label("definition")).join(
-        DEFINITION, DEFINITION.c.id == _JOB.c.definition_id
-    )
+    return _WHOLE_JOBS
 
 
 def _changes() -> Select[Any]:

@@ -81,11 +81,12 @@ _COLUMNS = [
     DEFINITION.c.body.label("definition") if field.name == "definition" else RUN.c[field.name]
     for field in fields(StoredRun)
 ]
+_WHOLE_RUNS = select(*_COLUMNS).join(DEFINITION, DEFINITION.c.id == RUN.c.definition_id)
 
 
 def select_runs(*where: ColumnElement[bool]) -> Select[Any]:
     """Begin a query for whole runs; :func:`read_runs` makes values of what it finds."""
-    return select(*_COLUMNS).join(DEFINITION, DEFINITION.c.id == RUN.c.definition_id).where(*where)
+    return _WHOLE_RUNS.where(*where)
 
 
 def read_runs(session: Session, query: Select[Any]) -> list[StoredRun]:

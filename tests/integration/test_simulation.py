@@ -1,0 +1,100 @@
+"""A month of thousands of jobs, with crashes, edits, downtimes and clocks that are set: no hole and no double."""
+
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from support.simulation import START, Simulation
+
+from scheduler.operations.audits import audit
+from storage import jobs, runs
+from storage.database import Database, open_database
+
+SEED = int(os.environ.get("SCHEDCTL_SEED", "20261124"))
+_COLUMNS = "job, scheduled_time, run_time, kind, definition_id, revision, alone, state, outcome, skipped, first_slot"
+_DOUBLE = f"INSERT INTO run ({_COLUMNS}, created_at, repeat) SELECT {_COLUMNS}, created_at, 1 FROM run WHERE id = :id"  # noqa: S608 - names of columns, ours
+
+
+@contextmanager
+def month(directory: Path, *, count: int, days: int) -> Iterator[Simulation]:
+    database = open_database(f"sqlite:///{directory / 'state.db'}")
+    simulation = Simulation(database, directory / "spool", count=count, days=days, seed=SEED)
+    began = time.monotonic()
+    simulation.run()
+    tell(simulation, time.monotonic() - began)
+    yield simulation
+    database.close()
+
+
+def tell(simulation: Simulation, seconds: float) -> None:
+    figures = simulation.figures
+    faults = ", ".join(f"{count} {kind}" for kind, count in sorted(figures.faults.items()))
+    ends = ", ".join(f"{count} {kind}" for kind, count in sorted(figures.outcomes.items()))
+    sys.stderr.write(
+        f"\nseed {SEED}: {simulation.count} jobs, {simulation.days} days in {seconds:.1f} s: {figures.fired} slots "
+        f"fired, {figures.settled} attempts settled ({ends}), {simulation.daemons} daemons; {faults}\n"
+    )
+
+
+def check(simulation: Simulation) -> None:
+    database = simulation.database
+    found = audit(database)
+    assert found.findings == ()
+    assert found.owed == found.sound
+    with database.read() as session:
+        left = runs.count_unfinished(session)
+        rows = list(runs.slot_rows(session))
+        disabled = {job.name for job in jobs.all_jobs(session) if job.disabled_by == "daemon"}
+        told = {row.job for row in session.execute(text("SELECT job FROM notice WHERE kind = 'disabled'"))}
+    assert (left.waiting, left.running) == (0, 0)
+    assert disabled
+    assert disabled <= told
+    slots = dict.fromkeys(simulation.untouched, 0)
+    for row in rows:
+        if row.job in slots:
+            slots[row.job] += row.skipped or 1
+    for name, job in simulation.untouched.items():
+        assert job.schedule is not None
+        ends = max((row.scheduled_time for row in rows if row.job == name), default=START)
+        assert slots[name] == job.schedule.count(START, max(ends, simulation.end)), name
+
+
+def plant_and_find(database: Database) -> None:
+    """Take rows away and double others: the audit names exactly those."""
+    with database.read() as session:
+        plain = [row for row in runs.slot_rows(session) if row.first_slot is None]
+    lot = random.Random(SEED)
+    holes, doubles = lot.sample(plain, 10), lot.sample(plain, 10)
+    doubles = [row for row in doubles if row not in holes]
+    with database.write() as session:
+        for row in doubles:
+            session.execute(text(_DOUBLE), {"id": row.id})
+        for row in holes:
+            session.execute(text("DELETE FROM run WHERE id = :id"), {"id": row.id})
+    found = {(each.kind, each.job, each.first) for each in audit(database).findings}
+    expected = {("hole", row.job, row.scheduled_time) for row in holes}
+    expected |= {("double", row.job, row.scheduled_time) for row in doubles}
+    assert found == expected
+
+
+def test_some_days_of_many_jobs_audit_clean_and_what_is_planted_is_found(tmp_path: Path) -> None:
+    with month(tmp_path, count=1_500, days=8) as simulation:
+        check(simulation)
+        assert simulation.figures.fired > 200
+        assert len(simulation.figures.faults) >= 9
+        plant_and_find(simulation.database)
+
+
+@pytest.mark.slow
+def test_thirty_days_of_ten_thousand_jobs_audit_clean(tmp_path: Path) -> None:
+    with month(tmp_path, count=10_000, days=30) as simulation:
+        check(simulation)
+        plant_and_find(simulation.database)
+    assert simulation.end - START == timedelta(days=30)
