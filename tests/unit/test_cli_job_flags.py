@@ -10,7 +10,7 @@ from scheduler.errors import OperationError
 from scheduler.job import Job
 
 BY_NAME = {flag.name: flag for flag in FLAGS}
-NOT_TYPED = {"name", "export", "mapping", "segment"}
+NOT_TYPED = {"params", "name", "export", "mapping", "segment"}
 """Keys that are no single value: the name is an argument, the tables have flags for what fits on a line."""
 
 
