@@ -30,6 +30,7 @@ PARTS = {
     "login": ("login",),
     "notifying": ("notify",),
     "units": ("install-units",),
+    "upkeep": ("db",),
     "service": ("status", "reload", "daemon", "emulator", "demo", "version"),
 }
 """The modules of this package that have commands, and which: `explain` need not import what `run` does."""

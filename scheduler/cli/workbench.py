@@ -76,6 +76,15 @@ def opened_for_status(given: Path | None) -> Iterator[tuple[Database, ConfigErro
         database.close()
 
 
+def storage_url(given: Path | None) -> str:
+    """Return the address of the state database, even if the config file has faults elsewhere; raises ConfigError."""
+    path = find_config(given)
+    try:
+        return load(path).storage.url
+    except ConfigError as error:
+        return _storage_url(path, error)
+
+
 def view_job(given: Path | None, name: str, now: datetime) -> JobView:
     """Return one job."""
     with opened(given, now) as bench:

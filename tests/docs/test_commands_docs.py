@@ -36,7 +36,7 @@ ORDER = (
         "audit",
         "import",
     ),
-    *("status", "reload", "daemon", "install-units", "emulator", "demo", "version"),
+    *("status", "reload", "daemon", "install-units", "db", "emulator", "demo", "version"),
 )
 
 

@@ -1,0 +1,54 @@
+"""`schedctl db`: the state database looked into and copied, while a daemon works or not."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.command import Command, QuickCommand
+
+
+@pytest.fixture
+def schedctl(tmp_path: Path) -> Command:
+    quick = QuickCommand(tmp_path)
+    quick("list")
+    return quick
+
+
+def test_a_sound_database_is_told_with_its_schema(schedctl: Command) -> None:
+    answer = schedctl("db", "check", "--json").json
+    assert (answer["kind"], answer["sound"], answer["faults"]) == ("sqlite", True, [])
+    assert answer["schema"] == answer["current_schema"]
+
+
+def test_a_newer_schema_is_a_fault(schedctl: Command) -> None:
+    with closing(sqlite3.connect(schedctl.state / "state.db", isolation_level=None)) as state:
+        state.execute("UPDATE schedctl_schema SET version_num = '9999'")
+    answer = schedctl("db", "check", "--json", code=1)
+    assert "its schema is 9999, newer than" in answer.json["faults"][0]
+
+
+def test_a_damaged_file_is_told_and_not_copied(schedctl: Command, tmp_path: Path) -> None:
+    (schedctl.state / "state.db").write_bytes(b"no database at all" * 1000)
+    assert schedctl("db", "check", "--json", code=1).json["sound"] is False
+    schedctl("db", "backup", tmp_path / "copy.db", code=1)
+    assert not list(tmp_path.glob("copy*"))
+
+
+def test_a_backup_is_whole_private_and_never_overwrites(schedctl: Command, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(schedctl.state / "state.db", isolation_level=None)) as state:
+        state.execute("INSERT INTO setting (key, value) VALUES ('mine', 'kept')")  # lies in the WAL while this is open
+        answer = schedctl("db", "backup", tmp_path / "copy.db", "--json").json
+    assert answer == {"copy": str(tmp_path / "copy.db"), "bytes": (tmp_path / "copy.db").stat().st_size}
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+        assert copy.execute("SELECT value FROM setting WHERE key = 'mine'").fetchone() == ("kept",)
+    schedctl.fails("db", "backup", tmp_path / "copy.db", code=1, says="already")
+    schedctl.fails("db", "backup", tmp_path / "no" / "copy.db", code=1, says="cannot be copied")
+
+
+def test_without_a_state_database_nothing_is_made(tmp_path: Path) -> None:
+    quick = QuickCommand(tmp_path)
+    quick.fails("db", "check", code=5, says="there is no state database")
+    quick.fails("db", "backup", tmp_path / "copy.db", code=5, says="there is no state database")
+    assert not quick.state.exists()
