@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 
 from scheduler import systemd
 from scheduler.clocks import StepWatch
-from scheduler.config import Config, ConfigError, load
+from scheduler.config import Config, build, read
 from scheduler.control import StopReason
 from scheduler.disk import LOOK_SECONDS, DiskWatch
 from scheduler.holds import holds
@@ -28,22 +28,22 @@ from scheduler.instance import is_dead, lock_state_file, this_node
 from scheduler.job import forget_schedules
 from scheduler.limits import Gate, Limits
 from scheduler.logs import get_logger
-from scheduler.merge import NameConflicts
+from scheduler.merge import Changes
 from scheduler.metrics import TEXTFILE_SECONDS, Metrics, Whole
-from scheduler.notices import config_refused
 from scheduler.notify import Notifier
 from scheduler.operations.audits import audit_daily
 from scheduler.operations.jobs import sync_file_jobs
 from scheduler.operations.zonedata import look_at_zones
 from scheduler.plan import Plan
 from scheduler.planning import Planning
+from scheduler.reloading import Reloading
 from scheduler.retention import CLEAR_SECONDS, clear, set_aside
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
 from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
 from scheduler.zones import forget_zones, tzdata_version
-from storage import nodes, notices, runs, settings
+from storage import nodes, runs
 from storage.clock import shared_now
 from storage.database import Database, StorageError, open_database
 
@@ -86,23 +86,19 @@ class PlanTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no ty
 class Daemon:
     """One daemon process over one state database. ``run`` blocks until it is told to stop."""
 
-    def __init__(self, *, config_path: Path, config: Config, database: Database, clock: Clock = utc_now) -> None:
-        self._config_path = config_path
-        self._config = self._started = config
-        self._config_stamp = _stamp(config_path)
+    def __init__(self, files: Reloading, *, database: Database, clock: Clock = utc_now) -> None:
+        config = files.started
+        self._files = files
         self._database = database
         self._clock = clock
         self._node = this_node("daemon", clock())
         self._jobs = Planning(database)
         self._zone_version = tzdata_version()
-        self._reload_mark: str | None = None
         self._is_held = False
-        self._fault = ""
         self._manager = systemd.Manager()
         self._steps, self._leases = StepWatch(), StepWatch()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._reload_now = threading.Event()
         self._workers = Workers(
             size=config.daemon.max_running,
             database=database,
@@ -112,7 +108,7 @@ class Daemon:
             on_free=self._wake,
         )
         self._notifier = Notifier(
-            database=database, owner=self._node.id, settings=lambda: self._config.notify, clock=clock
+            database=database, owner=self._node.id, settings=lambda: self._files.config.notify, clock=clock
         )
         self._disk = DiskWatch(database=database, spool=Path(config.storage.spool), clock=clock)
         self._metrics = Metrics(
@@ -134,14 +130,12 @@ class Daemon:
                 nodes.gone(session, node.id)
             nodes.register(session, replace(self._node, seen_at=shared_now(session, now)))
             taken = runs.take_back(session, owners=[node.id for node in dead], now=now)
-            self._reload_mark = settings.get(session, "reload_requested")
         if taken:
             log.warning("claims.taken_back", runs=taken)
-        sync_file_jobs(self._database, self._config, now)
-        self._note_config(None)
-        self._tell_config(self._config)
+        sync_file_jobs(self._database, self._files.config, now)
+        self._files.start()
         self._look_at_disk()
-        set_aside(self._database, self._started.storage.spool)
+        set_aside(self._database, self._files.started.storage.spool)
         self._look_at_zones()
         log.info("daemon.started", version=self._node.version, node=self._node.id, jobs=len(self._jobs.definitions))
 
@@ -155,7 +149,7 @@ class Daemon:
         self._begin()
         while not self._stopping.wait(CHECK_SECONDS):
             self._look_at_clock()
-        self._manager.stopping(self._config.daemon.drain_timeout + EXIT_SECONDS + NOTICE_SECONDS + MARGIN_SECONDS)
+        self._manager.stopping(self._files.config.daemon.drain_timeout + EXIT_SECONDS + NOTICE_SECONDS + MARGIN_SECONDS)
         self._drain(NOTICE_SECONDS)
 
     def run_once(self) -> int:
@@ -181,7 +175,7 @@ class Daemon:
         self._chores.add_job(self._guarded(self._audit), "interval", seconds=AUDIT_SECONDS, id="audit")
         self._chores.add_job(self._guarded(self._look_at_zones), "interval", seconds=ZONES_SECONDS, id="zones")
         self._chores.add_job(self._guarded(self._metrics.write), "interval", seconds=TEXTFILE_SECONDS, id="metrics")
-        self._metrics.apply(self._config.metrics)
+        self._metrics.apply(self._files.config.metrics)
         self._chores.start()
         self._notifier.start()
         self._manager.ready(self._status())
@@ -192,7 +186,7 @@ class Daemon:
 
     def reload(self, *_signal: int | FrameType | None) -> None:
         """Ask for a reload of the config file; safe in a signal handler."""
-        self._reload_now.set()
+        self._files.ask()
 
     def _guarded(self, chore: Callable[[], None]) -> Callable[[], None]:
         """Wrap a chore so that a refused database is one log line and the next turn tries again."""
@@ -220,7 +214,7 @@ class Daemon:
                 with self._database.write() as session:
                     make_room(session, self._jobs.definitions, now)
                     held = holds(session)
-                    gate = Gate(Limits.of(self._config.connections), held, now)
+                    gate = Gate(Limits.of(self._files.config.connections), held, now)
                     claimed = runs.claim_runs(
                         session,
                         owner=self._node.id,
@@ -232,7 +226,7 @@ class Daemon:
                     )
                 self._is_held = not claimed and any(hold.is_in_force(now) for hold in held.values())
                 for run in claimed:
-                    self._workers.start(run, self._config)
+                    self._workers.start(run, self._files.config)
 
     def _look_at_clock(self) -> None:
         """Do every chore at once when the clock was set: APScheduler would sleep until the time of the old one."""
@@ -276,13 +270,13 @@ class Daemon:
         look_at_zones(self._database, version, schedules, self._clock())
 
     def _look_at_disk(self) -> None:
-        self._disk.look(self._config.storage.min_free)
+        self._disk.look(self._files.config.storage.min_free)
 
     def _clear(self) -> None:
         clear(
             self._database,
-            self._started.storage.spool,
-            history=self._config.storage.history,
+            self._files.started.storage.spool,
+            history=self._files.config.storage.history,
             now=self._clock(),
             is_stopping=self._stopping.is_set,
         )
@@ -305,85 +299,48 @@ class Daemon:
             nodes.touch(session, self._node.id, shared_now(session, self._clock()))
 
     def _look_at_config(self) -> None:
-        with self._database.read() as session:
-            requested = settings.get(session, "reload_requested")
-        asked = self._reload_now.is_set() or requested != self._reload_mark
-        stamp = _stamp(self._config_path)
-        if not asked and stamp == self._config_stamp:
-            return
-        self._reload_now.clear()
-        try:
-            self._reload()
-        except StorageError:
-            self._reload_now.set()  # the next turn reads the file again
-            raise
-        self._reload_mark, self._config_stamp = requested, stamp
+        self._files.look(self._reload)
 
     def _reload(self) -> None:
-        """Read the config file and take it over whole; a faulty one changes nothing, and is told."""
+        """Take the config over as it is now, and tell systemd when that begins and ends."""
         self._manager.reloading()
         try:
-            config = load(self._config_path)
-            with self._lock:
-                changes = sync_file_jobs(self._database, config, self._clock())
-                self._config = config
-                self._jobs.read()
-        except (ConfigError, NameConflicts) as error:
-            log.error("config.refused", message=str(error))  # noqa: TRY400 - the faults say it all
-            self._note_config(str(error))
-        else:
-            log.info("config.reloaded", put=sorted(changes.put), removed=sorted(changes.remove))
-            self._metrics.apply(config.metrics)
-            self._tell_config(config)
-            self._note_config(None)
+            if self._files.take_over(self._apply):
+                self._metrics.apply(self._files.config.metrics)
         finally:
             self._manager.ready(self._status())
 
-    def _tell_config(self, config: Config) -> None:
-        """Log what the file warns of, and which of its changes need a restart."""
-        for warning in config.warnings:
-            log.warning("config.warning", path=warning.path, line=warning.line, message=warning.message)
-        kept = {"daemon.max_running": self._started.daemon.max_running, "storage": _places(self._started)}
-        new = {"daemon.max_running": config.daemon.max_running, "storage": _places(config)}
-        for key in (key for key in kept if kept[key] != new[key]):
-            log.warning("config.needs_restart", key=key, message=f"{key} changed: restart the daemon to use it")
+    def _apply(self, config: Config) -> Changes:
+        with self._lock:
+            changes = sync_file_jobs(self._database, config, self._clock())
+            self._files.config = config  # before the next tick hands it to a worker
+            self._jobs.read()
+        return changes
 
     def _status(self) -> str:
         return systemd.status_line(
             jobs=len(self._jobs.definitions),
             running=len(self._workers.active),
-            fault=self._fault,
+            fault=self._files.fault,
             has_room=self._disk.has_room,
         )
 
-    def _note_config(self, fault: str | None) -> None:
-        """Keep what the last look at the config file said, for ``schedctl status`` and ``systemctl status``."""
-        self._fault = fault or ""
-        now = self._clock()
-        with self._database.write() as session:
-            if fault and not settings.get(session, "config_fault"):  # once, until it is sound again
-                told = config_refused(str(self._config_path), fault)
-                notices.add(
-                    session, job=None, run_id=None, kind=told.kind, subject=told.subject, body=told.body, now=now
-                )
-            settings.put(session, "config_path", str(self._config_path))
-            settings.put(session, "config_read_at", now.isoformat())
-            settings.put(session, "config_fault", fault or "")
+    def _wait_for_runs(self, seconds: float) -> None:
+        limit = time.monotonic() + seconds
+        while self._workers.active and time.monotonic() < limit:
+            self._look_at_clock()
+            time.sleep(0.05)
 
     def _drain(self, notice_seconds: float) -> None:
         """Start nothing more; let runs end within the drain time; hand the others back for the next daemon."""
         if self._chores.running:
             for chore in ("tick", "config"):
                 self._chores.remove_job(chore)
-        limit = time.monotonic() + self._config.daemon.drain_timeout
         if self._workers.active:
             log.info("daemon.draining", runs=len(self._workers.active))
-        while self._workers.active and time.monotonic() < limit:
-            time.sleep(0.05)
+        self._wait_for_runs(self._files.config.daemon.drain_timeout)
         self._workers.stop(StopReason.DRAINING)
-        limit = time.monotonic() + EXIT_SECONDS
-        while self._workers.active and time.monotonic() < limit:
-            time.sleep(0.05)
+        self._wait_for_runs(EXIT_SECONDS)
         if self._chores.running:
             self._chores.shutdown(wait=False)
         self._workers.shut_down()
@@ -398,11 +355,12 @@ class Daemon:
 def main(config_path: Path, *, once: bool = False) -> int:
     """Run the daemon in the foreground and return its exit code. Errors known to the CLI are raised for it."""
     faulthandler.enable(file=2)  # systemd's watchdog ends a stuck loop by SIGABRT: where it is stuck
-    config = load(config_path)
+    reading = read(config_path)
+    config = build(reading)
     held = _lock_if_sqlite(config.storage.url)
     try:
         database = open_database(config.storage.url)
-        daemon = Daemon(config_path=config_path, config=config, database=database)
+        daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)
         signal.signal(signal.SIGTERM, daemon.stop)
         signal.signal(signal.SIGINT, daemon.stop)
         signal.signal(signal.SIGHUP, daemon.reload)
@@ -429,17 +387,3 @@ def _lock_if_sqlite(url: str) -> IO[str] | None:
     path = Path(parsed.database)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return lock_state_file(path)
-
-
-def _places(config: Config) -> tuple[str, Path]:
-    """Return what of ``[storage]`` counts from the next start on only."""
-    return config.storage.url, config.storage.spool
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """Return what changes when a file is edited or replaced; zeros while it is missing."""
-    try:
-        status = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (status.st_mtime_ns, status.st_size, status.st_ino)

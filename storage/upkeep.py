@@ -49,8 +49,13 @@ def inspect(url: str, schema: Schema = SCHEMA) -> Inspection:
     engine = make_engine(address)
     try:
         with reading(engine).begin() as connection:
-            found = _setting(connection, f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
-            written_by = _setting(connection, f"SELECT value FROM setting WHERE key = '{WRITTEN_BY}'")  # noqa: S608 - a constant
+            tables = set(sqlalchemy_inspect(connection).get_table_names())
+            found = _value(connection, f"SELECT version_num FROM {VERSION_TABLE}") if VERSION_TABLE in tables else None  # noqa: S608 - a constant
+            written_by = (
+                _value(connection, "SELECT value FROM setting WHERE key = :key", key=WRITTEN_BY)
+                if "setting" in tables
+                else None
+            )
             faults = _schema_faults(found, written_by, schema)
             if address.kind == "sqlite":
                 faults += _file_faults(connection)
@@ -103,12 +108,8 @@ def _existing(url: str) -> Address:
     return address
 
 
-def _setting(connection: Connection, query: str) -> str | None:
-    """Return the one value of a query, None where its table is not there."""
-    table = query.split(" FROM ")[1].split(maxsplit=1)[0]
-    if not sqlalchemy_inspect(connection).has_table(table):
-        return None
-    found: str | None = connection.execute(text(query)).scalar()
+def _value(connection: Connection, query: str, **parameters: str) -> str | None:
+    found: str | None = connection.execute(text(query), parameters).scalar()
     return found
 
 

@@ -13,7 +13,7 @@ from support.service import JOB, SCHEMA, Service
 from exporter.emulator.faults import CallFault
 from exporter.emulator.server import Emulator
 from storage.database import open_database
-from storage.jobs import put_job
+from storage.jobs import all_jobs, put_job
 
 ROWS = 6_000
 YEARLY = "0 0 1 1 *"
@@ -159,3 +159,46 @@ def test_a_run_that_fails_for_good_has_learned_what_became_of_the_rows_it_sent(s
     failed = service.command("run", "rows", "--wait", "--json", code=1).json["runs"][0]
     assert (failed["outcome"], failed["failure"]["kind"]) == ("failed", "transient")
     assert failed["rows"]["accepted"] == service.org.org.count("Row__c") == 200
+
+
+def test_fragments_and_query_files_are_noticed_when_edited_broken_mended_renamed_and_removed(service: Service) -> None:
+    folder = service.command.directory / "jobs.d"
+    folder.mkdir()
+    service.configure()
+    text = service.command.config.read_text(encoding="utf-8")
+    service.command.write('include = ["jobs.d/*.toml"]\n' + text)
+    job = JOB.format(name="one", rows=1, object="Row__c", size=100).replace("* * * * *", YEARLY)
+
+    def put(name: str, content: str) -> None:
+        """Write as editors do: a new file in the old one's place."""
+        (folder / "4913").write_text(content, encoding="utf-8")
+        (folder / "4913").rename(folder / name)
+
+    def stored() -> dict[str, str]:
+        database = open_database(f"sqlite:///{service.command.state / 'state.db'}")
+        with database.read() as session:
+            found = {each.name: str(each.definition["query"]) for each in all_jobs(session)}
+        database.close()
+        return found
+
+    with service.daemon():
+        service.until(lambda: service.command("status", code=None).code == 0)
+        put("a.toml", job)
+        service.until(lambda: set(stored()) == {"one"})
+        put("a.toml", job.replace("range(1)", "range(2)"))
+        service.until(lambda: "range(2)" in stored()["one"])
+        put("a.toml", "[jobs.one\n")
+        service.until(lambda: "a.toml:1: not valid TOML" in service.command("status", "--json", code=None).out)
+        assert set(stored()) == {"one"}
+        (service.command.directory / "jobs.d" / "q.sql").write_text('select 7 as "Number__c"', encoding="utf-8")
+        named = "\n".join('query_file = "q.sql"' if "query" in line else line for line in job.splitlines())
+        put("a.toml", named)
+        service.until(lambda: "select 7" in stored()["one"])
+        (folder / "q.sql").write_text('select 8 as "Number__c"', encoding="utf-8")
+        service.until(lambda: "select 8" in stored()["one"])
+        (folder / "a.toml").rename(folder / "z.toml")
+        put("b.toml", job.replace("jobs.one", "jobs.two"))
+        service.until(lambda: set(stored()) == {"one", "two"})
+        (folder / "z.toml").unlink()
+        service.until(lambda: set(stored()) == {"two"})
+        assert service.command("status", code=None).code == 0

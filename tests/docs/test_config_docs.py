@@ -23,7 +23,14 @@ from exporter.connections import (
 )
 from exporter.settings import SecretReference, parse_duration
 from scheduler.config import Config, parse
-from scheduler.config_tables import DaemonSettings, MetricsSettings, NotifySettings, StorageTable, parse_size
+from scheduler.config_tables import (
+    DaemonSettings,
+    IncludeTable,
+    MetricsSettings,
+    NotifySettings,
+    StorageTable,
+    parse_size,
+)
 from scheduler.job import Job, JobDefaults
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +39,7 @@ EXAMPLE = ROOT / "config.example.toml"
 MARK = "<!-- The rest is written by tests/docs/test_config_docs.py from the models. -->\n"
 
 SECTIONS: Mapping[str, type[BaseModel]] = {
+    "before the first table": IncludeTable,
     "daemon": DaemonSettings,
     "storage": StorageTable,
     "notify": NotifySettings,
@@ -114,7 +122,7 @@ def duration(seconds: int) -> str:
 def heading(title: str) -> str:
     """Return a section's title with the table's header as code."""
     table, comma, rest = title.partition(",")
-    return title if title.startswith("a ") else f"`[{table}]`{comma}{rest}"
+    return title if title.startswith(("a ", "before ")) else f"`[{table}]`{comma}{rest}"
 
 
 def reference() -> str:
@@ -153,7 +161,7 @@ def test_every_key_says_what_it_is() -> None:
 
 def test_the_example_is_a_sound_config() -> None:
     config = load_example(EXAMPLE.read_text(encoding="utf-8"))
-    assert set(config.jobs) == {"contacts", "orders"}
+    assert set(config.jobs) == {"contacts", "orders", "campaign"}
     # it shows every login, those that are deprecated too, and is warned of nothing else
     assert {fault.keys for fault in config.warnings} == {
         ("connections", name, "auth") for name in ("crm_password", "crm_session")
@@ -167,6 +175,7 @@ def test_the_example_with_every_key_set_is_sound_too() -> None:
 def tables(text: str) -> Iterator[tuple[type[BaseModel], dict[str, Any]]]:
     """Yield each table of the example with its model."""
     top = tomllib.loads(text)
+    yield IncludeTable, {key: top[key] for key in IncludeTable.model_fields if key in top}
     yield from ((SECTIONS[key], top[key]) for key in ("daemon", "storage", "notify", "metrics"))
     yield JobDefaults, top["defaults"]
     for connection in top["connections"].values():

@@ -23,7 +23,7 @@ from support.receivers import WebHook
 from exporter.emulator.faults import CallFault
 from exporter.emulator.server import Emulator
 from storage import runs
-from storage.database import Database, StorageError, open_database
+from storage.database import StorageError, open_database
 from storage.runs import StoredRun
 
 TEXT = {"type": "string", "length": 40}
@@ -357,16 +357,16 @@ class Storm:
         try:
             with database.read() as session:
                 left = runs.count_unfinished(session)
-            return left.waiting == 0 and left.running == 0 and self._has_stopped(database)
+            return left.waiting == 0 and left.running == 0 and self._has_stopped()
         except StorageError:
             return False
         finally:
             database.close()
 
-    def _has_stopped(self, database: Database) -> bool:
+    def _has_stopped(self) -> bool:
         """Whether the schedules have ended, so that nothing more comes."""
         answer = self.command("list", "--json", code=None)
-        return answer.code == 0 and all(job["next_run_time"] is None for job in answer.json["jobs"]) and bool(database)
+        return answer.code == 0 and all(job["next_run_time"] is None for job in answer.json["jobs"])
 
     def _runs(self) -> list[StoredRun]:
         database = open_database(self.url)

@@ -1,0 +1,108 @@
+"""The config under a running daemon: whether a file of it changed, taking it over whole, telling how that went."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from scheduler.config import Config, ConfigError, Reading, build, read
+from scheduler.logs import get_logger
+from scheduler.merge import Changes, NameConflicts
+from scheduler.notices import config_refused
+from scheduler.work import Clock
+from storage import notices, settings
+from storage.database import Database, StorageError
+
+log = get_logger("schedctl.daemon")
+
+
+class Reloading:
+    """``config`` is the one in force, ``started`` the one that the daemon began with.
+
+    ``fault`` is what is wrong with the files as they are now, empty while they are sound.
+    """
+
+    def __init__(self, reading: Reading, config: Config, *, database: Database, clock: Clock) -> None:
+        """``config`` is what was built of ``reading``."""
+        self.config = self.started = config
+        self.fault = ""
+        self._path = reading.path
+        self._seen = reading.seen
+        self._database = database
+        self._clock = clock
+        self._requested: str | None = None
+        self._asked = threading.Event()
+
+    def start(self) -> None:
+        """Note that the config was taken over; a request from before this is met by that."""
+        with self._database.read() as session:
+            self._requested = settings.get(session, "reload_requested")
+        self._note(None)
+        self._tell()
+
+    def ask(self) -> None:
+        """Have the files read again at the next look, changed or not; safe in a signal handler."""
+        self._asked.set()
+
+    def look(self, reload: Callable[[], None]) -> None:
+        """Call ``reload`` if a file changed, or a person asked for it."""
+        with self._database.read() as session:
+            requested = settings.get(session, "reload_requested")
+        if not self._asked.is_set() and requested == self._requested and self._seen.is_current():
+            return
+        self._asked.clear()
+        try:
+            reload()
+        except StorageError:
+            self._asked.set()  # the next turn reads the files again
+            raise
+        self._requested = requested
+
+    def take_over(self, apply: Callable[[Config], Changes]) -> bool:
+        """Read the files and have them applied whole; faulty ones change nothing, are told, and False is returned.
+
+        ``apply`` stores the jobs and puts the config in force (:attr:`config`), both or neither.
+        """
+        reading = read(self._path)
+        try:
+            config = build(reading)
+            changes = apply(config)
+        except (ConfigError, NameConflicts) as error:
+            log.error("config.refused", message=str(error))  # noqa: TRY400 - the faults say it all
+            self._note(str(error))
+            self._seen = reading.seen
+            return False
+        log.info("config.reloaded", put=sorted(changes.put), removed=sorted(changes.remove))
+        self._tell()
+        self._note(None)
+        self._seen = reading.seen
+        return True
+
+    def _tell(self) -> None:
+        """Log what the files warn of, and which of their changes need a restart."""
+        for warning in self.config.warnings:
+            log.warning("config.warning", path=warning.path, line=warning.line, message=warning.message)
+        kept, new = _kept(self.started), _kept(self.config)
+        for key in (key for key in kept if kept[key] != new[key]):
+            log.warning("config.needs_restart", key=key, message=f"{key} changed: restart the daemon to use it")
+
+    def _note(self, fault: str | None) -> None:
+        """Keep what the last look at the files said, for ``schedctl status`` and ``systemctl status``."""
+        self.fault = fault or ""
+        now = self._clock()
+        with self._database.write() as session:
+            if fault and not settings.get(session, "config_fault"):  # once, until they are sound again
+                told = config_refused(str(self._path), fault)
+                notices.add(
+                    session, job=None, run_id=None, kind=told.kind, subject=told.subject, body=told.body, now=now
+                )
+            settings.put(session, "config_path", str(self._path))
+            settings.put(session, "config_read_at", now.isoformat())
+            settings.put(session, "config_fault", fault or "")
+
+
+def _kept(config: Config) -> dict[str, tuple[int] | tuple[str, Path]]:
+    """Return what counts from the next start on only."""
+    return {
+        "daemon.max_running": (config.daemon.max_running,),
+        "storage": (config.storage.url, config.storage.spool),
+    }
