@@ -47,6 +47,19 @@ def test_a_backup_is_whole_private_and_never_overwrites(schedctl: Command, tmp_p
     schedctl.fails("db", "backup", tmp_path / "no" / "copy.db", code=1, says="cannot be copied")
 
 
+def test_a_postgresql_database_is_looked_into_and_its_copies_are_left_to_pg_dump(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    quick = QuickCommand(tmp_path)
+    quick.write(f'[storage]\nurl = "{postgresql_url}"\n')
+    assert quick("db", "check", "--json", code=1).json["faults"] == ["it holds no state of schedctl"]
+    quick("list")
+    answer = quick("db", "check", "--json").json
+    assert (answer["kind"], answer["sound"]) == ("postgresql", True)
+    assert answer["schema"] == answer["current_schema"]
+    quick.fails("db", "backup", tmp_path / "copy", code=1, says="pg_dump")
+
+
 def test_without_a_state_database_nothing_is_made(tmp_path: Path) -> None:
     quick = QuickCommand(tmp_path)
     quick.fails("db", "check", code=5, says="there is no state database")

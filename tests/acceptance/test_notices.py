@@ -221,3 +221,32 @@ def test_once_sends_what_it_has_to_tell_before_it_ends(service: Service, mail: M
     with service.daemon("--once") as daemon:
         assert daemon.wait(timeout=60) == 1
     assert len(mail.mails) == len(service.runs("bad"))
+
+
+def test_a_wrong_secret_disables_at_the_fifth_failure_over_kills_of_the_daemon_with_five_notices_and_one_last(
+    service: Service, hook: WebHook
+) -> None:
+    configure(service, job("contacts"), urls=[hook.url])
+    service.command.environment["CRM_SECRET"] = "wrong"
+    states = []
+    for number in range(1, 6):
+        with service.daemon() as daemon:
+            service.until(lambda: is_alive(service))
+            service.command("run", "contacts")
+            service.until(lambda number=number: [r.outcome for r in service.runs("contacts")] == ["failed"] * number)
+            service.until(lambda number=number: len(hook.subjects) >= number)
+            (listed,) = service.command("list", "--json").json["jobs"]
+            states.append((listed["state"], listed["failure_streak"]))
+            daemon.kill()
+    assert states == [("enabled", 1), ("enabled", 2), ("enabled", 3), ("enabled", 4), ("auto_disabled", 5)]
+    service.command.environment["CRM_SECRET"] = "secret"
+    with service.daemon():
+        service.until(lambda: len(hook.subjects) >= 6)
+        assert [subject.split(": ")[1] for subject in hook.subjects] == ["job contacts failed"] * 5 + [
+            "job contacts is disabled"
+        ]
+        service.command("enable", "contacts")
+        service.command("run", "contacts", "--wait")
+        service.until(lambda: len(hook.subjects) >= 7)
+    assert hook.subjects[6].split(": ")[1] == "job contacts succeeds again"
+    assert len(hook.subjects) == 7
