@@ -15,6 +15,8 @@ from torture.storm import SCHEMA, Storm
 from exporter.emulator.server import Emulator
 
 SEED = int(os.environ.get("SCHEDCTL_SEED") or random.randrange(10**6))
+SHORT = int(os.environ.get("SCHEDCTL_SEED", "20261124"))
+"""The seed of the short forms: what they do is the same each time, if not when."""
 MINUTES = float(os.environ.get("SCHEDCTL_MINUTES", "10"))
 FAULTS = int(os.environ.get("SCHEDCTL_FAULTS", "200"))
 
@@ -41,18 +43,18 @@ def rage(storm: Storm, *, faults: int, seconds: float) -> None:
         sys.stderr.write(f"{storm.figures}\n")
 
 
-@pytest.mark.slow
+@pytest.mark.xdist_group("torture")
 @pytest.mark.timeout(600)
 def test_a_short_storm_on_sqlite(tmp_path: Path, org: Emulator, hook: WebHook) -> None:
     url = f"sqlite:///{tmp_path / 'state.db'}"
-    rage(Storm(Command(tmp_path), org, hook, url=url, server=None, daemons=1, seed=SEED), faults=15, seconds=20)
+    rage(Storm(Command(tmp_path), org, hook, url=url, server=None, daemons=1, seed=SHORT), faults=15, seconds=20)
 
 
-@pytest.mark.slow
+@pytest.mark.xdist_group("torture")
 @pytest.mark.timeout(600)
 def test_a_short_storm_on_postgresql(tmp_path: Path, org: Emulator, hook: WebHook, postgresql_url: str) -> None:
     """Without restarts of the server, which other tests use at the same time."""
-    storm = Storm(Command(tmp_path), org, hook, url=postgresql_url, server=None, daemons=2, seed=SEED)
+    storm = Storm(Command(tmp_path), org, hook, url=postgresql_url, server=None, daemons=2, seed=SHORT)
     storm.figures.storage = "PostgreSQL"
     rage(storm, faults=15, seconds=20)
 
