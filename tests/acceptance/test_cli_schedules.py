@@ -214,7 +214,7 @@ def test_what_needs_no_database_does_not_import_one(arguments: list[str]) -> Non
 
 
 def test_every_command_has_help_with_an_example_in_80_columns(quick: QuickCommand) -> None:
-    groups = {"runs", "connections", "import", "notify"}
+    groups = {"runs", "connections", "import", "notify", "db"}
     commands = re.findall(r"^  ([a-z]+)  +\S", quick("--help").out.partition("Commands:")[2], re.MULTILINE)
     assert {"add", "list", "run", "explain", "daemon", *groups} <= set(commands)
     for command in commands:

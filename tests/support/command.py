@@ -3,11 +3,12 @@
 import contextlib
 import io
 import json
+import logging
 import os
 import pty
 import subprocess
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,20 @@ class Command:
         return as_json
 
 
+@contextlib.contextmanager
+def logging_as_it_was() -> Iterator[None]:
+    """Undo what a command makes of this process's logging: with `run --wait` it would be silent for later tests."""
+    loggers = [logging.getLogger(name) for name in (None, "schedctl", *logging.root.manager.loggerDict)]
+    levels, handlers = [each.level for each in loggers], logging.root.handlers[:]
+    try:
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
+        logging.root.handlers[:] = handlers
+        logging.captureWarnings(capture=False)
+
+
 class QuickCommand(Command):
     """The same command line inside this process, for tests of many small variations."""
 
@@ -150,6 +165,7 @@ class QuickCommand(Command):
             contextlib.chdir(self.directory),
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
+            logging_as_it_was(),
         ):
             code = run(arguments)
         return Answer(code=code, out=out.getvalue(), err=err.getvalue())
