@@ -159,6 +159,19 @@ def all_jobs(session: Session) -> list[StoredJob]:
     return sorted(jobs, key=lambda job: job.name)
 
 
+def count_jobs(session: Session) -> tuple[int, int]:
+    """Return how many jobs there are, and how many of them are disabled."""
+    total, disabled = session.execute(select(func.count(), func.count(_JOB.c.disabled_at)).select_from(_JOB)).one()
+    return total, disabled
+
+
+def held_back_jobs(session: Session, after: datetime) -> list[StoredJob]:
+    """Return, by name, the jobs that the daemon disabled, and those that fired for a slot later than ``after``."""
+    where = or_(_JOB.c.disabled_by == "daemon", _JOB.c.high_water > after)
+    jobs = [StoredJob(**row) for row in session.execute(_jobs().where(where)).mappings()]
+    return sorted(jobs, key=lambda job: job.name)
+
+
 def definition_history(session: Session, name: str) -> list[JobChange]:
     """Return what ever happened to the job of that name, removed or not, oldest first."""
     return [JobChange(**row) for row in session.execute(_changes().where(_CHANGE.c.job == name)).mappings()]

@@ -35,6 +35,16 @@ def quickly(given: Path | None, look: Callable[[Glance], _Found]) -> _Found | No
         return None
 
 
+def known_storage_url(given: Path | None) -> str | None:
+    """Return where the state of the config that is meant lies, if its files are as when its jobs were last stored.
+
+    Those files then have no faults, and need not be read. None where one has to look properly.
+    """
+    path = config_path(given, os.environ).absolute()
+    file = quickly(given, lambda _found: _state_file(path))
+    return None if file is None else f"sqlite:///{file}"
+
+
 def all_lines(found: Glance) -> list[JobLine]:
     """Return every job, by name."""
     last = found.last_runs()

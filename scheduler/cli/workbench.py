@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from scheduler.cli.output import warn
+from scheduler.cli.quick import known_storage_url
 from scheduler.config import Config, ConfigError, Reading, build, load, parse, read
 from scheduler.merge import NameConflicts
 from scheduler.operations import jobs, presence
@@ -64,8 +65,9 @@ def opened_for_status(given: Path | None) -> Iterator[tuple[Database, ConfigErro
     Raises ConfigError if the file does not even tell where the state is, and StorageError.
     """
     path, faults = find_config(given), None
+    url = known_storage_url(given)  # thousands of jobs take seconds to read
     try:
-        url = load(path).storage.url
+        url = url or load(path).storage.url
     except ConfigError as error:
         faults = error
         url = _storage_url(path, error)

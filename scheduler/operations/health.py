@@ -84,7 +84,8 @@ def look(database: Database, now: datetime) -> Health:
     """Look at the state database."""
     daemon = live_daemon(database, now)
     with database.read() as session:
-        stored = jobs.all_jobs(session)
+        total, disabled = jobs.count_jobs(session)
+        held_back = jobs.held_back_jobs(session, now + AHEAD)
         counts = runs.count_unfinished(session)
         failures = runs.list_runs(session, limit=RECENT_FAILURES, outcomes=FAILED)
         return Health(
@@ -94,15 +95,15 @@ def look(database: Database, now: datetime) -> Health:
             config_fault=settings.get(session, "config_fault") or None,
             waiting=counts.waiting,
             running=counts.running,
-            jobs=len(stored),
-            disabled=sum(job.disabled_at is not None for job in stored),
-            auto_disabled=tuple(job for job in stored if job.disabled_by == "daemon"),
+            jobs=total,
+            disabled=disabled,
+            auto_disabled=tuple(job for job in held_back if job.disabled_by == "daemon"),
             failures=tuple(failures),
             outbox=notices.outbox(session),
             disk_faults=faults_of(session, {node.host for node in nodes.all_nodes(session)}),
             overdue=runs.queue(session, overdue=now - OVERDUE)["overdue"],
             holds=tuple(hold for _, hold in sorted(holds(session).items())),
-            ahead=tuple(job for job in stored if job.high_water is not None and job.high_water > now + AHEAD),
+            ahead=tuple(job for job in held_back if job.high_water is not None and job.high_water > now + AHEAD),
         )
 
 

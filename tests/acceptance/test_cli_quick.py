@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from scheduler.cli.main import PARTS, application
 from scheduler.cli.main import run as main_run
-from scheduler.cli.quick import all_lines, quickly
+from scheduler.cli.quick import all_lines, known_storage_url, quickly
 
 ORM = ["sqlalchemy", "sqlmodel", "pydantic", "alembic", "duckdb", "pyarrow", "requests", "apscheduler", "rich"]
 CONFIG = """
@@ -85,6 +85,14 @@ def test_next_of_a_job_takes_the_same_way(config: Path) -> None:
     missing, heavy = run(config, "next", "c", "--json")
     assert json.loads(missing)["error"]["kind"] == "not_found"
     assert heavy
+
+
+def test_where_the_state_lies_is_known_without_reading_the_config_until_it_changes(config: Path) -> None:
+    assert known_storage_url(config) is None
+    run(config, "list", "--json")
+    assert known_storage_url(config) == f"sqlite:///{config.with_name('state.db')}"
+    write(config, CONFIG.replace("mon-fri", "mon-fry"))
+    assert known_storage_url(config) is None
 
 
 @pytest.mark.parametrize("change", ["config", "query", "gone", "older"])

@@ -8,10 +8,12 @@ from storage.jobs import (
     StoredJob,
     all_jobs,
     change_mark,
+    count_jobs,
     definition_history,
     disable_job,
     enable_job,
     get_job,
+    held_back_jobs,
     put_job,
     record_outcome,
     remove_job,
@@ -267,3 +269,15 @@ def test_an_edit_that_lifts_a_disable_is_two_changes_so_that_the_history_alone_s
         put_job(session, name="n", origin="file", definition={"v": 2}, now=at(2))
         changes = definition_history(session, "n")
     assert [change.change for change in changes] == ["put", "disabled", "put", "enabled"]
+
+
+def test_jobs_are_counted_and_those_that_are_held_back_are_found_by_name(database: Database) -> None:
+    for name in ("z", "a", "by hand", "by failures", "ahead"):
+        put(database, name=name)
+    with database.write() as session:
+        disable_job(session, "by hand", by="person", reason="a move", now=at(1))
+        disable_job(session, "by failures", by="daemon", reason="no such column", now=at(1))
+        set_high_water(session, {"a": at(10), "ahead": at(11)})
+    with database.read() as session:
+        assert count_jobs(session) == (5, 2)
+        assert [found.name for found in held_back_jobs(session, at(10))] == ["ahead", "by failures"]
