@@ -2,10 +2,11 @@
 
 import shutil
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
+from scheduler.health import DISK_FAULT, disk_faults
 from scheduler.logs import get_logger
 from scheduler.notices import NoticeText, disk_fine, disk_short
 from scheduler.work import Clock
@@ -16,7 +17,6 @@ LOOK_SECONDS = 2.0
 """How often the disks are looked at."""
 ENOUGH = 1.1
 """Runs start again with this many times ``min_free``: a disk at the edge would stop and start them all the time."""
-_PREFIX = "disk_fault:"
 
 log = get_logger("schedctl.disk")
 FreeBytes = Callable[[Path], int]
@@ -39,7 +39,7 @@ class DiskWatch:
         self._clock = clock
         self._free = free
         self._host = host or socket.gethostname()
-        self._key = f"{_PREFIX}{self._host}:{spool}"
+        self._key = f"{DISK_FAULT}{self._host}:{spool}"
         self._told: bool | None = None
         self.has_room = True
 
@@ -90,14 +90,7 @@ class DiskWatch:
 
 def faults_of(session: Session, hosts: Collection[str]) -> tuple[str, ...]:
     """Return what is known of disks that are nearly full, of these hosts and this one."""
-    return tuple(_of_hosts(settings.beginning_with(session, _PREFIX).items(), {*hosts, socket.gethostname()}))
-
-
-def _of_hosts(found: Iterable[tuple[str, str]], hosts: Collection[str]) -> Iterable[str]:
-    for key, fault in sorted(found):
-        host = key.removeprefix(_PREFIX).partition(":")[0]
-        if fault and host in hosts:
-            yield f"{host}: {fault}"
+    return disk_faults(settings.beginning_with(session, DISK_FAULT), {*hosts, socket.gethostname()})
 
 
 def _size(count: int) -> str:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import secrets
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -90,6 +91,11 @@ def lives(node: Node, now: datetime) -> bool:
         return False
     is_seen = node.host == socket.gethostname() and not _is_hidden(node.pid)
     return is_seen or abs(now - node.seen_at) <= SEEN_WITHIN
+
+
+def living_daemon(nodes: Iterable[Node], now: datetime) -> Node | None:
+    """Return the first daemon among nodes that lives, as :func:`lives` tells; None if there is none."""
+    return next((node for node in nodes if node.kind == "daemon" and lives(node, now)), None)
 
 
 def lock_state_file(path: Path) -> IO[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scheduler.config_tables import MetricsSettings
+from scheduler.health import OVERDUE
 from scheduler.logs import get_logger
 from scheduler.meters import LATENESS_BUCKETS, METERS, METRICS, Meters
-from scheduler.operations.health import OVERDUE
 from scheduler.views import JobLine
 from storage import jobs, notices, runs, settings
 from storage.database import Database, StorageError

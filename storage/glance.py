@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from storage.values import Node, Outbox, StoredJob, StoredRun
+from storage.values import Node, Outbox, StoredJob, StoredRun, sqlite_time
 
 HEAD = "0002"
 """The newest migration: what :mod:`storage.schema` raises a database to, and what the queries here are written for."""
@@ -52,10 +52,7 @@ class Glance:
 
     def jobs(self, name: str | None = None) -> list[StoredJob]:
         """Return every job, or those of that name, ordered by name."""
-        where = "" if name is None else "WHERE job.name = ?"
-        tables = "job JOIN definition ON definition.id = job.definition_id"
-        found = self._values(StoredJob, "job", tables, where, [] if name is None else [name])
-        return sorted(found, key=lambda job: job.name)
+        return self._jobs("", []) if name is None else self._jobs("WHERE job.name = ?", [name])
 
     def last_runs(self) -> dict[str, StoredRun]:
         """Return, for each job that there is, the run that ended last; a skipped slot is no run."""
@@ -71,13 +68,21 @@ class Glance:
         marks = ", ".join("?" * len(outcomes))
         return self._runs(f"WHERE run.outcome IN ({marks}) ORDER BY run.id DESC LIMIT ?", [*outcomes, limit])
 
-    def active(self) -> dict[str, int]:
-        """Return how many runs of the jobs that there are wait and run, by state."""
-        query = (
-            "SELECT state, count(*) FROM run WHERE state IN ('waiting', 'running') "
-            "AND job IN (SELECT name FROM job) GROUP BY state"
-        )
-        return dict(self._connection.execute(query).fetchall())
+    def queue(self, overdue: datetime) -> dict[str, int]:
+        """Count the runs that are ``waiting``, ``running``, and ``overdue``, as ``storage.runs.queue`` does."""
+        count = "SELECT count(*) FROM run WHERE state ="
+        query = f"SELECT ({count} 'waiting'), ({count} 'running'), ({count} 'waiting' AND run_time < ?)"
+        row = self._connection.execute(query, [sqlite_time(overdue)]).fetchone()
+        return dict(zip(("waiting", "running", "overdue"), row, strict=True))
+
+    def count_jobs(self) -> tuple[int, int]:
+        """Return how many jobs there are, and how many of them are disabled."""
+        total, disabled = self._connection.execute("SELECT count(*), count(disabled_at) FROM job").fetchone()
+        return total, disabled
+
+    def held_back_jobs(self, after: datetime) -> list[StoredJob]:
+        """Return, by name, the jobs that the daemon disabled, and those that fired for a slot later than ``after``."""
+        return self._jobs("WHERE job.disabled_by = 'daemon' OR job.high_water > ?", [sqlite_time(after)])
 
     def nodes(self) -> list[Node]:
         """Return every node, the one started first in front."""
@@ -91,6 +96,10 @@ class Glance:
         error = self._connection.execute(f"{told} ORDER BY due_at DESC, id DESC LIMIT 1").fetchone()
         when = None if oldest is None else datetime.fromisoformat(oldest)
         return Outbox(pending=pending, oldest=when, error=None if error is None else error[0])
+
+    def _jobs(self, where: str, values: Sequence[object]) -> list[StoredJob]:
+        tables = "job JOIN definition ON definition.id = job.definition_id"
+        return sorted(self._values(StoredJob, "job", tables, where, values), key=lambda job: job.name)
 
     def _runs(self, rest: str, values: Sequence[object] = ()) -> list[StoredRun]:
         tables = "run JOIN definition ON definition.id = run.definition_id"

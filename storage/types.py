@@ -8,6 +8,8 @@ from sqlalchemy import BigInteger, DateTime, Dialect, Integer, String, Text
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from storage.values import sqlite_time
+
 ROW_ID = BigInteger().with_variant(Integer(), "sqlite")
 """A row number given by the database. SQLite gives numbers only to a column that is spelt INTEGER."""
 
@@ -51,7 +53,7 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         instant = utc(value)
         if dialect.name == "sqlite":
-            return instant.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+            return sqlite_time(instant)
         return instant
 
     def process_result_value(self, value: datetime | str | None, dialect: Dialect) -> datetime | None:

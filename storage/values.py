@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 
@@ -98,3 +98,8 @@ class Outbox:
     pending: int
     oldest: datetime | None
     error: str | None
+
+
+def sqlite_time(instant: datetime) -> str:
+    """Write an aware instant as SQLite keeps it: UTC text of one width, which sorts as the instants do."""
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scheduler.cli import options
+from scheduler.cli import options, quick
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table, say
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from scheduler import daemon as daemon_module
     from scheduler import logs
     from scheduler.cli import demo as demo_module
-    from scheduler.cli import workbench
-    from scheduler.holds import Hold
+    from scheduler.cli import quick_health, workbench
+    from scheduler.health import Health
     from scheduler.operations import health
-    from scheduler.operations.health import Health
+    from scheduler.quota import Hold
 else:
     emulator_server = Late("exporter.emulator.server")
     daemon_module = Late("scheduler.daemon")
     logs = Late("scheduler.logs")
     demo_module = Late("scheduler.cli.demo")
+    quick_health = Late("scheduler.cli.quick_health")
     workbench = Late("scheduler.cli.workbench")
     health = Late("scheduler.operations.health")
 
@@ -57,10 +58,12 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
     a disk is nearly full, failures disabled a job, or runs are more than five minutes late.
     """
     now = datetime.now(UTC)
-    with workbench.opened_for_status(config) as (database, faults):
-        found = health.look(database, now)
-    if faults is not None:
-        found = replace(found, config_fault=str(faults))
+    found = quick.quickly(config, lambda seen: quick_health.look(seen, now))
+    if found is None:
+        with workbench.opened_for_status(config) as (database, faults):
+            found = health.look(database, now)
+        if faults is not None:
+            found = replace(found, config_fault=str(faults))
     if as_json:
         put_json(_health_json(found))
     else:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from scheduler.instance import is_dead, lives, this_node
+from scheduler.instance import is_dead, living_daemon, this_node
 from storage import nodes, runs
 from storage.clock import shared_now
 from storage.database import Database
@@ -16,7 +16,7 @@ def live_daemon(database: Database, now: datetime) -> Node | None:
     """Return a daemon that lives, as far as one can tell from here; None if there is none."""
     with database.read() as session:
         known, shared = nodes.all_nodes(session), shared_now(session, now)
-    return next((node for node in known if node.kind == "daemon" and lives(node, shared)), None)
+    return living_daemon(known, shared)
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def run(config: Path, *arguments: str) -> tuple[str, list[str]]:
     environment["SCHEDCTL_CONFIG"] = str(config)
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode in (0, 3), done.stderr
+    assert done.returncode in (0, 1, 3), done.stderr
     return done.stdout, json.loads(done.stderr.splitlines()[-1].replace("'", '"'))
 
 
@@ -85,6 +85,22 @@ def test_next_of_a_job_takes_the_same_way(config: Path) -> None:
     missing, heavy = run(config, "next", "c", "--json")
     assert json.loads(missing)["error"]["kind"] == "not_found"
     assert heavy
+
+
+def test_status_takes_the_same_way(config: Path) -> None:
+    first, heavy = run(config, "status", "--json")
+    assert "sqlalchemy" in heavy
+    run(config, "list", "--json")
+    properly = json.loads(first) | {"jobs": {"total": 2, "disabled": 0, "auto_disabled": 0}}
+    again, light = run(config, "status", "--json")
+    assert (light, json.loads(again)) == ([], properly)
+    run(config, "disable", "a", "--reason", "a holiday")
+    again, light = run(config, "status", "--json")
+    assert (light, json.loads(again)["jobs"]["disabled"]) == ([], 1)
+    write(config, CONFIG.replace("mon-fri", "mon-fry"))
+    again, heavy = run(config, "status", "--json")
+    assert "sqlalchemy" in heavy
+    assert "mon-fry" in json.loads(again)["config"]["fault"]
 
 
 def test_where_the_state_lies_is_known_without_reading_the_config_until_it_changes(config: Path) -> None:

@@ -12,9 +12,10 @@ from exporter.report import ExportReport
 from exporter.spool import Spool
 from scheduler.config import parse
 from scheduler.control import RunControl
-from scheduler.holds import Hold, holds
+from scheduler.holds import holds
 from scheduler.outcome import Conclusion, Outcome, conclude_error
 from scheduler.policy import Policies
+from scheduler.quota import Hold
 from scheduler.secrets import register
 from scheduler.settling import settle
 from scheduler.work import RunWork

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from support.storage import NOON, at, new_run, stored
 
+from scheduler.health import Health
 from scheduler.instance import this_node
-from scheduler.operations.health import Health, look
+from scheduler.operations.health import look
 from storage import jobs, nodes, settings
 from storage.database import open_database, sqlite_url
 

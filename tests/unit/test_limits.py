@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from exporter.connections import DuckdbConnection, SalesforceConnection
-from scheduler.holds import LONGEST, SHORTEST, Hold, next_hold
 from scheduler.limits import Demand, Gate, Limits
+from scheduler.quota import LONGEST, SHORTEST, Hold, next_hold
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ORG = "https://yourorg.my.salesforce.com"

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import text
 from support.storage import NOON, all_at_once, at, new_run, stored, token_of
 
-from scheduler.holds import Hold
 from scheduler.limits import Gate, Limits
+from scheduler.quota import Hold
 from storage.database import Database
 from storage.ledger import LedgerRow, append
 from storage.runs import StoredRun, claim_run, claim_runs, postpone, settle, take_back

@@ -59,9 +59,13 @@ def test_every_answer_is_that_of_the_module_that_owns_the_table(file: Path) -> N
         assert seen.setting("disk-fault") == settings.get(session, "disk-fault") == "other"
         assert seen.setting("none") is None
         assert seen.settings_beginning_with("disk_") == settings.beginning_with(session, "disk_")
-        active = [run for name in ("nightly", "a") for run in runs.waiting_or_running(session, name)]
-        assert seen.active() == {"waiting": 1, "running": 1}
-        assert sorted(run.state for run in active) == ["running", "waiting"]
+        for overdue in (NOON, at(3), at(10)):
+            assert seen.queue(overdue) == runs.queue(session, overdue=overdue)
+        assert seen.queue(at(10)) == {"waiting": 2, "running": 1, "overdue": 2}
+        assert seen.count_jobs() == jobs.count_jobs(session) == (3, 1)
+        for after in (NOON, at(10)):
+            assert seen.held_back_jobs(after) == jobs.held_back_jobs(session, after)
+        assert [job.name for job in seen.held_back_jobs(at(10))] == ["b"]
     database.close()
 
 

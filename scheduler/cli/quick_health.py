@@ -1,0 +1,34 @@
+"""What `status` tells of a SQLite state file by plain SQL, as :mod:`scheduler.operations.health` tells it."""
+
+import socket
+from datetime import datetime
+
+from scheduler.health import AHEAD, DISK_FAULT, FAILED, OVERDUE, RECENT_FAILURES, Health, disk_faults, held_apart
+from scheduler.instance import living_daemon
+from scheduler.quota import HOLD, holds_among
+from storage.glance import Glance
+
+
+def look(found: Glance, now: datetime) -> Health:
+    """Look at the state file."""
+    nodes, queue = found.nodes(), found.queue(now - OVERDUE)
+    jobs, disabled = found.count_jobs()
+    auto_disabled, ahead = held_apart(found.held_back_jobs(now + AHEAD), now)
+    hosts = {socket.gethostname(), *(node.host for node in nodes)}
+    return Health(
+        daemon=living_daemon(nodes, now),
+        config_path=found.setting("config_path"),
+        config_read_at=found.setting("config_read_at"),
+        config_fault=found.setting("config_fault") or None,
+        waiting=queue["waiting"],
+        running=queue["running"],
+        jobs=jobs,
+        disabled=disabled,
+        auto_disabled=auto_disabled,
+        failures=tuple(found.newest_runs(FAILED, RECENT_FAILURES)),
+        outbox=found.outbox(),
+        disk_faults=disk_faults(found.settings_beginning_with(DISK_FAULT), hosts),
+        holds=tuple(hold for _, hold in sorted(holds_among(found.settings_beginning_with(HOLD)).items())),
+        overdue=queue["overdue"],
+        ahead=ahead,
+    )

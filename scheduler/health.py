@@ -1,0 +1,89 @@
+"""How the daemon does, as values: what `status` shows, and what of it needs a person. Pure, and light to import."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from scheduler.quota import Hold
+from storage.values import Node, Outbox, StoredJob, StoredRun
+
+DISK_FAULT = "disk_fault:"
+"""What the keys of the settings begin with that keep why a disk has no room; the host follows, and the directory."""
+RECENT_FAILURES = 5
+"""How many failed runs are told."""
+FAILED = ("failed", "interrupted")
+OVERDUE = timedelta(minutes=5)
+"""A waiting run whose time is further back than this is overdue; metrics count with the same measure."""
+AHEAD = timedelta(minutes=5)
+"""A last slot that is further ahead of now than this is of a time when the clock was wrong."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Something that needs a person. ``code`` is stable: no_daemon, config, disk, job_disabled, overdue, clock."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """The state of the whole.
+
+    ``config_fault`` is what the daemon found in the config file; ``disk_faults`` are why runs are not started, by host;
+    ``holds`` are the connections whose quota was used up, and of which no run has got through since. ``overdue`` is
+    how many runs should have started five minutes ago, and have not. ``ahead`` are jobs that have fired for slots
+    still to come, since the clock was set back after that: no slot fires twice, so they rest until it has caught up.
+    """
+
+    daemon: Node | None
+    config_path: str | None
+    config_read_at: str | None
+    config_fault: str | None
+    waiting: int
+    running: int
+    jobs: int
+    disabled: int
+    auto_disabled: tuple[StoredJob, ...]
+    failures: tuple[StoredRun, ...]
+    outbox: Outbox
+    disk_faults: tuple[str, ...]
+    holds: tuple[Hold, ...]
+    overdue: int = 0
+    ahead: tuple[StoredJob, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What needs a person, the gravest first; empty while all is well."""
+        found = [
+            ("no_daemon", "no daemon is alive" if self.daemon is None else None),
+            ("config", self.config_fault and f"the config file has faults: {self.config_fault.splitlines()[0]}"),
+            *(("disk", fault) for fault in self.disk_faults),
+            *(
+                ("job_disabled", f"job {job.name} was disabled by its failures: {job.disabled_reason}")
+                for job in self.auto_disabled
+            ),
+            ("overdue", f"{self.overdue} runs should have started long ago" if self.overdue else None),
+            *(("clock", _rests(job)) for job in self.ahead),
+        ]
+        return tuple(Problem(code=code, message=message) for code, message in found if message)
+
+
+def _rests(job: StoredJob) -> str:
+    return (
+        f"job {job.name} has fired up to {job.high_water:%Y-%m-%dT%H:%M:%SZ}, which is still to come: the clock was "
+        "set back. It fires again after that; remove it and add it again to have it fire from now"
+    )
+
+
+def held_apart(held_back: Iterable[StoredJob], now: datetime) -> tuple[tuple[StoredJob, ...], tuple[StoredJob, ...]]:
+    """Part the jobs that do not fire into those that the daemon disabled, and those that fired ahead of now."""
+    found = tuple(held_back)
+    ahead = tuple(job for job in found if job.high_water is not None and job.high_water > now + AHEAD)
+    return tuple(job for job in found if job.disabled_by == "daemon"), ahead
+
+
+def disk_faults(settings: Mapping[str, str], hosts: Collection[str]) -> tuple[str, ...]:
+    """Return why disks of these hosts have no room, from the settings whose keys begin with DISK_FAULT."""
+    named = [(key.removeprefix(DISK_FAULT).partition(":")[0], fault) for key, fault in sorted(settings.items())]
+    return tuple(f"{host}: {fault}" for host, fault in named if fault and host in hosts)
