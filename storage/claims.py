@@ -8,9 +8,25 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Row, and_, exists, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from storage.definitions import documents_of
@@ -71,12 +87,10 @@ def claim_runs(
     after: tuple[datetime, int] | None = None
     while len(taken) < limit:
         size = limit if after is None else CHUNK  # what the gate holds back may be many
-        query = select(RUN.c.id, RUN.c.job, RUN.c.alone, RUN.c.definition_id, RUN.c.run_time, _has_ledger())
-        query = query.where(RUN.c.run_time <= now, *claimable(now))
+        values: dict[str, Any] = {"now": now, "size": size}
         if after is not None:
-            query = query.where(tuple_(RUN.c.run_time, RUN.c.id) > tuple_(*_instants(after)))
-        query = query.order_by(RUN.c.run_time, RUN.c.id).limit(size).with_for_update(skip_locked=True, of=RUN)
-        candidates = session.execute(query).all()
+            values |= {"after_time": after[0], "after_id": after[1]}
+        candidates = session.execute(_candidates(further=after is not None), values).all()
         free = try_lock_names(session, {each.job for each in candidates if each.alone})
         open_ = [each for each in candidates if not each.alone or each.job in free]
         numbers = _admitted(session, open_, gate, limit - len(taken))
@@ -110,6 +124,19 @@ def claim_run(
     return taken[0] if taken else None
 
 
+@cache
+def _candidates(*, further: bool) -> Select[Any]:
+    """Make the question for due runs, once: the first ``size`` of them, or those behind one that was looked at."""
+    now = bindparam("now", type_=UtcDateTime())
+    query = select(RUN.c.id, RUN.c.job, RUN.c.alone, RUN.c.definition_id, RUN.c.run_time, _has_ledger())
+    query = query.where(RUN.c.run_time <= now, *claimable(now))
+    if further:
+        last = tuple_(bindparam("after_time", type_=UtcDateTime()), bindparam("after_id", type_=Integer()))
+        query = query.where(tuple_(RUN.c.run_time, RUN.c.id) > last)
+    query = query.order_by(RUN.c.run_time, RUN.c.id).limit(bindparam("size", type_=Integer()))
+    return query.with_for_update(skip_locked=True, of=RUN)
+
+
 def _admitted(session: Session, candidates: Sequence[Row[Any]], gate: Gate | None, limit: int) -> list[int]:
     """Return the numbers of up to ``limit`` of these that the gate admits, in their order."""
     if gate is None or not candidates:
@@ -133,7 +160,7 @@ def _admitted(session: Session, candidates: Sequence[Row[Any]], gate: Gate | Non
     return numbers
 
 
-def claimable(now: datetime | None = None) -> list[ColumnElement[bool]]:
+def claimable(now: ColumnElement[datetime] | None = None) -> list[ColumnElement[bool]]:
     """Say which waiting runs may be taken, by ``now`` or at all: the terms that :func:`claim_runs` explains."""
     older = [_OLDER.c.job == RUN.c.job, _OLDER.c.state == WAITING, _OLDER.c.alone, _not_disabled(_OLDER.c)]
     older.append(tuple_(_OLDER.c.run_time, _OLDER.c.id) < tuple_(RUN.c.run_time, RUN.c.id))
@@ -273,10 +300,6 @@ def _has_running() -> ColumnElement[bool]:
 
 def _has_ledger() -> ColumnElement[bool]:
     return exists().where(_LEDGER.c.run_id == RUN.c.id).correlate(RUN).label("has_ledger")
-
-
-def _instants(after: tuple[datetime, int]) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    return literal(after[0], UtcDateTime()), literal(after[1])
 
 
 def _take(session: Session, numbers: Sequence[int], *, owner: str, now: datetime, until: datetime) -> list[StoredRun]:

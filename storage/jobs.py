@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.definitions import DEFINITION, digest, keep
@@ -30,6 +30,7 @@ __all__ = [
     "high_waters",
     "lock_marks",
     "put_job",
+    "put_jobs",
     "read_changed",
     "record_outcome",
     "remove_job",
@@ -43,6 +44,23 @@ _RUN = table("run")
 _WHOLE_JOBS = select(
     *(column for column in _JOB.c if column.name != "definition_id"), DEFINITION.c.body.label("definition")
 ).join(DEFINITION, DEFINITION.c.id == _JOB.c.definition_id)
+
+_SHARED = ("revision", "definition_id", "anchored_at")
+"""What a row of the history has of the job's own row."""
+_RECORD_OUTCOME = (
+    update(_JOB)
+    .where(_JOB.c.name == bindparam("job"))
+    .values(
+        failure_streak=bindparam("streak"),
+        last_success=case(
+            (
+                or_(_JOB.c.last_success.is_(None), _JOB.c.last_success < bindparam("slot", type_=UtcDateTime())),
+                bindparam("slot", type_=UtcDateTime()),
+            ),
+            else_=_JOB.c.last_success,
+        ),
+    )
+)
 
 Change = Literal["put", "removed", "disabled", "enabled"]
 
@@ -127,6 +145,66 @@ def put_job(
     if lifted:
         _record(session, name, "enabled", now)
     return True
+
+
+def put_jobs(
+    session: Session,
+    *,
+    origin: str,
+    definitions: Mapping[str, Mapping[str, Any]],
+    now: datetime,
+    same_schedule: Collection[str] = (),
+) -> set[str]:
+    """Put many jobs, given by name, as :func:`put_job` does each, and return the names of those that changed.
+
+    New ones, of which there may be thousands, take a few statements for every 500.
+    """
+    lock_names(session, definitions)
+    changed: set[str] = set()
+    for names in chunks(definitions):
+        known = set(session.execute(select(_JOB.c.name).where(_JOB.c.name.in_(names))).scalars())
+        new = {name: definitions[name] for name in names if name not in known}
+        _insert_jobs(session, origin, new, now)
+        changed |= new.keys()
+        for name in names:
+            if name in known and put_job(
+                session,
+                name=name,
+                origin=origin,
+                definition=definitions[name],
+                now=now,
+                same_schedule=name in same_schedule,
+            ):
+                changed.add(name)
+    return changed
+
+
+def _insert_jobs(session: Session, origin: str, new: Mapping[str, Mapping[str, Any]], now: datetime) -> None:
+    """Insert jobs that are not there, at most a chunk of them, and note it in their history."""
+    if not new:
+        return
+    digests = {name: digest(definition) for name, definition in new.items()}
+    numbers = keep(session, {digests[name]: definition for name, definition in new.items()})
+    query = select(_CHANGE.c.job, func.max(_CHANGE.c.revision)).where(_CHANGE.c.job.in_(list(new)))
+    last = {row[0]: row[1] for row in session.execute(query.group_by(_CHANGE.c.job))}
+    rows = [
+        {
+            "name": name,
+            "origin": origin,
+            "definition_id": numbers[digests[name]],
+            "revision": last.get(name, 0) + 1,
+            "failure_streak": 0,
+            "created_at": now,
+            "updated_at": now,
+            "anchored_at": now,
+        }
+        for name in new
+    ]
+    session.execute(insert(_JOB), rows)
+    history = [
+        {"job": row["name"], "change": "put", "valid_from": now, **{key: row[key] for key in _SHARED}} for row in rows
+    ]
+    session.execute(insert(_CHANGE), history)
 
 
 def remove_job(session: Session, name: str, *, now: datetime) -> bool:
@@ -274,10 +352,8 @@ def set_high_water(session: Session, marks: Mapping[str, datetime]) -> None:
 
 def record_outcome(session: Session, name: str, *, streak: int, last_success: datetime | None) -> None:
     """Note how a run ended, where its settling is: the streak, and the slot if it succeeded (it never moves back)."""
-    _update(session, name, failure_streak=streak)
-    if last_success is not None:
-        earlier = or_(_JOB.c.last_success.is_(None), _JOB.c.last_success < last_success)
-        _update(session, name, earlier, last_success=last_success)
+    values = {"job": name, "streak": streak, "slot": last_success}  # no slot is later than none: the mark stays
+    session.connection().execute(_RECORD_OUTCOME, values)
 
 
 def _anchor(job: StoredJob, now: datetime) -> datetime:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Select, Update, bindparam, exists, func, literal_column, or_, select, update
@@ -169,15 +170,17 @@ def crowded_jobs(session: Session, *, now: datetime) -> dict[str, CrowdedJob]:
 
     That is: one or more while a run of the job goes on, or more than one. In one question, however many jobs there are.
     """
+    found = session.execute(_crowded(), {"now": now})
+    return {job: CrowdedJob(newest=newest, running=bool(going)) for job, newest, going in found}
+
+
+@cache
+def _crowded() -> Select[Any]:
     running = select(RUN.c.job).where(RUN.c.state == RUNNING)
-    due = [RUN.c.state == WAITING, RUN.c.kind == "schedule", RUN.c.started_at.is_(None), RUN.c.run_time <= now]
-    query = (
-        select(RUN.c.job, func.max(RUN.c.scheduled_time), RUN.c.job.in_(running))
-        .where(*due)
-        .group_by(RUN.c.job)
-        .having(or_(func.count() > 1, RUN.c.job.in_(running)))
-    )
-    return {job: CrowdedJob(newest=newest, running=bool(going)) for job, newest, going in session.execute(query)}
+    due = [RUN.c.state == WAITING, RUN.c.kind == "schedule", RUN.c.started_at.is_(None)]
+    due.append(RUN.c.run_time <= bindparam("now", type_=UtcDateTime()))
+    query = select(RUN.c.job, func.max(RUN.c.scheduled_time), RUN.c.job.in_(running)).where(*due)
+    return query.group_by(RUN.c.job).having(or_(func.count() > 1, RUN.c.job.in_(running)))
 
 
 def count_unfinished(session: Session) -> Unfinished:
@@ -235,8 +238,12 @@ def last_verdict(session: Session, job: str, *, other_than: int) -> str | None:
 
 def next_waiting_time(session: Session) -> datetime | None:
     """Return when the next run is due that could be claimed if no running one ended before; it may have passed."""
-    query = select(RUN.c.run_time).where(*claimable()).order_by(RUN.c.run_time).limit(1)
-    return cast("datetime | None", session.execute(query).scalar())
+    return cast("datetime | None", session.execute(_next_waiting()).scalar())
+
+
+@cache
+def _next_waiting() -> Select[Any]:
+    return select(RUN.c.run_time).where(*claimable()).order_by(RUN.c.run_time).limit(1)
 
 
 def queue(session: Session, *, overdue: datetime) -> dict[str, int]:

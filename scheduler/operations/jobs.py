@@ -58,9 +58,11 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
         for name in changes.remove:
             jobs.remove_job(session, name, now=now)
-        for name, job in changes.put.items():
-            same = same_schedule(known.get(name), job.to_dict())
-            _put(session, job, "file", now, same_schedule=same)
+        definitions = {name: job.to_dict() for name, job in changes.put.items()}
+        same = [name for name, definition in definitions.items() if same_schedule(known.get(name), definition)]
+        put = jobs.put_jobs(session, origin="file", definitions=definitions, now=now, same_schedule=same)
+        for name in sorted(put & known.keys()):
+            _redefine(session, changes.put[name], definitions[name])
         settings.put(session, SYNCED, seen)
     return changes
 
@@ -72,8 +74,12 @@ def _put(session: Session, job: Job, origin: str, now: datetime, *, same_schedul
         session, name=job.name, origin=origin, definition=definition, now=now, same_schedule=same_schedule
     )
     if changed:
-        runs.redefine_waiting(session, job.name, definition, delay=timedelta(seconds=job.delay))
+        _redefine(session, job, definition)
     return changed
+
+
+def _redefine(session: Session, job: Job, definition: Mapping[str, Any]) -> None:
+    runs.redefine_waiting(session, job.name, definition, delay=timedelta(seconds=job.delay))
 
 
 def _ask_croniter(accepted: Iterable[Job], config: Config, now: datetime) -> None:

@@ -28,8 +28,7 @@ from scheduler.ticking import make_room, tick
 from scheduler.work import RunWork
 from storage import jobs, runs
 from storage.database import Database
-from storage.definitions import digest, keep
-from storage.jobs import put_job
+from storage.jobs import put_jobs
 from storage.runs import StoredRun
 
 START = datetime(2026, 10, 17, 0, 0, tzinfo=UTC)
@@ -112,11 +111,9 @@ class Simulation:
         """Store the jobs, many in a transaction."""
         made = [self._job(f"job-{number:05}") for number in range(self.count)]
         for at in range(0, len(made), 1000):
+            definitions = {job.name: job.to_dict() for job in made[at : at + 1000]}
             with self.database.write() as session:
-                documents = [job.to_dict() for job in made[at : at + 1000]]
-                keep(session, {digest(document): document for document in documents})  # in fewer statements
-                for job in made[at : at + 1000]:
-                    put_job(session, name=job.name, origin="cli", definition=job.to_dict(), now=self.now)
+                put_jobs(session, origin="cli", definitions=definitions, now=self.now)
         # Every tenth is left alone by people and always succeeds.
         self.untouched = {job.name: job for job in made if int(job.name[-5:]) % 10 == 0}
 

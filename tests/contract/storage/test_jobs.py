@@ -15,6 +15,7 @@ from storage.jobs import (
     get_job,
     held_back_jobs,
     put_job,
+    put_jobs,
     record_outcome,
     remove_job,
     set_high_water,
@@ -88,6 +89,43 @@ def test_another_origin_alone_is_a_change_but_no_new_revision(database: Database
         assert put_job(session, name="n", origin="cli", definition=NIGHTLY, now=at(1))
     changed = job(database)
     assert (changed.origin, changed.revision, changed.anchored_at) == ("cli", 1, NOON)
+
+
+def test_many_jobs_are_put_as_each_alone_would_be(database: Database) -> None:
+    """New ones, one that was there before, one as it is, one of another definition, one of another origin."""
+    for name in ("back", "same", "edited", "moved"):
+        put(database, name=name)
+    with database.write() as session:
+        remove_job(session, "back", now=at(1))
+        disable_job(session, "edited", by="daemon", reason="no such host", now=at(1))
+        put_job(session, name="moved", origin="cli", definition=NIGHTLY, now=at(1))
+    edited = {**NIGHTLY, "query": "select 2"}
+    definitions = {"new": NIGHTLY, "newer": {}, "back": NIGHTLY, "same": NIGHTLY, "edited": edited, "moved": NIGHTLY}
+    with database.write() as session:
+        changed = put_jobs(session, origin="file", definitions=definitions, now=at(2), same_schedule=["edited"])
+    assert changed == {"new", "newer", "back", "edited", "moved"}
+    assert {name: job(database, name).definition for name in definitions} == definitions
+    assert {name: job(database, name).revision for name in definitions} == {
+        **dict.fromkeys(("new", "newer", "same", "moved"), 1),
+        **dict.fromkeys(("back", "edited"), 2),
+    }
+    assert job(database, "edited").disabled_at is None
+    assert {job(database, name).origin for name in definitions} == {"file"}
+    with database.read() as session:
+        told = {name: [each.change for each in definition_history(session, name)] for name in definitions}
+    assert told["new"] == told["newer"] == told["same"] == ["put"]
+    assert told["back"] == ["put", "removed", "put"]
+    assert told["edited"] == ["put", "disabled", "put", "enabled"]
+    assert told["moved"] == ["put", "put", "put"]
+
+
+def test_more_jobs_than_fit_in_one_statement_are_all_put(database: Database) -> None:
+    definitions: dict[str, dict[str, object]] = {f"job-{number}": {"query": number % 7} for number in range(1203)}
+    with database.write() as session:
+        assert put_jobs(session, origin="cli", definitions=definitions, now=NOON) == definitions.keys()
+        assert put_jobs(session, origin="cli", definitions=definitions, now=at(1)) == set()
+    with database.read() as session:
+        assert {each.name: each.definition for each in all_jobs(session)} == definitions
 
 
 @pytest.mark.parametrize(("by", "lifted"), [("daemon", True), ("person", False)])
