@@ -8,6 +8,7 @@ from scheduler.config import Config, ConfigError, Reading, build, read
 from scheduler.logs import get_logger
 from scheduler.merge import Changes, NameConflicts
 from scheduler.notices import config_refused
+from scheduler.synced import SYNCED
 from scheduler.work import Clock
 from storage import notices, settings
 from storage.database import Database, StorageError
@@ -31,6 +32,7 @@ class Reloading:
         self._clock = clock
         self._requested: str | None = None
         self._asked = threading.Event()
+        self._is_marked = False
 
     def start(self) -> None:
         """Note that the config was taken over; a request from before this is met by that."""
@@ -48,6 +50,7 @@ class Reloading:
         with self._database.read() as session:
             requested = settings.get(session, "reload_requested")
         if not self._asked.is_set() and requested == self._requested and self._seen.is_current():
+            self._mark()
             return
         self._asked.clear()
         try:
@@ -74,8 +77,18 @@ class Reloading:
         log.info("config.reloaded", put=sorted(changes.put), removed=sorted(changes.remove))
         self._tell()
         self._note(None)
-        self._seen = reading.seen
+        self._seen, self._is_marked = reading.seen, False
         return True
+
+    def _mark(self) -> None:
+        """Keep that the stored jobs are those of the files, so that a command that only looks need not read them."""
+        if self._is_marked or self.fault:
+            return
+        mark = self._seen.mark(self._clock())
+        if mark:  # not for files that are so young that they may change unseen: then a later look keeps it
+            with self._database.write() as session:
+                settings.put(session, SYNCED, mark)
+            self._is_marked = True
 
     def _tell(self) -> None:
         """Log what the files warn of, and which of their changes need a restart."""

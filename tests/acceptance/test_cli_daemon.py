@@ -10,7 +10,9 @@ import pytest
 from support.command import CONFIG, NIGHTLY, SCHEDCTL, Command, QuickCommand
 
 from scheduler.holds import hold
+from scheduler.synced import SYNCED, is_as_seen
 from storage.database import open_database
+from storage.glance import glance
 
 DEADLINE = 60.0
 
@@ -20,6 +22,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < limit, "it did not happen"
         time.sleep(0.1)
+
+
+def is_in_line(schedctl: Command) -> bool:
+    with glance(schedctl.state / "state.db") as found:
+        return is_as_seen(schedctl.config, found.setting(SYNCED))
 
 
 @pytest.fixture
@@ -104,3 +111,18 @@ def test_status_tells_which_connection_is_held_and_until_when(tmp_path: Path) ->
     assert f"connection crm starts no runs until {until}: REQUEST_LIMIT_EXCEEDED: all used" in " ".join(told.split())
     (found,) = quick("status", "--json", code=1).json["holds"]
     assert (found["connection"], found["code"]) == ("crm", "REQUEST_LIMIT_EXCEEDED")
+
+
+def test_the_daemon_leaves_word_that_the_stored_jobs_are_those_of_the_files(
+    schedctl: Command, daemon: subprocess.Popen[bytes]
+) -> None:
+    """A command that only looks then reads no config file: with thousands of jobs that takes seconds."""
+    assert daemon.poll() is None
+    wait_until(lambda: is_in_line(schedctl))
+    good = schedctl.config.read_text(encoding="utf-8")
+    schedctl.config.write_text(good.replace("cron = ", "corn = "), encoding="utf-8")
+    wait_until(lambda: "corn" in str(schedctl("status", "--json", code=1).json["config"]["fault"]))
+    assert not is_in_line(schedctl)
+    schedctl.config.write_text(good, encoding="utf-8")
+    wait_until(lambda: is_in_line(schedctl))
+    assert schedctl("status", "--json").json["config"]["fault"] is None
