@@ -72,7 +72,10 @@ def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     if options.get("no_begin"):
         return
-    connection.exec_driver_sql(f"PRAGMA query_only = {bool(options.get('query_only')):d}")
+    query_only = bool(options.get("query_only"))
+    if connection.info.get("query_only") is not query_only:  # the connection stays as it was left; it comes from a pool
+        connection.exec_driver_sql(f"PRAGMA query_only = {query_only:d}")
+        connection.info["query_only"] = query_only
     connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate") else "BEGIN")
 
 
