@@ -1,10 +1,12 @@
 """The config under a running daemon: whether a file of it changed, taking it over whole, telling how that went."""
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from scheduler.config import Config, ConfigError, Reading, build, read
+from scheduler.edits import EDITS
 from scheduler.logs import get_logger
 from scheduler.merge import Changes, NameConflicts
 from scheduler.notices import config_refused
@@ -33,11 +35,13 @@ class Reloading:
         self._requested: str | None = None
         self._asked = threading.Event()
         self._is_marked = False
+        self._told_edits = ""
 
     def start(self) -> None:
         """Note that the config was taken over; a request from before this is met by that."""
         with self._database.read() as session:
             self._requested = settings.get(session, "reload_requested")
+        self._told_edits = self._last_edits()
         self._note(None)
         self._tell()
 
@@ -75,6 +79,7 @@ class Reloading:
             self._seen = reading.seen
             return False
         log.info("config.reloaded", put=sorted(changes.put), removed=sorted(changes.remove))
+        self._tell_edits()
         self._tell()
         self._note(None)
         self._seen, self._is_marked = reading.seen, False
@@ -89,6 +94,27 @@ class Reloading:
             with self._database.write() as session:
                 settings.put(session, SYNCED, mark)
             self._is_marked = True
+
+    def _tell_edits(self) -> None:
+        """Log what the edit changed of each job, unless that was told before; of hundreds the first ones."""
+        edits = self._last_edits()
+        if edits == self._told_edits:
+            return
+        self._told_edits = edits
+        for edit in json.loads(edits)["jobs"]:
+            log.info(
+                "config.job_changed",
+                job=edit["job"],
+                change=edit["change"],
+                keys=edit["keys"],
+                fires=edit["fires"],
+                next_before=edit["next_before"],
+                next_after=edit["next_after"],
+            )
+
+    def _last_edits(self) -> str:
+        with self._database.read() as session:
+            return settings.get(session, EDITS) or ""
 
     def _tell(self) -> None:
         """Log what the files warn of, and which of their changes need a restart."""

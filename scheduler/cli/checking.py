@@ -13,11 +13,12 @@ from scheduler.cli.output import put, put_json, put_table, say, warn
 
 if TYPE_CHECKING:
     from scheduler import notify
-    from scheduler.cli import workbench
+    from scheduler.cli import diffing, workbench
     from scheduler.config import Config
     from scheduler.operations import checks
     from scheduler.operations.checks import CheckResult
 else:
+    diffing = Late("scheduler.cli.diffing")
     notify = Late("scheduler.notify")
     workbench = Late("scheduler.cli.workbench")
     checks = Late("scheduler.operations.checks")
@@ -40,19 +41,23 @@ def check(
         bool,
         typer.Option("--connections", help="Log in at each connection too, and try each job's query and columns."),
     ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Show what the file would change of the stored jobs and their coming fires.")
+    ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> int:
     """Check the config file, and connections.
 
     Every fault is told with its key and line, and the exit code is then 4. With --connections, what source or target
-    refuse makes the exit code 1.
+    refuse makes the exit code 1. With --diff, it shows what a daemon would take over: nothing is stored.
     """
     now = datetime.now(UTC)
     loaded = workbench.read_config(config)
     warnings = _warnings(loaded, now)
     for warning in warnings:
         warn(warning)
+    edits = workbench.planned_edits(config, now) if diff else None
     results: list[CheckResult] = []
     for result in checks.check_all(loaded) if connections else ():
         results.append(result)
@@ -60,9 +65,14 @@ def check(
             put(_line(result))
     faults = [result for result in results if not result.ok]
     if as_json:
-        put_json(_json(loaded, results, warnings))
+        shown = {} if edits is None else {"diff": edits.to_dict()}
+        put_json({**_json(loaded, results, warnings), **shown})
     else:
         put(f"{loaded.name}: {len(loaded.jobs)} jobs, {len(loaded.connections)} connections, {len(faults)} faults")
+        if edits is not None and edits.jobs:
+            diffing.put_edits(edits.to_dict(), now)
+        elif edits is not None:
+            put("no job changes")
     for result in faults:
         say(f"schedctl: {result.subject}: {result.message}")
     return 1 if faults else 0

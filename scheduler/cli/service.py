@@ -3,7 +3,7 @@
 import sys
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scheduler import daemon as daemon_module
     from scheduler import logs
     from scheduler.cli import demo as demo_module
-    from scheduler.cli import quick_health, workbench
+    from scheduler.cli import diffing, quick_health, workbench
     from scheduler.health import Health
     from scheduler.operations import health
     from scheduler.quota import Hold
@@ -32,12 +32,16 @@ else:
     daemon_module = Late("scheduler.daemon")
     logs = Late("scheduler.logs")
     demo_module = Late("scheduler.cli.demo")
+    diffing = Late("scheduler.cli.diffing")
     quick_health = Late("scheduler.cli.quick_health")
     workbench = Late("scheduler.cli.workbench")
     health = Late("scheduler.operations.health")
 
 RELOAD_SECONDS = 10.0
 """How long `reload` waits for the daemon's answer; it looks about once a second."""
+
+JUST_NOW = timedelta(seconds=30)
+"""What the daemon took over so short before is what the person who asks has just saved."""
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +81,8 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
 def reload(*, as_json: options.Json = False, config: options.Config = None) -> None:
     """Let the daemon read its config file again.
 
-    It waits for what the daemon says: a bad file changes nothing, and the exit code is then 4.
+    It waits for what the daemon says: a bad file changes nothing, and the exit code is then 4. What the edit changed
+    is shown; the daemon notices a saved file by itself too, so it may have taken it over some seconds before.
     """
     now = datetime.now(UTC)
     with workbench.opened(config, now, sync=False) as bench:
@@ -90,15 +95,23 @@ def reload(*, as_json: options.Json = False, config: options.Config = None) -> N
         while read_at == before and time.monotonic() < limit:
             time.sleep(0.1)
             read_at, fault = health.config_read_at(bench.database)
+        edits = health.last_edits(bench.database)
     if read_at == before:
         raise failed(f"the daemon (process {node.pid} on {node.host}) did not answer within {RELOAD_SECONDS:.0f} s")
     if fault:
         lines = fault.splitlines()
         raise OperationError(ErrorKind.CONFIG, f"the daemon refused the config file: {lines[0]}", faults=lines)
+    taken_over = None if edits is None else datetime.fromisoformat(edits["at"])
     if as_json:
-        put_json({"reloaded": True, "config": str(bench.path)})
+        put_json({"reloaded": True, "config": str(bench.path), "last_edit": _edits_json(edits, taken_over)})
+        return
+    put(f"the daemon has read {bench.path} again")
+    if edits is None or taken_over is None:
+        return
+    if taken_over >= now - JUST_NOW:
+        diffing.put_edits(edits, now)
     else:
-        put(f"the daemon has read {bench.path} again")
+        put(f"no job changed; the last edit that changed one was taken over {relative(taken_over, now)}")
 
 
 def daemon(
@@ -165,6 +178,10 @@ def version(*, as_json: options.Json = False) -> None:
         put_json({"version": number})
     else:
         put(f"schedctl {number}")
+
+
+def _edits_json(edits: dict[str, Any] | None, taken_over: datetime | None) -> dict[str, Any] | None:
+    return None if edits is None else {**edits, "at": iso(taken_over)}
 
 
 def _health_json(found: "Health") -> dict[str, Any]:

@@ -12,11 +12,13 @@ from pathlib import Path
 from scheduler.cli.output import warn
 from scheduler.cli.quick import known_storage_url
 from scheduler.config import Config, ConfigError, Reading, build, load, parse, read
-from scheduler.merge import NameConflicts
+from scheduler.edits import Edits, edits_of
+from scheduler.merge import NameConflicts, merge
 from scheduler.operations import jobs, presence
 from scheduler.operations.jobs import JobView
 from scheduler.paths import config_path, state_directory
 from storage import settings
+from storage.address import parse_address
 from storage.database import Database, open_database
 
 
@@ -85,6 +87,27 @@ def storage_url(given: Path | None) -> str:
         return load(path).storage.url
     except ConfigError as error:
         return _storage_url(path, error)
+
+
+def planned_edits(given: Path | None, now: datetime) -> Edits:
+    """Return what the config file would change of the stored jobs, and store nothing.
+
+    Where there is no state yet, every job is new. Raises ConfigError, NameConflicts and StorageError.
+    """
+    path = find_config(given)
+    config = load(path)
+    file = parse_address(config.storage.url).path
+    if file is not None and not file.exists():
+        return edits_of(merge(config.jobs, ()), (), now)
+    database = open_database(config.storage.url, migrate=False)
+    try:
+        with database.read() as session:
+            theirs = settings.get(session, "config_path")
+        if theirs and Path(theirs) != path:
+            warn(f"the daemon of this state database reads {theirs}, not {path}")
+        return jobs.planned_edits(database, config, now)
+    finally:
+        database.close()
 
 
 def view_job(given: Path | None, name: str, now: datetime) -> JobView:

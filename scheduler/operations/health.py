@@ -1,8 +1,11 @@
 """How the daemon does: who is alive, what waits, what failed last, and what became of the config file."""
 
+import json
 from datetime import datetime
+from typing import Any
 
 from scheduler.disk import faults_of
+from scheduler.edits import EDITS
 from scheduler.health import AHEAD, FAILED, OVERDUE, RECENT_FAILURES, Health, held_apart
 from scheduler.holds import holds
 from scheduler.operations.presence import live_daemon
@@ -45,6 +48,13 @@ def request_reload(database: Database, now: datetime) -> Node | None:
         with database.write() as session:
             settings.put(session, "reload_requested", now.isoformat())
     return daemon
+
+
+def last_edits(database: Database) -> dict[str, Any] | None:
+    """Return what the last edit that a daemon took over changed, with ``at``, when; None if none changed a job yet."""
+    with database.read() as session:
+        kept = settings.get(session, EDITS)
+    return None if not kept else dict(json.loads(kept))
 
 
 def config_read_at(database: Database) -> tuple[str | None, str | None]:

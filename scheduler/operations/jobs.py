@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scheduler.config import Config
+from scheduler.edits import EDITS, Edits, edits_of
 from scheduler.errors import failed, not_found, usage
 from scheduler.faults import ConfigError, Fault
 from scheduler.job import Job, parse_job
@@ -40,7 +41,8 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
 
     State survives; jobs of origin ``cli`` are not touched. Raises NameConflicts if a name is in both, and then
     changes nothing. ``seen`` says which files the config was read from, and in what state: it is kept with what
-    changes, so that a later command can tell that there is nothing to bring in line.
+    changes, so that a later command can tell that there is nothing to bring in line. What an edit changed is kept too,
+    for the daemon to log and `reload` to show, whichever process was the first to notice the edit.
     """
     with database.read() as session:
         changes = merge(config.jobs, jobs.all_jobs(session))
@@ -64,7 +66,16 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
         for name in sorted(put & known.keys()):
             _redefine(session, changes.put[name], definitions[name])
         settings.put(session, SYNCED, seen)
+        if stored:  # what a first config brings is no edit
+            settings.put(session, EDITS, edits_of(changes, stored, now).record(now))
     return changes
+
+
+def planned_edits(database: Database, config: Config, now: datetime) -> Edits:
+    """Return what bringing the stored jobs in line with the config file would change. Raises NameConflicts."""
+    with database.read() as session:
+        stored = jobs.all_jobs(session)
+    return edits_of(merge(config.jobs, stored), stored, now)
 
 
 def _put(session: Session, job: Job, origin: str, now: datetime, *, same_schedule: bool) -> bool:

@@ -126,3 +126,26 @@ def test_the_daemon_leaves_word_that_the_stored_jobs_are_those_of_the_files(
     schedctl.config.write_text(good, encoding="utf-8")
     wait_until(lambda: is_in_line(schedctl))
     assert schedctl("status", "--json").json["config"]["fault"] is None
+
+
+def test_an_edit_is_shown_before_it_is_taken_over_and_by_reload_after_it(
+    schedctl: Command, daemon: subprocess.Popen[bytes]
+) -> None:
+    assert daemon.poll() is None
+    assert schedctl("check", "--diff").out.splitlines()[-1] == "no job changes"
+    text = schedctl.config.read_text(encoding="utf-8")
+    edited = schedctl.directory / "edited.toml"
+    edited.write_text(text.replace('"10m"', '"2h"'), encoding="utf-8")
+    ahead = schedctl("check", "--diff", "--json", "--config", str(edited)).json["diff"]
+    (change,) = ahead["jobs"]
+    assert (change["job"], change["change"], change["keys"]) == ("nightly", "changed", ["delay"])
+    assert ahead["fires"]["added"] == ahead["fires"]["dropped"] == 0 < ahead["fires"]["moved"]
+    assert schedctl("list", "--json").json["jobs"][0]["delay"] == 600, "nothing was stored"
+    edited.rename(schedctl.config)
+    wait_until(lambda: schedctl("list", "--json").json["jobs"][0]["delay"] == 7200)
+    wait_until(lambda: "config.job_changed" in (schedctl.directory / "daemon.log").read_text(encoding="utf-8"))
+    told = schedctl("reload", "--json").json["last_edit"]
+    assert told["jobs"] == ahead["jobs"]
+    assert "moved" in schedctl("reload").out
+    log = (schedctl.directory / "daemon.log").read_text(encoding="utf-8")
+    assert '"event": "config.job_changed", "job": "nightly", "change": "changed", "keys": ["delay"]' in log

@@ -1,0 +1,32 @@
+"""What an edit of the config file changes, for people."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from scheduler.cli.output import put, put_table
+from scheduler.cli.times import relative
+
+COLUMNS = ["job", "change", "keys", "fires of the next 7 days", "next run"]
+
+
+def put_edits(edits: Mapping[str, Any], now: datetime) -> None:
+    """Show the jobs that change, from the form that ``Edits.to_dict`` gives; nothing where none does."""
+    if not edits["changed"]:
+        return
+    put_table(COLUMNS, [_row(edit, now) for edit in edits["jobs"]])
+    if (more := edits["changed"] - len(edits["jobs"])) > 0:
+        put(f"and {more} more")
+    if edits["changed"] > 1:
+        put(f"{edits['changed']} jobs; fires of the next 7 days: {_fires(edits['fires'])}")
+
+
+def _row(edit: Mapping[str, Any], now: datetime) -> list[str]:
+    after = edit["next_after"]
+    next_run = "never" if after is None else f"{after}, {relative(datetime.fromisoformat(after), now)}"
+    keys = ", ".join(edit["keys"]) or "-"
+    return [edit["job"], edit["change"], keys, _fires(edit["fires"]), next_run]
+
+
+def _fires(fires: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in fires.items() if count) or "as before"
