@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from support import answers
+
 from scheduler.cli.main import run
 
 SCHEDCTL = Path(sysconfig.get_path("scripts")) / "schedctl"
@@ -93,6 +95,8 @@ class Command:
         assert "Traceback" not in answer.err, answer.err
         if code is not None:
             assert answer.code == code, answer
+        if "--json" in arguments and answer.out:
+            answers.check([str(argument) for argument in arguments], answer.out)
         return answer
 
     def run(self, arguments: list[str], environment: Mapping[str, str], stdin: str | None) -> Answer:
