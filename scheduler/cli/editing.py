@@ -145,14 +145,25 @@ def disable(
     _put_changed(view, now, "disabled" if changed else "was disabled already:", as_json=as_json)
 
 
-def enable(*, name: options.Name, as_json: options.Json = False, config: options.Config = None) -> None:
+def enable(
+    *,
+    name: options.Name,
+    force: Annotated[
+        bool, typer.Option("--force", help="Without asking source and target whether what disabled it is mended.")
+    ] = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
     """Let a disabled job fire again.
 
-    It fires from now on, and its count of failures is reset.
+    It fires from now on, and its count of failures is reset. A job that its failures disabled is tried first, as by
+    check --connections: while source or target refuse it, it stays disabled, and the exit code is 1.
     """
     now = datetime.now(UTC)
     with workbench.opened(config, now) as bench:
-        jobs.view_job(bench.database, name)
+        before = jobs.view_job(bench.database, name)
+        if before.state == "auto_disabled" and not force:
+            _try(bench, before.job)
         changed = jobs.enable_job(bench.database, name, now)
         view = jobs.view_job(bench.database, name)
     _put_changed(view, now, "enabled" if changed else "was enabled already:", as_json=as_json)
@@ -179,6 +190,17 @@ def _check(bench: "Bench", job: "Job") -> None:
     faults = [f"{result.subject}: {result.message}" for result in results if not result.ok]
     if faults:
         raise failed(f"nothing was stored: {faults[0]}")
+
+
+def _try(bench: "Bench", job: "Job") -> None:
+    """Raise what source or target have against a job that failures disabled."""
+    results = checks.check_job(bench.config, job)
+    faults = [f"{result.subject}: {result.message}" for result in results if not result.ok]
+    if faults:
+        way = "mend that and enable it again, or let --force enable it as it is"
+        raise failed(f"job {job.name} stays disabled: {'; '.join(faults)}; {way}")
+    for result in results:
+        say(f"ok: {result.subject}: {result.message}")
 
 
 def _put_changed(view: "JobView", now: datetime, verb: str, *, as_json: bool) -> None:

@@ -185,9 +185,30 @@ def test_failures_in_a_row_disable_the_job_until_it_is_enabled(schedctl: Command
     assert (job["state"], job["failure_streak"], job["next_run_time"]) == ("auto_disabled", 2, None)
     assert "nowhere" in job["disabled_reason"]
     assert "disabled by failures" in schedctl("list").out
-    schedctl("enable", "nightly")
+    refused = schedctl.fails("enable", "nightly", code=1, says="job nightly stays disabled: job nightly: ")
+    assert "nowhere" in refused.error["message"]
+    assert "--force" in refused.error["message"]
+    assert schedctl("list", "--json").json["jobs"][0]["state"] == "auto_disabled"
+    schedctl("enable", "nightly", "--force")
     job = schedctl("list", "--json").json["jobs"][0]
     assert (job["state"], job["failure_streak"]) == ("enabled", 0)
+
+
+def test_a_job_whose_cause_is_mended_outside_is_enabled_once_it_was_tried(schedctl: Command) -> None:
+    """Nothing of the job or its connections was edited, which would have lifted the disable by itself."""
+    query = f"from read_csv('{schedctl.directory / 'late.csv'}')"
+    schedctl.write(
+        CONFIG + "[defaults]\ndisable_after = 1\n" + NIGHTLY.replace("select 1 as number, 'one' as word", query)
+    )
+    schedctl("run", "nightly", "--wait", code=1)
+    schedctl("enable", "nightly", code=1)
+    (schedctl.directory / "late.csv").write_text("a\n1\n", encoding="utf-8")
+    answer = schedctl("enable", "nightly")
+    assert answer.out.startswith("enabled nightly; next run ")
+    assert "ok: job nightly: 1 columns fit files" in answer.err
+    schedctl("disable", "nightly")
+    (schedctl.directory / "late.csv").unlink()
+    assert schedctl("enable", "nightly").err == "", "what a person disabled is not tried"
 
 
 def test_who_stops_waiting_leaves_the_run_to_the_daemon(schedctl: Command) -> None:
