@@ -21,6 +21,7 @@ from exporter.settings import (
     key_fault,
     parse_duration,
 )
+from exporter.treasure_data_settings import TreasureDataConnection
 
 __all__ = [
     "CONNECTION_MODELS",
@@ -45,6 +46,7 @@ __all__ = [
     "Segment",
     "Settings",
     "SqliteConnection",
+    "TreasureDataConnection",
     "parse_duration",
 ]
 
@@ -98,19 +100,33 @@ class FileConnection(ConnectionSettings):
 
 
 Connection = Annotated[
-    DuckdbConnection | SqliteConnection | PostgresqlConnection | FileConnection | SalesforceConnection,
+    DuckdbConnection
+    | SqliteConnection
+    | PostgresqlConnection
+    | TreasureDataConnection
+    | FileConnection
+    | SalesforceConnection,
     Field(discriminator="type"),
 ]
 CONNECTION_MODELS: Mapping[
-    str, type[DuckdbConnection | SqliteConnection | PostgresqlConnection | FileConnection | SalesforceConnection]
+    str,
+    type[
+        DuckdbConnection
+        | SqliteConnection
+        | PostgresqlConnection
+        | TreasureDataConnection
+        | FileConnection
+        | SalesforceConnection
+    ],
 ] = {
     "duckdb": DuckdbConnection,
     "sqlite": SqliteConnection,
     "postgresql": PostgresqlConnection,
+    "treasure_data": TreasureDataConnection,
     "file": FileConnection,
     "salesforce": SalesforceConnection,
 }
-SOURCE_TYPES = frozenset({"duckdb", "sqlite", "postgresql"})
+SOURCE_TYPES = frozenset({"duckdb", "sqlite", "postgresql", "treasure_data"})
 TARGET_TYPES = frozenset({"file", "salesforce"})
 
 _FILE_NAMES = frozenset({"job", "scheduled_time", "date"})
@@ -238,6 +254,6 @@ class OutputMapping(Settings):
 
 
 NOT_YET: Mapping[str, frozenset[str]] = {
-    "type": frozenset({"mysql", "trino", "treasure_data", "sqlalchemy", "adbc"}),
+    "type": frozenset({"mysql", "trino", "sqlalchemy", "adbc"}),
 }
 """Values of a key that a later version will take: a fault says so instead of calling them wrong."""

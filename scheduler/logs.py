@@ -19,8 +19,8 @@ Mode = Literal["console", "json", "journal"]
 _ROOT = "schedctl"
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """syslog's numbers, which journald reads from ``<N>`` (sd-daemon(3))."""
-_QUIET = ("apscheduler", "urllib3", "alembic", "sqlalchemy")
-"""Libraries that tell each step: warnings only. SQLAlchemy's statements would bring row data with them."""
+_QUIET = ("apscheduler", "urllib3", "alembic", "sqlalchemy", "tdclient")
+"""Libraries that tell each step: warnings only. SQLAlchemy's statements would bring row data, td-client's its key."""
 
 
 def get_logger(name: str) -> BoundLogger:

@@ -13,7 +13,7 @@ from exporter.events import Listener, Progress
 from exporter.failures import ExportError, FailureKind, configuration
 from exporter.mapping import apply_mapping
 from exporter.report import ExportReport
-from exporter.sources import Query
+from exporter.sources import LeavableSource, Query, Source
 from exporter.sources.opening import open_source
 from exporter.spool import Spool
 from exporter.targets import ExportContext, Target
@@ -113,14 +113,34 @@ def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:
         _connection(work.config, job.source, "source"),
         directory=Path(work.config.name).absolute().parent,
     )
-    work.control.on_stop(source.cancel)
+    work.control.on_stop(lambda: _stop_source(source, work.control))
+    query = Query(
+        sql=bound.sql,
+        parameters=bound.parameters,
+        identity=_identity(work.run),
+        scheduled_time=work.run.scheduled_time,
+    )
     try:
-        with source.read(Query(sql=bound.sql, parameters=bound.parameters), batch_rows=BATCH_ROWS) as reader:
+        with source.read(query, batch_rows=BATCH_ROWS) as reader:
             mapped = apply_mapping(reader, job.mapping, segment=job.segment, exported_at=work.clock())
             target.fill(mapped, spool, control=work.control, listen=work.hear)
     except ExportError:
         work.control.check()  # a canceled query looks like a failed one
         raise
+
+
+def _stop_source(source: Source, control: RunControl) -> None:
+    """Stop a query: for good, or, where it can go on without us, for the process that will have the run next."""
+    if isinstance(source, LeavableSource) and control.reason in (StopReason.DRAINING, StopReason.CLAIM_LOST):
+        source.leave()
+    else:
+        source.cancel()
+
+
+def _identity(run: StoredRun) -> str:
+    """Return what no other run has, of this or another state database, and what no crash or new attempt changes."""
+    parts = (run.id, run.job, run.kind, run.repeat, run.scheduled_time.isoformat(), run.created_at.isoformat())
+    return "/".join(str(part) for part in parts)
 
 
 def _refused(work: RunWork) -> Iterator[Mapping[str, str | None]]:

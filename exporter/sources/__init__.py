@@ -2,20 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     import pyarrow as pa
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Query:
-    """SQL and the values bound to its named parameters (``$name`` or what the engine uses; never pasted in)."""
+    """SQL and the values bound to its named parameters (``$name`` or what the engine uses; never pasted in).
+
+    ``identity`` names the run that asks, the same after a crash and for no other run anywhere: a source whose queries
+    outlive this process takes up by it what an earlier process began. ``scheduled_time`` is the slot, for an engine
+    that has functions of its own for it. Other sources use neither.
+    """
 
     sql: str
     parameters: Mapping[str, object] = field(default_factory=dict)
+    identity: str | None = None
+    scheduled_time: "datetime | None" = None
 
 
 class Source(Protocol):
@@ -33,3 +41,11 @@ class Source(Protocol):
 
     def check(self) -> None:
         """Raise if the source cannot be reached with these settings."""
+
+
+@runtime_checkable
+class LeavableSource(Protocol):
+    """A source whose queries go on without us: it can stop reading and leave the query to whoever comes next."""
+
+    def leave(self) -> None:
+        """Stop as ``cancel`` does, but leave the query alone: the next read with the same identity takes it up."""

@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from exporter.connections import Connection, DuckdbConnection, PostgresqlConnection, SqliteConnection
+from exporter.connections import (
+    Connection,
+    DuckdbConnection,
+    PostgresqlConnection,
+    SqliteConnection,
+    TreasureDataConnection,
+)
 from exporter.failures import configuration
 from exporter.sources import Source
 
@@ -11,7 +17,7 @@ def open_source(settings: Connection, *, directory: Path | None = None, spill: P
     """Return the source of a connection whose secrets are looked up. Opens nothing yet.
 
     ``directory`` is where relative paths inside a query are looked up, ``spill`` where what does not fit into memory
-    goes (by default a temporary directory); sources without files use neither.
+    goes (by default a temporary directory); sources that need neither use neither.
     Raises configuration ``NOT_A_SOURCE`` for a connection that rows cannot come from.
     """
     match settings:
@@ -25,6 +31,8 @@ def open_source(settings: Connection, *, directory: Path | None = None, spill: P
             from exporter.sources.sqlite import SqliteSource  # noqa: PLC0415 - pyarrow takes 0.2 s
 
             return SqliteSource(settings)
+        case TreasureDataConnection():
+            return _open_treasure_data(settings, spill)
         case _:
             raise configuration("NOT_A_SOURCE", f"a connection of type {settings.type} gives no rows")
 
@@ -35,6 +43,14 @@ def _open_postgresql(settings: PostgresqlConnection) -> Source:
     except ModuleNotFoundError as error:
         raise _driver_missing("PostgreSQL", "postgresql", error) from error
     return PostgresqlSource(settings)
+
+
+def _open_treasure_data(settings: TreasureDataConnection, spill: Path | None) -> Source:
+    try:
+        from exporter.sources.treasure_data import TreasureDataSource  # noqa: PLC0415 - an extra; pyarrow takes 0.2 s
+    except ModuleNotFoundError as error:
+        raise _driver_missing("Treasure Data", "treasure_data", error) from error
+    return TreasureDataSource(settings, spill=spill)
 
 
 def _driver_missing(name: str, extra: str, error: ModuleNotFoundError) -> Exception:

@@ -76,7 +76,8 @@ def open_rows(config: Config, job: Job, *, now: datetime, batch_rows: int) -> "I
 
     bound = bind(job.query, scheduled_time=now, last_scheduled_time=None, params=job.params)
     source = open_source(make_ready(config, job.source), directory=Path(config.name).absolute().parent)
-    with source.read(Query(sql=bound.sql, parameters=bound.parameters), batch_rows=batch_rows) as reader:
+    query = Query(sql=bound.sql, parameters=bound.parameters, scheduled_time=now)
+    with source.read(query, batch_rows=batch_rows) as reader:
         yield apply_mapping(reader, job.mapping, segment=job.segment, exported_at=now)
 
 

@@ -40,7 +40,8 @@ def crash(connection, options):
 
 scheduler.runner.open_target = crash
 logs.configure(level="debug", mode="json")
-for name in ("", "schedctl", "sqlalchemy.engine", "urllib3", "requests", "apscheduler", "apprise", "simple_salesforce"):
+for name in ("", "schedctl", "sqlalchemy.engine", "urllib3", "requests", "apscheduler", "apprise", "simple_salesforce",
+             "tdclient"):
     logging.getLogger(name).setLevel(1)
 sys.exit(scheduler.daemon.main(Path(sys.argv[1])))
 """
@@ -53,6 +54,8 @@ SALESFORCE = {
     "proxy": 'client_id = "emulator"\nclient_secret = "pl4nted-behind"',
 }
 POSTGRESQL = {"url": "", "password": 'host = "127.0.0.1"\nport = 1\ndatabase = "d"\nuser = "u"'}
+TREASURE_DATA = {"api_key": 'endpoint = "http://127.0.0.1:1"\ndatabase = "d"\nretry_limit = 0'}
+KINDS = {"salesforce": SALESFORCE, "postgresql": POSTGRESQL, "treasure_data": TREASURE_DATA}
 
 
 class Garden:
@@ -97,7 +100,7 @@ def config(garden: Garden, org: str, metrics: int, hook: int) -> tuple[str, list
         '[connections.here]\ntype = "duckdb"\n[connections.files]\ntype = "file"\ndirectory = "out"',
     ]
     names = []
-    for kind, keys in (("salesforce", SALESFORCE), ("postgresql", POSTGRESQL)):
+    for kind, keys in KINDS.items():
         for key, rest in keys.items():
             for form in FORMS:
                 name = f"{kind}-{key}-{form}"
@@ -142,7 +145,7 @@ def test_every_key_of_a_secret_is_planted() -> None:
         for key, field in model.model_fields.items()
         if "Secret" in str(field.annotation)
     }
-    assert known == {("salesforce", key) for key in SALESFORCE} | {("postgresql", key) for key in POSTGRESQL}
+    assert known == {(kind, key) for kind, keys in KINDS.items() for key in keys}
 
 
 def test_a_secret_planted_everywhere_is_found_nowhere(tmp_path: Path, org: Emulator) -> None:
