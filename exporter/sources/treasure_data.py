@@ -9,7 +9,7 @@ from there in bounded memory.
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
@@ -92,7 +92,7 @@ class TreasureDataSource:
         try:
             status = self._wait(client, job_id)
         except BaseException:
-            if query.identity is None or (self._stopped.is_set() and not self._left):
+            if self._ends_the_job(resumable=query.identity is not None):
                 self._kill(client, job_id)
             raise
         if status == "error":
@@ -111,21 +111,38 @@ class TreasureDataSource:
         for number in range(_MOST_JOBS):
             parts = (identity, settings.engine, settings.database, sql, str(number))
             key = str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
-            sent: list[str] = []
-
-            def issue(key: str = key, sent: list[str] = sent) -> str | None:
-                sent.append(key)
-                try:
-                    return client.issue(sql, engine=settings.engine, domain_key=key, options=options)
-                except JobExistsError as found:
-                    job_id = found.job_id or client.job_of(key)
-                is_ours = len(sent) > 1  # an answer was lost a moment ago
-                return job_id if is_ours or client.status(job_id) not in {"error", "killed"} else None
-
-            job_id = self._patiently(issue)
+            job_id = self._issue(client, sql, key, options, resumable=query.identity is not None)
             if job_id is not None:
                 return job_id
         raise internal("TOO_MANY_JOBS", f"{_MOST_JOBS} jobs of this run have failed at Treasure Data")
+
+    def _issue(
+        self, client: TreasureData, sql: str, key: str, options: Mapping[str, object], *, resumable: bool
+    ) -> str | None:
+        """Return the job of this domain key, or None if it is one from before that failed or was killed."""
+        sent = 0
+
+        def once() -> str | None:
+            nonlocal sent
+            sent += 1
+            try:
+                return client.issue(sql, engine=self._settings.engine, domain_key=key, options=options)
+            except JobExistsError as found:
+                job_id = found.job_id or client.job_of(key)
+            is_ours = sent > 1  # an answer was lost a moment ago
+            return job_id if is_ours or client.status(job_id) not in {"error", "killed"} else None
+
+        try:
+            return self._patiently(once)
+        except ExportError as error:
+            if sent and error.kind is FailureKind.TRANSIENT and self._ends_the_job(resumable=resumable):
+                with suppress(ExportError):  # there may be none
+                    self._kill(client, client.job_of(key))
+            raise
+
+    def _ends_the_job(self, *, resumable: bool) -> bool:
+        """Whether a job that we stop waiting for has to end: it was canceled, or nobody could take it up."""
+        return not resumable or (self._stopped.is_set() and not self._left)
 
     def _wait(self, client: TreasureData, job_id: str) -> str:
         delay = _FIRST_POLL

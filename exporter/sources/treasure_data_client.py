@@ -17,10 +17,11 @@ import tdclient.errors
 import urllib3
 
 from exporter.failures import ExportError, configuration, internal, transient
-from exporter.sources.treasure_data_faults import answer_fault, conflicting_job
+from exporter.sources.treasure_data_faults import answer_fault, conflicting_job, job_gone
 
 _TIMEOUT = urllib3.Timeout(connect=30, read=120)
 _PIECE = 256 * 1024
+_NOT_FOUND = 404
 _CONFLICT = 409
 _PARTIAL = 206
 _SUCCESSES = (200, _PARTIAL)
@@ -105,12 +106,12 @@ class TreasureData:
 
     def status(self, job_id: str) -> str:
         """Return ``queued``, ``booting``, ``running``, ``success``, ``error`` or ``killed``."""
-        with self._answers():
+        with self._answers(job_id):
             return str(self._api.job_status(job_id))
 
     def show(self, job_id: str) -> dict[str, Any]:
         """Return what is known of a job, among it ``hive_result_schema``, ``num_records`` and ``debug``."""
-        with self._answers():
+        with self._answers(job_id):
             return dict(self._api.show_job(job_id))
 
     def kill(self, job_id: str) -> None:
@@ -132,7 +133,7 @@ class TreasureData:
         headers = {"Range": f"bytes={start}-"} if start else {}
         path = f"/v3/job/result/{quote(job_id, safe='')}?format=msgpack.gz"
         try:
-            with self._answers(), self._api.get(path, headers=headers) as response:
+            with self._answers(job_id), self._api.get(path, headers=headers) as response:
                 if start and not _continues(response, start):
                     _empty(file)
                 for piece in response.stream(_PIECE, decode_content=False):
@@ -145,11 +146,18 @@ class TreasureData:
             raise
 
     @contextmanager
-    def _answers(self) -> Iterator[None]:
-        """Turn what the client makes of an answer that it cannot read into an ExportError without that answer."""
+    def _answers(self, job_id: str | None = None) -> Iterator[None]:
+        """Turn what the client makes of an answer that it cannot read into an ExportError without that answer.
+
+        ``job_id`` is a job that was there a moment or some days ago: that it is not found says nothing of the settings.
+        """
         try:
             with _network(self._host):
                 yield
+        except ExportError as error:
+            if job_id is not None and error.code == f"HTTP_{_NOT_FOUND}":
+                raise job_gone(job_id) from error
+            raise
         except (tdclient.errors.APIError, KeyError, TypeError, ValueError) as error:
             raise transient("UNREADABLE_ANSWER", f"{self._host} answered what is no answer of Treasure Data") from error
 

@@ -85,6 +85,13 @@ def job_killed(job_id: str) -> ExportError:
     return transient("JOB_KILLED", f"Treasure Data job {job_id} was killed there, not by this run")
 
 
+def job_gone(job_id: str) -> ExportError:
+    """Make the error of a job that is not found, or has no result: both are kept for some days only."""
+    return transient(
+        "JOB_GONE", f"Treasure Data has no job {job_id} any more, or no result of it: run it again with schedctl retry"
+    )
+
+
 def _telling_line(debug: object) -> str:
     """Return the line that says why: the last that speaks of an error, of what is on stderr first."""
     outputs = [str(debug.get(name) or "") for name in ("stderr", "cmdout")] if isinstance(debug, dict) else []

@@ -24,7 +24,7 @@ _ANALYSIS = ("ParserException", "BinderException", "CatalogException", "SyntaxEx
 
 @dataclass(kw_only=True)
 class Fault:
-    """What befalls the next ``times`` calls whose method and path match ``call``.
+    """What befalls the next ``times`` calls whose method and path match ``call``, ``after`` so many that it spares.
 
     ``status``: answered so instead of done. ``lost``: done, but the connection is closed instead of answered. ``cut``:
     the answer's body ends after so many bytes. ``ranges`` False: a range that is asked for is ignored.
@@ -36,6 +36,7 @@ class Fault:
     lost: bool = False
     cut: int | None = None
     ranges: bool = True
+    after: int = 0
     times: int = 1
 
 
@@ -101,6 +102,9 @@ class TdServer:
         with self._lock:
             for fault in self.faults:
                 if fault.times > 0 and re.search(fault.call, call):
+                    fault.after -= 1
+                    if fault.after >= 0:
+                        continue
                     fault.times -= 1
                     return fault
         return None

@@ -143,7 +143,6 @@ def test_a_job_is_issued_as_the_settings_say_and_with_its_slot(server: TdServer)
     [
         ({"status": 401}, FailureKind.CONFIGURATION, "HTTP_401"),
         ({"status": 403}, FailureKind.CONFIGURATION, "HTTP_403"),
-        ({"status": 404}, FailureKind.CONFIGURATION, "HTTP_404"),
         ({"status": 422}, FailureKind.CONFIGURATION, "HTTP_422"),
         ({"status": 302, "headers": {"Location": "http://127.0.0.1:1/"}}, FailureKind.CONFIGURATION, "HTTP_302"),
         ({"status": 429}, FailureKind.TRANSIENT, "HTTP_429"),
@@ -162,6 +161,14 @@ def test_each_fault_of_each_call_has_its_kind(
     assert (fault.kind, fault.code) == (kind, code)
     assert sum(bool(re.search(call, each)) for each in server.calls) == (1 if kind is FailureKind.CONFIGURATION else 2)
     assert len(server.jobs) <= 1
+
+
+@pytest.mark.parametrize("call", [STATUS, SHOW, RESULT])
+def test_a_job_that_is_no_longer_there_is_no_fault_of_the_settings(server: TdServer, call: str) -> None:
+    server.plant(call, times=99, status=404)
+    fault = fault_of(source_of(server))
+    assert (fault.kind, fault.code) == (FailureKind.TRANSIENT, "JOB_GONE")
+    assert next(iter(server.jobs)) in fault.message
 
 
 @pytest.mark.parametrize("plant", [{"status": 503}, {"status": 429}, {"lost": True}, {"cut": 0}, {"cut": 3}])
@@ -208,6 +215,19 @@ def test_a_restart_takes_up_the_job_that_has_ended_meanwhile(server: TdServer) -
     assert len(server.jobs) == 1
 
 
+@pytest.mark.parametrize("plant", [{"status": 503}, {"lost": True}], ids=["before", "after"])
+@pytest.mark.parametrize("after", range(4))
+def test_a_process_that_ends_at_any_call_and_its_successors_share_one_job(
+    server: TdServer, after: int, plant: dict[str, Any]
+) -> None:
+    server.plant(".", after=after, times=3, **plant)
+    source = source_of(server, retry_limit=0)
+    faults = [fault_of(source, "select n, name from numbers", identity="run-1") for _ in range(3)]
+    assert {fault.kind for fault in faults} == {FailureKind.TRANSIENT}
+    assert read(source, "select n, name from numbers", identity="run-1").num_rows == 30_000
+    assert len(server.jobs) == 1
+
+
 def test_a_job_that_failed_is_followed_by_another_and_that_by_a_third(server: TdServer) -> None:
     for _ in range(2):
         fault_of(source_of(server), "select n from later", identity="run-1")
@@ -234,6 +254,25 @@ def test_a_cancel_kills_the_job_even_if_the_first_calls_are_lost(held: TdServer)
     assert fault is not None
     assert (fault.kind, fault.code) == (FailureKind.TRANSIENT, "QUERY_CANCELED")
     assert statuses(held) == ["killed"]
+
+
+@pytest.mark.parametrize("identity", ["run-1", None])
+def test_a_cancel_kills_even_the_job_of_which_no_answer_came(held: TdServer, identity: str | None) -> None:
+    held.plant(ISSUE, lost=True)
+    held.plant(ISSUE, status=503, times=99, headers={"Retry-After": "100"})
+    source, reading = begun(held, identity, calls=2)
+    source.cancel()
+    assert reading.end() is not None
+    assert statuses(held) == ["killed"]
+
+
+def test_a_leave_lets_even_the_job_alone_of_which_no_answer_came(held: TdServer) -> None:
+    held.plant(ISSUE, lost=True)
+    held.plant(ISSUE, status=503, times=99, headers={"Retry-After": "100"})
+    source, reading = begun(held, calls=2)
+    source.leave()
+    assert reading.end() is not None
+    assert statuses(held) == ["running"]
 
 
 def test_a_cancel_ends_a_wait_between_two_tries_at_once(held: TdServer) -> None:
