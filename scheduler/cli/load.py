@@ -12,6 +12,7 @@ import typer
 
 from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
+from scheduler.cli.import_td import import_td
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_table, say
 from scheduler.cli.times import iso
@@ -41,6 +42,7 @@ def register(app: typer.Typer) -> None:
     example = "crontab -l | schedctl import crontab - --timezone Europe/Berlin > jobs.toml"
     group = add_group(app, "import", help_="Bring jobs over from another scheduler.", example=example)
     add_command(group, "crontab", import_crontab, example=example)
+    add_command(group, "td", import_td, example="schedctl import td schedules.json --to crm > jobs.toml")
 
 
 def forecast(

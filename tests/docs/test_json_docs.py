@@ -49,6 +49,7 @@ notify test
 forecast
 audit
 import crontab -
+import td {schedules}
 status
 db check
 db backup {copy}
@@ -90,6 +91,8 @@ def _rows(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _kind(field: dict[str, Any]) -> str:
+    if not {"enum", "$ref", "type"} & field.keys():
+        return "any"
     if "enum" in field:
         return ", ".join("null" if value is None else f"`{value}`" for value in field["enum"])
     if "$ref" in field:
@@ -150,7 +153,9 @@ def test_the_answers_of_plain_commands_are_as_promised(tmp_path: Path) -> None:
         config = f'[notify]\nurls = ["{hook.url}"]\n' + CONFIG + NIGHTLY
         quick, whole = QuickCommand(tmp_path, config), Command(tmp_path, config)
         seen = {ERROR}
-        for line in PLAIN.format(copy=tmp_path / "copy.db").splitlines():
+        schedules = tmp_path / "schedules.json"
+        schedules.write_text('{"schedules": [{"name": "a", "result": null}]}', encoding="utf-8")
+        for line in PLAIN.format(copy=tmp_path / "copy.db", schedules=schedules).splitlines():
             words = [*shlex.split(line), "--json"]
             runner = whole if words[0] in ("notify", "check") else quick  # apprise warns of itself: here an error
             answer = runner(*words, code=None, stdin="0 3 * * * /bin/backup\n")

@@ -1,0 +1,221 @@
+"""Treasure Data's schedules, as its API lists them, as jobs of the config file. Pure.
+
+The list is what ``POST /v3/schedule/list`` answers: name, cron (or null), timezone, delay, database, type (the engine),
+query, priority, retry_limit, result (a URL or JSON) and more (the schema ``Schedule`` of Treasure Data's API v3).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from scheduler.faults import ConfigError
+from scheduler.job import parse_job
+
+RESULT_KEYS = {
+    "object": "object",
+    "mode": "mode",
+    "unique": "key",
+    "upsert": "upsert",
+    "hard_delete": "hard_delete",
+    "concurrency_mode": "concurrency_mode",
+    "batch_size": "batch_size",
+    "api_version": "api_version",
+    "initial_retry_delay": "initial_retry_delay",
+    "retry_limit": "retry_limit",
+}
+"""The keys of a result export to Salesforce, and their names here."""
+ONLY_WITH = {"key": "update", "upsert": "update", "hard_delete": "truncate"}
+"""Keys that Treasure Data keeps whatever the mode is, and heeds with this one only."""
+SALESFORCE = ("sfdc", "sfdc_v2", "salesforce", "salesforce_v2")
+SILENT = (
+    *("id", "name", "cron", "timezone", "delay", "query", "database", "type", "result", "created_at", "updated_at"),
+    *("next_time", "user_name", "executing_user_id", "org_name", "priority", "retry_limit", "description"),
+)
+"""Keys of a schedule that are carried over, looked at, or say nothing about what is to be done."""
+_NAME_LENGTH = 64
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotCarried:
+    """A part of a schedule that has no equal here: its key, its value where that can be no secret, and why."""
+
+    schedule: str
+    key: str
+    value: object
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carried:
+    """A schedule as the table of a job, and what of it could not be carried over.
+
+    ``source`` are the settings of the connection that its query runs on; ``fault`` is why it cannot be a job at all.
+    """
+
+    schedule: str
+    name: str
+    table: dict[str, Any] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
+    not_carried: tuple[NotCarried, ...] = ()
+    fault: str | None = None
+
+
+def read_schedules(text: str) -> list[Mapping[str, Any]]:
+    """Return the schedules of a list; raises ValueError that says what is wrong, with line and column of bad JSON."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"not valid JSON: {error}") from error
+    if isinstance(found, Mapping):
+        found = found.get("schedules")
+    if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
+        raise ValueError('no list of schedules: it should be {"schedules": [{"name": …}, …]}, as the API answers')
+    for number, each in enumerate(found, 1):
+        if not isinstance(each.get("name"), str) or not each["name"]:
+            raise ValueError(f"schedule {number} of {len(found)} has no name")
+    return found
+
+
+def carry_over(schedules: list[Mapping[str, Any]], *, source: str | None, target: str) -> list[Carried]:
+    """Make a job of each schedule, under names that are legal here and differ.
+
+    ``source`` is the connection that the queries are to run on; without it each database and engine has its own, named
+    after them. ``target`` is the Salesforce connection.
+    """
+    carried: list[Carried] = []
+    taken: set[str] = set()
+    for schedule in schedules:
+        made = _carry_over(schedule, _free_name(schedule["name"], taken), source=source, target=target)
+        taken.add(made.name)
+        carried.append(made)
+    return carried
+
+
+def _carry_over(schedule: Mapping[str, Any], name: str, *, source: str | None, target: str) -> Carried:
+    lost: list[NotCarried] = []
+
+    def leave(key: str, value: object, reason: str) -> None:
+        lost.append(NotCarried(schedule=schedule["name"], key=key, value=value, reason=reason))
+
+    for key in schedule.keys() - set(SILENT):
+        if schedule[key] not in (None, "", 0, False):
+            leave(key, None, "schedctl has nothing like it")
+    settings = _source(schedule, leave) if source is None else {}
+    table: dict[str, Any] = {
+        "cron": schedule.get("cron") or "",
+        "timezone": schedule.get("timezone") or "UTC",
+        "delay": schedule.get("delay") or 0,
+        "source": source or _source_name(settings),
+        "query": schedule.get("query") or "",
+    }
+    if name != schedule["name"]:
+        table = {"description": f"Treasure Data's schedule {schedule['name']!r}", **table}
+    if source is not None:
+        for key in ("priority", "retry_limit"):
+            if schedule.get(key):
+                leave(key, schedule[key], "it belongs to a connection of type treasure_data")
+    fault = None
+    try:
+        table["export"] = {"connection": target, **_export(schedule.get("result"), leave)}
+        types = {table["source"]: "treasure_data", target: "salesforce"}
+        parse_job(name, table, connections=types)
+    except ConfigError as error:
+        fault = "; ".join(str(each).removeprefix(f"jobs.{name}.") for each in error.faults)
+    except ValueError as error:
+        fault = str(error)
+    kept = {key: value for key, value in table.items() if value not in ("", 0)}
+    return Carried(
+        schedule=schedule["name"], name=name, table=kept, source=settings, not_carried=tuple(lost), fault=fault
+    )
+
+
+def _free_name(given: str, taken: set[str]) -> str:
+    """Return the name if it is legal here and free, else one that is."""
+    base = _NOT_IN_NAMES.sub("-", given).strip("-.")[:_NAME_LENGTH] or "schedule"
+    name, again = base, 1
+    while name in taken:
+        again += 1
+        suffix = f"-{again}"
+        name = base[: _NAME_LENGTH - len(suffix)] + suffix
+    return name
+
+
+def _source(schedule: Mapping[str, Any], leave: Any) -> dict[str, Any]:  # noqa: ANN401 - a function of three values
+    """Return the settings of the connection that a schedule's query runs on."""
+    engine = schedule.get("type") or "hive"  # what the API takes for none
+    if engine not in ("trino", "presto", "hive"):
+        leave("type", engine, "the engines are trino, presto and hive: the connection says trino")
+        engine = "trino"
+    settings: dict[str, Any] = {"type": "treasure_data", "database": schedule.get("database") or "", "engine": engine}
+    if schedule.get("priority"):
+        settings["priority"] = schedule["priority"]
+    if schedule.get("retry_limit"):
+        settings["query_retry_limit"] = schedule["retry_limit"]
+    return settings
+
+
+def _source_name(settings: Mapping[str, Any]) -> str:
+    """Name a connection after all that its jobs share."""
+    parts = ["td", settings["database"], settings["engine"]]
+    parts += [f"p{settings['priority']}"] if "priority" in settings else []
+    parts += [f"r{settings['query_retry_limit']}"] if "query_retry_limit" in settings else []
+    return _NOT_IN_NAMES.sub("-", "_".join(parts)).strip("-.")[:_NAME_LENGTH]
+
+
+def _export(result: object, leave: Any) -> dict[str, Any]:  # noqa: ANN401 - a function of three values
+    """Return the keys of ``export``; raises ValueError where the result does not go to Salesforce."""
+    if not result:
+        raise ValueError(
+            "it exports no result, and a job here is there to export one: keep it in Treasure Data, or give it a target"
+        )
+    settings = _result_settings(result)
+    kind = str(settings.pop("type", "")).lower()
+    if kind not in SALESFORCE:
+        raise ValueError(f"its result goes to {kind or 'an unknown place'}, not to Salesforce")
+    export: dict[str, Any] = {}
+    for key, value in settings.items():
+        if value in (None, ""):
+            continue
+        if (here := RESULT_KEYS.get(key)) is None:
+            # Whatever this is, it may be a secret: its value is never shown.
+            leave(f"result.{key}", None, "it belongs to the Salesforce connection, or schedctl has nothing like it")
+        else:
+            export[here] = _value(here, value)
+    mode = export.setdefault("mode", "append")
+    for key in [key for key in export if ONLY_WITH.get(key, mode) != mode]:
+        del export[key]
+    return export
+
+
+def _result_settings(result: object) -> dict[str, Any]:
+    """Read a result, which is JSON, or a URL whose path is the object and whose query has the other keys."""
+    if isinstance(result, Mapping):
+        return dict(result)
+    text = str(result).strip()
+    if text.startswith("{"):
+        try:
+            return dict(json.loads(text))
+        except ValueError as error:
+            raise ValueError("its result is neither a URL nor JSON") from error
+    try:
+        url = urlsplit(text)
+    except ValueError as error:
+        raise ValueError("its result is neither a URL nor JSON") from error
+    settings: dict[str, Any] = {"type": url.scheme, "object": url.path.strip("/")}
+    if url.netloc:
+        settings["login"] = "in the URL"
+    return settings | dict(parse_qsl(url.query))
+
+
+def _value(key: str, value: object) -> object:
+    """Give a value the type of its key here: a URL has text only."""
+    text = str(value).strip()
+    if key in ("upsert", "hard_delete"):
+        return text.lower() in ("true", "1", "yes")
+    if key in ("batch_size", "initial_retry_delay", "retry_limit") and text.isdecimal():
+        return int(text)
+    return text.lower() if key in ("mode", "concurrency_mode") else text

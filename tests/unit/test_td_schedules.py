@@ -1,0 +1,175 @@
+"""Treasure Data's schedules as jobs: what is carried over, and what is told of the rest."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command import CONFIG, QuickCommand
+
+from scheduler.td_schedules import Carried, carry_over, read_schedules
+
+RESULT = {"type": "sfdc_v2", "object": "Contact", "mode": "append"}
+SECRET = "hunter2"
+
+
+def schedule(**keys: Any) -> dict[str, Any]:
+    plain = {"name": "nightly", "cron": "0 3 * * mon-fri", "timezone": "Asia/Tokyo", "delay": 600}
+    there = {"database": "sales", "type": "trino", "query": "select 1 as a", "result": json.dumps(RESULT)}
+    return {**plain, **there, "priority": 0, "retry_limit": 0, "next_time": "2026-11-25T18:00:00Z", **keys}
+
+
+def carried(**keys: Any) -> Carried:
+    (one,) = carry_over([schedule(**keys)], source=None, target="crm")
+    return one
+
+
+def lost(one: Carried) -> list[tuple[str, object]]:
+    return [(each.key, each.value) for each in one.not_carried]
+
+
+def test_a_schedule_fires_queries_and_exports_as_it_did() -> None:
+    one = carried()
+    assert one.table == {
+        "cron": "0 3 * * mon-fri",
+        "timezone": "Asia/Tokyo",
+        "delay": 600,
+        "source": "td_sales_trino",
+        "query": "select 1 as a",
+        "export": {"connection": "crm", "object": "Contact", "mode": "append"},
+    }
+    assert one.source == {"type": "treasure_data", "database": "sales", "engine": "trino"}
+    assert (one.name, one.fault, lost(one)) == ("nightly", None, [])
+
+
+@pytest.mark.parametrize("cron", [None, ""])
+def test_a_saved_query_without_a_schedule_runs_when_asked_to(cron: str | None) -> None:
+    assert "cron" not in carried(cron=cron, delay=None, timezone=None).table
+
+
+@pytest.mark.parametrize(
+    ("result", "export"),
+    [
+        ({"mode": "UPDATE", "unique": "Ext__c", "upsert": True}, {"mode": "update", "key": "Ext__c", "upsert": True}),
+        ({"mode": "append", "unique": "Id", "upsert": True, "hard_delete": True}, {"mode": "append"}),
+        ({"mode": "truncate", "hard_delete": "true"}, {"mode": "truncate", "hard_delete": True}),
+        ({"concurrency_mode": "SERIAL", "batch_size": "200"}, {"concurrency_mode": "serial", "batch_size": 200}),
+        (
+            {"api_version": "58.0", "initial_retry_delay": 7, "retry_limit": "3"},
+            {"api_version": "58.0", "initial_retry_delay": 7, "retry_limit": 3},
+        ),
+        ({"mode": "", "unique": None}, {}),
+    ],
+)
+def test_the_settings_of_a_result_have_their_names_here(result: dict[str, Any], export: dict[str, Any]) -> None:
+    one = carried(result={**RESULT, **result})
+    assert one.table["export"] == {"connection": "crm", "object": "Contact", "mode": "append", **export}
+    assert (one.fault, one.not_carried) == (None, ())
+
+
+def test_a_result_may_be_a_url_and_what_it_logs_in_with_is_never_shown() -> None:
+    url = f"sfdc://me%40x.com:{SECRET}@login.salesforce.com/Lead?mode=update&unique=Id&token={SECRET}"
+    one = carried(result=url)
+    assert one.table["export"] == {"connection": "crm", "object": "Lead", "mode": "update", "key": "Id"}
+    assert lost(one) == [("result.login", None), ("result.token", None)]
+    assert SECRET not in repr(one)
+
+
+def test_secrets_and_unknown_keys_of_a_result_are_told_without_their_values() -> None:
+    one = carried(result={**RESULT, "client_secret": SECRET, "odd": SECRET})
+    assert lost(one) == [("result.client_secret", None), ("result.odd", None)]
+    assert SECRET not in repr(one)
+
+
+def test_the_engine_priority_and_retries_are_the_sources() -> None:
+    one = carried(type="hive", priority=-1, retry_limit=2, pool_name="big")
+    assert one.source == {
+        "type": "treasure_data",
+        "database": "sales",
+        "engine": "hive",
+        "priority": -1,
+        "query_retry_limit": 2,
+    }
+    assert one.table["source"] == "td_sales_hive_p-1_r2"
+    assert lost(one) == [("pool_name", None)]
+    (elsewhere,) = carry_over([schedule(priority=1, retry_limit=2)], source="warehouse", target="crm")
+    assert (elsewhere.table["source"], elsewhere.source) == ("warehouse", {})
+    assert lost(elsewhere) == [("priority", 1), ("retry_limit", 2)]
+
+
+def test_names_become_legal_and_differ() -> None:
+    names = ["a b", "a/b", "a-b", "日本", "x" * 80, "x" * 70]
+    made = carry_over([schedule(name=name) for name in names], source=None, target="crm")
+    assert [one.name for one in made] == ["a-b", "a-b-2", "a-b-3", "schedule", "x" * 64, "x" * 62 + "-2"]
+    assert made[0].table["description"] == "Treasure Data's schedule 'a b'"
+    assert "description" not in carried().table
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"result": ""}, "exports no result"),
+        ({"result": "s3://KEY:SECRET@bucket/x"}, "goes to s3, not to Salesforce"),
+        ({"result": "{no JSON"}, "neither a URL nor JSON"),
+        ({"result": {**RESULT, "mode": "replace"}}, "mode"),
+        ({"cron": "0 0 ? * *"}, "cron"),
+        ({"timezone": "PST"}, "America/Los_Angeles"),
+        ({"query": ""}, "query"),
+        ({"delay": -5}, "delay"),
+        ({"result": {**RESULT, "mode": "update"}}, "key"),
+    ],
+)
+def test_a_schedule_that_cannot_be_a_job_says_why(keys: dict[str, Any], says: str) -> None:
+    fault = carried(**keys).fault
+    assert fault is not None
+    assert says in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not valid JSON"),
+        ("5", "no list of schedules"),
+        ('{"jobs": []}', "no list of schedules"),
+        ("[5]", "no list of schedules"),
+        ('[{"name": "a"}, {"cron": ""}]', "schedule 2 of 2 has no name"),
+    ],
+)
+def test_what_is_no_list_of_schedules_is_refused(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        read_schedules(text)
+
+
+def test_both_forms_of_the_list_are_read() -> None:
+    assert read_schedules('[{"name": "a"}]') == read_schedules('{"schedules": [{"name": "a"}]}') == [{"name": "a"}]
+    assert read_schedules("[]") == []
+
+
+QUERIES = [
+    "select 1 as a",
+    "select 'it''s', \"a\"\nfrom t -- '''\nwhere x = '\"\"\"' and y like 'a\\_b'",
+    "select\n\t'é 日本'\r\n  as a\n",
+]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_what_is_printed_is_a_config_that_holds_the_same_query(query: str, tmp_path: Path) -> None:
+    quick = QuickCommand(tmp_path, 'include = ["td.toml"]\n' + CONFIG)
+    (tmp_path / "td.json").write_text(json.dumps([schedule(query=query), schedule(name="b.c")]), encoding="utf-8")
+    quick("import", "td", "td.json", "--to", "crm", "--to-file", "td.toml")
+    jobs = tomllib.loads((tmp_path / "td.toml").read_text(encoding="utf-8"))["jobs"]
+    assert jobs["nightly"]["query"] == query.replace("\r\n", "\n")
+    assert jobs["b.c"]["export"]["object"] == "Contact"
+    assert "2 jobs, 4 connections, 0 faults" in quick("check").out
+    again = quick("import", "td", "td.json", "--to-file", "td.toml", code=2)
+    assert "name a new file" in again.err
+
+
+def test_the_exit_code_tells_that_a_whole_schedule_was_left_out(tmp_path: Path) -> None:
+    quick = QuickCommand(tmp_path)
+    text = json.dumps({"schedules": [schedule(), schedule(name="other", result="")]})
+    answer = quick("import", "td", "-", "--to", "crm", "--json", stdin=text, code=1)
+    assert [job["name"] for job in answer.json["jobs"]] == ["nightly"]
+    assert [fault["schedule"] for fault in answer.json["faults"]] == ["other"]
+    assert "schedctl: other: not carried over: it exports no result" in answer.err
