@@ -30,19 +30,22 @@ class Reading:
     seen: Seen
 
 
-def read(path: Path) -> Reading:
-    """Read a config file and all that belongs to it. Never raises: what cannot be read is a fault."""
+def read(path: Path, *, as_if: str | None = None) -> Reading:
+    """Read a config file and all that belongs to it. Never raises: what cannot be read is a fault.
+
+    With ``as_if`` that is taken for the text of the config file itself.
+    """
     for _ in range(READS - 1):
-        reading = _read(path)
+        reading = _read(path, as_if)
         if reading.seen.is_current():
             return reading
-    return _read(path)
+    return _read(path, as_if)
 
 
-def _read(path: Path) -> Reading:
+def _read(path: Path, as_if: str | None) -> Reading:
     base, seen, faults = path.absolute().parent, Seen(config=str(path.absolute())), list[Fault]()
     seen = seen.with_files([path.absolute()])
-    main = _document(path, base, faults, hint=True)
+    main = _document(path, base, faults, hint=True, as_if=as_if)
     if main is None:
         return Reading(path=path, documents=(), faults=tuple(faults), seen=seen)
     patterns = _patterns(main.tables)
@@ -79,12 +82,14 @@ def _missing(patterns: Mapping[int, str], base: Path) -> Iterator[Fault]:
             yield Fault(keys=("include", position), message=message)
 
 
-def _document(path: Path, base: Path, faults: list[Fault], *, hint: bool = False) -> Document | None:
+def _document(
+    path: Path, base: Path, faults: list[Fault], *, hint: bool = False, as_if: str | None = None
+) -> Document | None:
     name = str(path)
     try:
         with path.open("rb") as file:
             private = is_private(os.fstat(file.fileno()))
-            data = file.read()
+            data = file.read() if as_if is None else as_if.encode()
     except OSError as error:
         words = f"cannot be read: {error.strerror}"
         if hint:

@@ -7,6 +7,7 @@ import typer
 
 from scheduler.advice import advise
 from scheduler.cli import options
+from scheduler.cli.connecting import add_connection
 from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_table, say, warn
@@ -33,6 +34,11 @@ def register(app: typer.Typer) -> None:
     group = add_group(app, "connections", help_="List the connections, or try one.", example=example, lists=True)
     add_command(group, "list", list_connections, example="schedctl connections list --json")
     add_command(group, "test", try_connection, example=example)
+    example = (
+        "schedctl connections add crm --type salesforce login_url=https://yourorg.my.salesforce.com "
+        "client_id=3MVG client_secret=credential:crm_client_secret"
+    )
+    add_command(group, "add", add_connection, example=example)
 
 
 def check(

@@ -3,6 +3,7 @@
 import getpass
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from scheduler.cli import workbench
     from scheduler.cli.workbench import Bench
     from scheduler.job import Job
-    from scheduler.operations import checks, jobs, previews
+    from scheduler.operations import checks, config_edits, jobs, previews
     from scheduler.operations.jobs import JobView
 else:
     workbench = Late("scheduler.cli.workbench")
     checks = Late("scheduler.operations.checks")
+    config_edits = Late("scheduler.operations.config_edits")
     jobs = Late("scheduler.operations.jobs")
     previews = Late("scheduler.operations.previews")
 
@@ -59,11 +61,21 @@ def add(
     given: Mapping[Flag, Any],
     dry_run: DryRun = False,
     check: Check = False,
+    to_file: Annotated[
+        bool, typer.Option("--to-file", help="Write it into the config file, and leave the rest of that as it is.")
+    ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Add a job. The flags are named like the keys of a job in the config file, and checked like them."""
+    """Add a job.
+
+    The flags are named like the keys of a job in the config file, and checked like them. The job is kept in the state
+    database, or with --to-file in the config file.
+    """
     now = datetime.now(UTC)
+    if to_file:
+        _add_to_file(config, name, given, now, dry_run=dry_run, check=check, as_json=as_json)
+        return
     with workbench.opened(config, now) as bench:
         jobs.check_name_free(bench.database, name)
         job = jobs.make_job(name, job_table(given), bench.config, now)
@@ -76,6 +88,34 @@ def add(
             return
         view = jobs.add_job(bench.database, job, now)
     _put_changed(view, now, "added", as_json=as_json)
+
+
+def _add_to_file(
+    config: Path | None,
+    name: str,
+    given: Mapping[Flag, Any],
+    now: datetime,
+    *,
+    dry_run: bool,
+    check: bool,
+    as_json: bool,
+) -> None:
+    with workbench.opened(config, now) as bench:
+        jobs.check_name_free(bench.database, name)
+        table = job_table(given, beside=bench.path.parent)
+        draft = config_edits.draft(bench.path, "jobs", name, table)
+        job = draft.config.jobs[name]
+        jobs.check_schedule(job, now)
+        _advise(job, now)
+        if check:
+            _check(bench, job)
+    if dry_run:
+        _put_draft(job, now, as_json=as_json, diff=draft.diff())
+        return
+    config_edits.store(draft)
+    with workbench.opened(config, now) as bench:
+        view = jobs.view_job(bench.database, name)
+    _put_changed(view, now, f"{draft.path}:{draft.line}: added", as_json=as_json)
 
 
 def edit(
@@ -229,10 +269,14 @@ def _warn_of_removal(bench: "Bench", job: "Job") -> None:
         warn(f"{existing:,} records of {target} exist now: each run deletes what is there first")
 
 
-def _put_draft(job: "Job", now: datetime, *, as_json: bool) -> None:
+def _put_draft(job: "Job", now: datetime, *, as_json: bool, diff: str | None = None) -> None:
     fires = coming(job.schedule, now, SHOWN_FIRES) if job.schedule is not None else []
     if as_json:
         put_json({"definition": job.to_dict(), "fires": [fire_json(fire) for fire in fires]})
+        return
+    if diff is not None:
+        say("nothing is written; it would be:")
+        put(diff)
         return
     say("nothing is stored; it would be:")
     definition = jobs.table_of(job.to_dict())

@@ -11,12 +11,10 @@ from scheduler.cli.output import put, put_json, say
 from scheduler.errors import usage
 
 if TYPE_CHECKING:
-    import tomlkit
-
-    from scheduler import td_schedules
+    from scheduler import config_toml, td_schedules
     from scheduler.td_schedules import Carried
 else:
-    tomlkit = Late("tomlkit")
+    config_toml = Late("scheduler.config_toml")
     td_schedules = Late("scheduler.td_schedules")
 
 API_KEY = {"env": "TD_API_KEY"}
@@ -95,29 +93,7 @@ def _connections(good: "list[Carried]") -> dict[str, dict[str, Any]]:
 
 def _toml(good: "list[Carried]") -> str:
     """Write connections and jobs as a part of a config file."""
-    document = tomlkit.document()
-    for kind, tables in (("connections", _connections(good)), ("jobs", {each.name: each.table for each in good})):
-        above = tomlkit.table(is_super_table=True)
-        for name, values in tables.items():
-            above.add(name, _table(values))
-        if tables:
-            document.add(kind, above)
-    return tomlkit.dumps(document)
-
-
-def _table(values: dict[str, Any]) -> Any:  # noqa: ANN401 - a table of tomlkit
-    table = tomlkit.table()
-    for key, value in values.items():
-        if key == "export":
-            table.add(key, _table(value))
-        elif isinstance(value, dict):
-            inline = tomlkit.inline_table()
-            inline.update(value)
-            table.add(key, inline)
-        else:
-            long = isinstance(value, str) and "\n" in value
-            table.add(key, tomlkit.string(value, multiline=True) if long else value)
-    return table
+    return config_toml.sections({"connections": _connections(good), "jobs": {each.name: each.table for each in good}})
 
 
 def _json(carried: "list[Carried]") -> dict[str, Any]:

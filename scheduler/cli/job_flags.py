@@ -125,10 +125,13 @@ def takes_job_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def job_table(given: Mapping[Flag, Any], base: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def job_table(
+    given: Mapping[Flag, Any], base: Mapping[str, Any] | None = None, *, beside: Path | None = None
+) -> dict[str, Any]:
     """Return a job's table as the config file would have it: ``base`` with what was typed put in.
 
-    An empty text takes a key out of it, which then has its default. A query replaces a query file.
+    An empty text takes a key out of it, which then has its default. A query replaces a query file. What a query file
+    holds is read; or, for a config file in the directory ``beside``, its name is kept, relative to that.
     """
     table: dict[str, Any] = {key: value for key, value in (base or {}).items() if not isinstance(value, Mapping)}
     table |= {key: dict(value) for key, value in (base or {}).items() if isinstance(value, Mapping)}
@@ -141,7 +144,11 @@ def job_table(given: Mapping[Flag, Any], base: Mapping[str, Any] | None = None) 
             place.pop(key, None)
         else:
             place[key] = _value(flag, value)
-    _take_query_file(table)
+    if beside is None:
+        _take_query_file(table)
+    elif "query_file" in table:
+        file = Path(table["query_file"]).absolute()
+        table["query_file"] = str(file.relative_to(beside) if file.is_relative_to(beside) else file)
     return table
 
 

@@ -142,9 +142,14 @@ def make_job(name: str, table: Mapping[str, Any], config: Config, now: datetime,
     except ConfigError as error:
         faults = [_as_typed(str(fault), name) for fault in error.faults]
         raise usage(f"job {name}: {'; '.join(faults)}", faults=faults) from error
+    check_schedule(job, now)
+    return job
+
+
+def check_schedule(job: Job, now: datetime) -> None:
+    """Ask croniter for its opinion on the schedule; raises failed where it is another, a fault of schedctl's own."""
     if job.schedule is not None and (fault := disagreement(job.schedule.cron, now)):
         raise failed(fault)
-    return job
 
 
 def add_job(database: Database, job: Job, now: datetime) -> JobView:

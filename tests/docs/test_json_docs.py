@@ -45,6 +45,7 @@ check
 check --diff
 connections
 connections test warehouse
+connections add more --type duckdb
 notify test
 forecast
 audit

@@ -1,0 +1,108 @@
+"""`connections add`: a connection more in the config file."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from scheduler.cli import options
+from scheduler.cli.late import Late
+from scheduler.cli.output import put, put_json, say
+from scheduler.errors import failed, usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter import connections
+    from scheduler.cli import workbench
+    from scheduler.operations import checks, config_edits
+else:
+    connections = Late("exporter.connections")
+    workbench = Late("scheduler.cli.workbench")
+    checks = Late("scheduler.operations.checks")
+    config_edits = Late("scheduler.operations.config_edits")
+
+PLACES = ("env", "credential", "file")
+"""Where a secret may be kept: what stands before the colon."""
+FORMS = "env:NAME, credential:NAME or file:PATH"
+
+
+def add_connection(
+    *,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new connection's name.")],
+    pairs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Its keys, as in the config file; a secret as KEY=env:NAME, credential:NAME or file:PATH.",
+        ),
+    ] = None,
+    type_: Annotated[str, typer.Option("--type", metavar="TYPE", help="What it is, such as salesforce.")],
+    test: Annotated[bool, typer.Option("--test", help="Log in first, and write nothing if that fails.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change, and write nothing.")] = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Write a connection into the config file.
+
+    What stands there stays as it is, comments included; a faulty connection is not written. Secrets are written as
+    references: the name of an environment variable, of a systemd credential, or of a file.
+    """
+    path = workbench.find_config(config)
+    loaded = workbench.read_config(config)
+    if name in loaded.connections:
+        raise usage(f"there is a connection {name} already: change it in {loaded.name}, or choose another name")
+    if type_ not in connections.CONNECTION_MODELS:
+        raise usage(f"--type {type_}: the types are {', '.join(sorted(connections.CONNECTION_MODELS))}")
+    draft = config_edits.draft(path, "connections", name, {"type": type_, **_table(type_, pairs or [])})
+    if test:
+        result = checks.check_connection(draft.config, name)
+        if not result.ok:
+            raise failed(f"nothing was written: {result.subject}: {result.message}")
+        say(f"ok: {result.subject}: {result.message}")
+    if dry_run:
+        say("nothing is written; it would be:")
+        put(draft.diff())
+        return
+    config_edits.store(draft)
+    _put_added(name, draft.path, draft.line, as_json=as_json)
+
+
+def _put_added(name: str, path: "Path", line: int | None, *, as_json: bool) -> None:
+    if as_json:
+        put_json({"added": name, "config": str(path), "line": line})
+    else:
+        put(f"{path}:{line}: added connection {name}; schedctl connections test {name} tries it")
+
+
+def _table(type_: str, pairs: list[str]) -> dict[str, Any]:
+    """Return the keys as the config file has them. Raises a usage error that shows no secret."""
+    table: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise usage(f"{key or 'a pair'}: write KEY=VALUE, such as login_url=https://yourorg.my.salesforce.com")
+        if key in table or key == "type":
+            raise usage(f"{key}: it is given twice" if key != "type" else "type: it is given by --type")
+        table[key] = _secret(key, value) if _is_secret(type_, key) else _value(value)
+    return table
+
+
+def _is_secret(type_: str, key: str) -> bool:
+    found = connections.CONNECTION_MODELS[type_].model_fields.get(key)
+    return found is not None and "SecretReference" in str(found.annotation)
+
+
+def _secret(key: str, value: str) -> Any:  # noqa: ANN401 - a reference, or a URL without a password
+    place, colon, where = value.partition(":")
+    if place in PLACES and colon and where and not where.startswith("//"):
+        return {place: where}
+    if key == "url" and "://" in value and urlsplit(value).password is None:
+        return value
+    raise usage(f"{key} is a secret, and what is typed here is kept by the shell: write {key}= and one of {FORMS}")
+
+
+def _value(value: str) -> Any:  # noqa: ANN401 - what TOML has for it
+    if value in ("true", "false"):
+        return value == "true"
+    return int(value) if value.isascii() and value.isdecimal() else value
