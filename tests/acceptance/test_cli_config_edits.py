@@ -10,18 +10,8 @@ from support.command import CONFIG, NIGHTLY, QuickCommand
 from scheduler.errors import OperationError
 from scheduler.operations import config_edits
 
-WEEKLY = [
-    "add",
-    "weekly",
-    "--cron",
-    "0 5 * * mon",
-    "--source",
-    "warehouse",
-    "--query",
-    "select 1 as a",
-    "--to",
-    "files",
-]
+FLAGS = ["--cron", "0 5 * * mon", "--source", "warehouse", "--query", "select 1 as a", "--to", "files"]
+WEEKLY = ["add", "weekly", *FLAGS]
 
 
 @pytest.fixture
