@@ -52,7 +52,7 @@ FLAGS = (
     _job("ends_on", "The last day on which it fires.", "DATE"),
     _job("source", "Connection that the query runs on.", "NAME"),
     _job("query", "The SQL.", "SQL"),
-    _job("query_file", "A file with the SQL, which is read now and stored.", "FILE"),
+    _job("query_file", "A file with the SQL; it is read now, or with --to-file named there.", "FILE"),
     _export("connection", "Connection that the rows go to.", "NAME", option="--to"),
     _export("object", "Salesforce object, by its API name.", "NAME"),
     _export("mode", "Insert; delete all, then insert; or change by key.", "append|truncate|update"),
