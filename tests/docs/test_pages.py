@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from scheduler.cli.main import application
+from scheduler.config import parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -80,8 +80,9 @@ def test_there_are_such_commands() -> None:
     assert len(COMMANDS) > 60
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_toml_block_is_toml(page: Path) -> None:
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "emulator.md"], ids=lambda page: page.name)
+def test_every_toml_block_is_a_config_without_faults(page: Path) -> None:
+    """Those of emulator.md are its own schema's, and have their own test."""
     for language, block in FENCE.findall(page.read_text(encoding="utf-8")):
         if language == "toml":
-            tomllib.loads(block)
+            parse(block)
