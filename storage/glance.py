@@ -54,6 +54,11 @@ class Glance:
         """Return every job, or those of that name, ordered by name."""
         return self._jobs("", []) if name is None else self._jobs("WHERE job.name = ?", [name])
 
+    def job_names(self, beginning: str = "") -> list[str]:
+        """Return, in order, the names of the jobs that begin so."""
+        query = "SELECT name FROM job WHERE substr(name, 1, ?) = ? ORDER BY name"
+        return [row[0] for row in self._connection.execute(query, [len(beginning), beginning])]
+
     def last_runs(self) -> dict[str, StoredRun]:
         """Return, for each job that there is, the run that ended last; a skipped slot is no run."""
         last = (

@@ -14,7 +14,16 @@ Config = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.")]
+
+
+def job_names(incomplete: str) -> list[str]:
+    """Complete a job's name from the state file, without a look at the config file; nothing where that cannot be."""
+    from scheduler.cli.quick import glanced  # noqa: PLC0415 - for those who press the tab key only
+
+    return glanced(lambda found: found.job_names(incomplete)) or []
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.", autocompletion=job_names)]
 RunId = Annotated[int, typer.Argument(metavar="ID", help="The run's number, as `schedctl runs` shows it.", min=1)]
 Timezone = Annotated[
     str, typer.Option("--timezone", metavar="ZONE", help="The schedule's time zone, such as America/New_York.")

@@ -35,6 +35,15 @@ def quickly(given: Path | None, look: Callable[[Glance], _Found]) -> _Found | No
         return None
 
 
+def glanced(look: Callable[[Glance], _Found]) -> _Found | None:
+    """Return what ``look`` finds in the state file, whether the config files have changed since or not; else None."""
+    try:
+        with glance(_state_file(config_path(None, os.environ).absolute())) as found:
+            return look(found)
+    except (NoGlance, OSError, ValueError):
+        return None
+
+
 def known_storage_url(given: Path | None) -> str | None:
     """Return where the state of the config that is meant lies, if its files are as when its jobs were last stored.
 

@@ -57,7 +57,7 @@ def run(config: Path, *arguments: str) -> tuple[str, list[str]]:
     script = (
         "import sys\nfrom datetime import timedelta\nfrom scheduler import synced\n"
         "synced.SETTLED = -timedelta(seconds=10)\nfrom scheduler.cli.main import run\n"
-        f"code = run({list(arguments)!r})\n"
+        f"try:\n    code = run({list(arguments)!r})\nexcept SystemExit as ended:\n    code = ended.code\n"
         f"print(sorted(set({ORM!r}) & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
     )
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
@@ -175,3 +175,26 @@ def test_a_config_before_the_command_is_taken_with_it(config: Path, before: list
     assert json.loads(first[0])["jobs"]
     assert run(config, "list", "--json", "--config", str(config)) == (first[0], [])
     assert run(config, *given, "list", "--json") == (first[0], [])
+
+
+def complete(config: Path, line: str) -> tuple[list[str], list[str]]:
+    """Return what the shell would offer at the end of that line, and what was imported for it."""
+    os.environ["_SCHEDCTL_COMPLETE"] = "complete_bash"
+    os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = line, str(len(line.split(" ")) - 1)
+    try:
+        offered, imported = run(config)
+    finally:
+        for name in ("_SCHEDCTL_COMPLETE", "COMP_WORDS", "COMP_CWORD"):
+            del os.environ[name]
+    return offered.split(), imported
+
+
+def test_a_jobs_name_is_completed_without_the_database_layer(config: Path) -> None:
+    assert complete(config, "schedctl show ") == ([], []), "there is no state yet"
+    run(config, "list")
+    assert complete(config, "schedctl show ") == (["a", "b"], [])
+    assert complete(config, "schedctl disable b") == (["b"], [])
+    assert complete(config, "schedctl expl")[0] == ["explain"]
+    assert complete(config, "schedctl add x --mode ")[0] == ["append", "truncate", "update"]
+    write(config, "no TOML at all [")
+    assert complete(config, "schedctl show ")[1] == []

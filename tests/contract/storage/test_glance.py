@@ -50,6 +50,8 @@ def test_every_answer_is_that_of_the_module_that_owns_the_table(file: Path) -> N
         assert seen.jobs() == jobs.all_jobs(session)
         assert seen.jobs("b") == [jobs.get_job(session, "b")]
         assert seen.jobs("none") == []
+        assert seen.job_names() == [job.name for job in jobs.all_jobs(session)]
+        assert (seen.job_names("n"), seen.job_names("_"), seen.job_names("%")) == (["nightly"], [], [])
         assert seen.last_runs() == runs.last_runs(session)
         assert list(seen.last_runs()) == ["nightly"]
         assert seen.newest_runs(("failed",), 5) == runs.list_runs(session, limit=5, outcomes=("failed",))
