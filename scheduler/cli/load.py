@@ -14,7 +14,7 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.import_td import import_td
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, put_table, say
+from scheduler.cli.output import put, put_json, put_table, put_text, say
 from scheduler.cli.times import iso
 from scheduler.crontab import CrontabLine, parse_crontab
 from scheduler.errors import failed, usage
@@ -129,7 +129,7 @@ def _put_days(found: "Forecast", days: int) -> None:
     put_table(["hour (UTC)", "runs", "a day", ""], [row for _, row in sorted(rows)])
     if peaks := found.peaks():
         put()
-        put("peaks: " + ", ".join(f"{iso(hour)} {count:,}" for hour, count in peaks))
+        put_text("peaks: " + ", ".join(f"{iso(hour)} {count:,}" for hour, count in peaks))
 
 
 def _job_row(job: "JobLoad") -> list[str]:

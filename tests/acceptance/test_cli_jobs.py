@@ -1,6 +1,8 @@
 """Jobs by the command line: add, edit, list, show, disable, enable, remove, next; and the config file's part in it."""
 
 import json
+import re
+import shlex
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -352,3 +354,34 @@ def test_output_for_scripts_is_valid_json_whatever_the_names(quick: QuickCommand
     raw = quick("show", "leads", "--json").out
     assert json.loads(raw)["job"]["definition"]["description"].startswith("ünïcode")
     assert "ünïcode" in raw
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "list",
+        "runs",
+        "runs show 1",
+        "show nightly",
+        "explain '0 0 5,*/10,25 * *'",
+        "next nightly",
+        "preview nightly",
+        "forecast",
+        "connections",
+        "add --help",
+    ],
+)
+def test_eighty_columns_hold_every_row(tmp_path: Path, line: str) -> None:
+    """Tables and sheets, that is: sentences are left to the terminal, which does not break what is copied from it."""
+    long = "a-job-with-a-rather-long-name-such-as-people-give-them"
+    broken = NIGHTLY.replace("nightly", long).replace("select 1 as number", "select * from nowhere_to_be_found -- ")
+    files = CONFIG.partition("[connections.crm]")[0]
+    schedctl = Command(tmp_path, files + NIGHTLY + broken)
+    quick = QuickCommand(tmp_path, files + NIGHTLY + broken)
+    quick("run", "nightly", "--wait")
+    quick("run", long, "--wait", code=1)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", schedctl.on_terminal(*shlex.split(line), code=None))
+    assert shown.strip()
+    rows = [text for text in shown.replace("\r", "").splitlines() if "  " in text.strip()]
+    assert rows
+    assert [row for row in rows if len(row) > 80] == []

@@ -1,11 +1,15 @@
 """`schedctl db`: the state database looked into and copied, while a daemon works or not."""
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.command import Command, QuickCommand
+from support.command import CONFIG, NIGHTLY, Command, QuickCommand
+
+from storage import settings
+from storage.database import open_database
 
 
 @pytest.fixture
@@ -65,3 +69,41 @@ def test_without_a_state_database_nothing_is_made(tmp_path: Path) -> None:
     quick.fails("db", "check", code=5, says="there is no state database")
     quick.fails("db", "backup", tmp_path / "copy.db", code=5, says="there is no state database")
     assert not quick.state.exists()
+
+
+def test_copies_made_while_others_write_are_whole_and_can_be_gone_on_with(schedctl: Command, tmp_path: Path) -> None:
+    """Each transaction writes two settings that belong together: a copy holds both of one, or neither."""
+    stop, written = threading.Event(), [0]
+
+    def write() -> None:
+        database = open_database(f"sqlite:///{schedctl.state / 'state.db'}")
+        while not stop.is_set():
+            with database.write() as session:
+                written[0] += 1
+                for key in ("left", "right"):
+                    settings.put(session, key, str(written[0]))
+                    settings.put(session, f"{key}-{written[0] % 500}", "x" * 2000)
+        database.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        seen = set()
+        for number in range(5):
+            before = written[0]
+            copy = tmp_path / f"copy{number}.db"
+            schedctl("db", "backup", copy)
+            database = open_database(f"sqlite:///{copy}", migrate=False)
+            with database.read() as session:
+                left, right = settings.get(session, "left"), settings.get(session, "right")
+            database.close()
+            assert left == right
+            assert int(left or 0) >= before - 1
+            seen.add(left)
+    finally:
+        stop.set()
+        writer.join(timeout=60)
+    assert len(seen) == 5, "it was written to all the time"
+    schedctl.write(f'[storage]\nurl = "sqlite:///{copy}"\n' + CONFIG + NIGHTLY)
+    assert schedctl("db", "check", "--json").json["sound"]
+    schedctl("run", "nightly", "--wait")

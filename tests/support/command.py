@@ -113,7 +113,7 @@ class Command:
         )
         return Answer(code=done.returncode, out=done.stdout, err=done.stderr)
 
-    def on_terminal(self, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    def on_terminal(self, *arguments: str, environment: Mapping[str, str] | None = None, code: int | None = 0) -> str:
         """Run a command on a terminal of 80 columns and return what it shows there."""
         ours, theirs = pty.openpty()
         variables = {**self.environment, "TERM": "xterm-256color", "COLUMNS": "80", **(environment or {})}
@@ -126,7 +126,8 @@ class Command:
                 while chunk := os.read(ours, 4096):
                     shown += chunk
             os.close(ours)
-            assert process.wait(timeout=60) == 0, shown
+            ended = process.wait(timeout=60)
+            assert code in (None, ended), shown
         return shown.decode()
 
     def fails(self, *arguments: str | Path, code: int, says: str) -> Answer:
