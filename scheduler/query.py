@@ -5,15 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-_TOKEN = re.compile(
-    r"""
-    (?P<skip> '(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | (?P<tag>\$\w*\$).*?(?P=tag) | :: )
-  | (?P<call> \bTD_SCHEDULED_TIME\s*\(\s*\) )
-  | :(?P<name> [A-Za-z_]\w* )
-    """,
-    re.VERBOSE | re.DOTALL | re.IGNORECASE,
-)
-"""What to leave alone (strings, quoted names, comments, dollar-quoted text, casts) and what stands for a value."""
+from exporter.failures import configuration
+from scheduler.sql_text import TOKEN
+from scheduler.td_functions import TdFunctionError, rewrite
+
 SLOT_NAMES = frozenset({"scheduled_time", "last_scheduled_time", "td_scheduled_time"})
 """Names that mean the slot, in any case."""
 
@@ -28,7 +23,7 @@ class BoundQuery:
 
 def names_in(sql: str) -> frozenset[str]:
     """Return the names that stand behind a colon in ``sql``, as written; not all of them need be parameters."""
-    return frozenset(match["name"] for match in _TOKEN.finditer(sql) if match["name"] is not None)
+    return frozenset(match["name"] for match in TOKEN.finditer(sql) if match["name"] is not None)
 
 
 def bind(
@@ -37,13 +32,20 @@ def bind(
     scheduled_time: datetime,
     last_scheduled_time: datetime | None,
     params: Mapping[str, object] | None = None,
+    engine: str | None = None,
 ) -> BoundQuery:
     """Put the slot into ``sql``: ``TD_SCHEDULED_TIME()`` becomes its Unix time in whole seconds.
 
     ``:scheduled_time`` and ``:last_scheduled_time`` become UTC timestamps; the latter is the slot of the job's last
     succeeded run, and NULL before the first. ``:name`` becomes the value that ``params`` has for it; any other is left
-    alone.
+    alone. ``engine`` is the source's type: where it is not Treasure Data, the calls of its other time functions are
+    rewritten; where that cannot be, the ExportError is TD_FUNCTION.
     """
+    if engine not in (None, "treasure_data"):
+        try:
+            sql = rewrite(sql, engine=str(engine), scheduled_time=scheduled_time)
+        except TdFunctionError as error:
+            raise configuration("TD_FUNCTION", str(error)) from error
     parameters: dict[str, object] = {}
     known = params or {}
 
@@ -63,4 +65,4 @@ def bind(
         parameters[name] = scheduled_time if name == "scheduled_time" else last_scheduled_time
         return f"${name}"
 
-    return BoundQuery(sql=_TOKEN.sub(replace, sql), parameters=parameters)
+    return BoundQuery(sql=TOKEN.sub(replace, sql), parameters=parameters)

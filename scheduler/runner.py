@@ -103,16 +103,15 @@ def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:
         return
     with work.database.read() as session:
         stored = jobs.get_job(session, job.name)
+    connection = _connection(work.config, job.source, "source")
     bound = bind(
         job.query,
         scheduled_time=work.run.scheduled_time,
         last_scheduled_time=stored.last_success if stored is not None else None,
         params=job.params,
+        engine=connection.type,
     )
-    source = open_source(
-        _connection(work.config, job.source, "source"),
-        directory=Path(work.config.name).absolute().parent,
-    )
+    source = open_source(connection, directory=Path(work.config.name).absolute().parent)
     work.control.on_stop(lambda: _stop_source(source, work.control))
     query = Query(
         sql=bound.sql,

@@ -74,8 +74,9 @@ def open_rows(config: Config, job: Job, *, now: datetime, batch_rows: int) -> "I
     from exporter.sources.opening import open_source  # noqa: PLC0415 - the same
     from scheduler.query import bind  # noqa: PLC0415 - the same
 
-    bound = bind(job.query, scheduled_time=now, last_scheduled_time=None, params=job.params)
-    source = open_source(make_ready(config, job.source), directory=Path(config.name).absolute().parent)
+    connection = make_ready(config, job.source)
+    bound = bind(job.query, scheduled_time=now, last_scheduled_time=None, params=job.params, engine=connection.type)
+    source = open_source(connection, directory=Path(config.name).absolute().parent)
     query = Query(sql=bound.sql, parameters=bound.parameters, scheduled_time=now)
     with source.read(query, batch_rows=batch_rows) as reader:
         yield apply_mapping(reader, job.mapping, segment=job.segment, exported_at=now)
