@@ -196,6 +196,11 @@ def waiting_or_running(session: Session, job: str) -> list[StoredRun]:
     return read_runs(session, query.order_by(RUN.c.scheduled_time, RUN.c.id))
 
 
+def running(session: Session) -> list[StoredRun]:
+    """Return the runs of all jobs that run, in the order of their numbers."""
+    return read_runs(session, select_runs(RUN.c.state == RUNNING).order_by(RUN.c.id))
+
+
 def get_run(session: Session, run_id: int) -> StoredRun | None:
     """Return the run of that number, if there is one."""
     found = read_runs(session, select_runs(RUN.c.id == run_id))

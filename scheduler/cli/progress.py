@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from exporter.events import Event
     from storage.runs import StoredRun
 
+FREE = "a free worker"
+"""What a run waits for that waits for nothing in particular: not worth a word of its own."""
 LINE_SECONDS = 2.0
 """How often a run's progress is told where the lines stay."""
 
@@ -40,9 +42,9 @@ class ProgressDisplay:
         if self._status is not None:
             self._status.stop()
 
-    def watch(self, run: "StoredRun") -> None:
-        """Tell of a run as it is stored."""
-        self._tell(run, run.progress or self._counts.get(run.id, {}))
+    def watch(self, run: "StoredRun", waits_for: str | None = None) -> None:
+        """Tell of a run as it is stored, and what it waits for."""
+        self._tell(run, run.progress or self._counts.get(run.id, {}), waits_for=waits_for)
 
     def listen(self, run: "StoredRun", event: "Event") -> None:
         """Tell of an event of a run that is executed here."""
@@ -63,8 +65,12 @@ class ProgressDisplay:
         elif isinstance(event, Warned):
             say(f"run {run.id}: {event.code}: {event.message}")
 
-    def _tell(self, run: "StoredRun", counts: dict[str, int], *, running: bool = False) -> None:
+    def _tell(
+        self, run: "StoredRun", counts: dict[str, int], *, running: bool = False, waits_for: str | None = None
+    ) -> None:
         text = f"run {run.id} ({run.job}): {self._state(run, running=running)}"
+        if waits_for is not None and waits_for != FREE and not running and text.endswith(": waiting"):
+            text += f" for {waits_for}"
         if run.state != "finished" and counts.get("read"):
             text += ", " + ", ".join(
                 f"{counts.get(key, 0):,} {key}" for key in ("read", "sent", "accepted", "rejected")

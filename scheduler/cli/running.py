@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from scheduler import logs
     from scheduler.cli import workbench
     from scheduler.cli.workbench import Bench
-    from scheduler.operations import execution, jobs, presence, retries, runs
+    from scheduler.operations import execution, jobs, presence, retries, runs, waits
     from scheduler.operations.jobs import JobView
     from scheduler.operations.runs import RunDetails
     from storage.runs import StoredRun
 else:
+    waits = Late("scheduler.operations.waits")
     logs = Late("scheduler.logs")
     workbench = Late("scheduler.cli.workbench")
     execution = Late("scheduler.operations.execution")
@@ -145,10 +146,11 @@ def show_run(*, run_id: options.RunId, as_json: options.Json = False, config: op
     now = datetime.now(UTC)
     with workbench.opened(config, now, sync=False) as bench:
         details = runs.run_details(bench.database, run_id)
+        waits_for = waits.waits_for(bench.database, bench.config, details.run, now)
     if as_json:
-        put_json({"run": run_details_json(details)})
+        put_json({"run": {**run_details_json(details), "waits_for": waits_for}})
         return
-    put_sheet(_sheet(details, now))
+    put_sheet(_sheet(details, now, waits_for))
     if details.attempts:
         put()
         rows = [
@@ -294,7 +296,7 @@ def _line(run_: "StoredRun") -> str:
     return f"{head}: {run_.outcome}, {counts}{why}"
 
 
-def _sheet(details: "RunDetails", now: datetime) -> list[tuple[str, str | None]]:
+def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[tuple[str, str | None]]:
     run_ = details.run
     took = None
     if run_.started_at is not None and run_.finished_at is not None:
@@ -307,6 +309,7 @@ def _sheet(details: "RunDetails", now: datetime) -> list[tuple[str, str | None]]
         ("kind", run_.kind),
         ("slot", iso(run_.scheduled_time)),
         ("state", f"{run_.outcome or run_.state}{phase}"),
+        ("waits for", waits_for),
         ("reason", run_.reason),
         ("stands for", skipped),
         ("failure", f"{run_.failure_kind}: {run_.failure_code}: {run_.failure_message}" if run_.failure_code else None),

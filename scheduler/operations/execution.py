@@ -13,6 +13,7 @@ from scheduler.config import Config
 from scheduler.holds import holds
 from scheduler.limits import Gate, Limits
 from scheduler.operations.presence import live_daemon, present
+from scheduler.operations.waits import waits_for
 from storage import runs
 from storage.clock import shared_now
 from storage.database import ClaimLost, Database
@@ -21,8 +22,8 @@ from storage.runs import StoredRun
 
 POLL_SECONDS = 0.2
 """How often a run that the daemon executes is looked at."""
-Watcher = Callable[[StoredRun], None]
-"""Told a run as it is stored, each time it is looked at."""
+Watcher = Callable[[StoredRun, str | None], None]
+"""Told a run as it is stored, each time it is looked at, and what it waits for, if it waits."""
 
 
 class Waiting:
@@ -69,10 +70,11 @@ class Waiting:
         while True:
             now = datetime.now(UTC)
             run = self._stored(run_id)
-            self._watch(run)
+            is_ours = run.state == "waiting" and live_daemon(self._database, now) is None
+            self._watch(run, waits_for(self._database, self._config, run, now, here=is_ours))
             if run.state == "finished":
                 return run
-            if run.state == "waiting" and run.run_time <= now and live_daemon(self._database, now) is None:
+            if is_ours and run.run_time <= now:
                 self._execute(run_id, node, now)
             else:
                 time.sleep(POLL_SECONDS)

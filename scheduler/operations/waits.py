@@ -1,0 +1,64 @@
+"""What a run that waits is waiting for, in words."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from scheduler.config import Config
+from scheduler.disk import faults_of
+from scheduler.holds import holds
+from scheduler.limits import Limits
+from scheduler.operations.presence import live_daemon
+from storage import jobs, nodes, runs
+from storage.database import Database
+from storage.runs import StoredRun
+
+
+def waits_for(database: Database, config: Config, run: StoredRun, now: datetime, *, here: bool = False) -> str | None:
+    """Return what keeps a run from starting, the first thing that does; None if it does not wait.
+
+    ``here``: this process would execute it, so that no daemon has to live.
+    """
+    return next(_reasons(database, config, run, now, here=here), None) if run.state == "waiting" else None
+
+
+def _reasons(database: Database, config: Config, run: StoredRun, now: datetime, *, here: bool) -> Iterator[str]:
+    """Yield what keeps a run from starting, the first thing first."""
+    if run.run_time > now:
+        yield f"its time, {run.run_time:%Y-%m-%dT%H:%M:%SZ}"
+    limits = Limits.of(config.connections)
+    demand = limits.demand(run.definition)
+    is_served = here or live_daemon(database, now) is not None
+    with database.read() as session:
+        job, held = jobs.get_job(session, run.job), sorted(holds(session).items())
+        faults = () if here else faults_of(session, {node.host for node in nodes.all_nodes(session)})
+        running, of_job = runs.running(session), runs.waiting_or_running(session, run.job)
+    if job is not None and job.disabled_at is not None and run.kind == "schedule" and run.started_at is None:
+        yield f"job {run.job} to be enabled"
+    if not is_served:
+        yield "a daemon: none is alive"
+    yield from (f"room on a disk: {fault}" for fault in faults)
+    for name, hold in held:
+        if name in demand.connections and hold.is_in_force(now):
+            yield f"the quota of connection {name}, until {hold.until:%Y-%m-%dT%H:%M:%SZ}: {hold.message}"
+    yield _for_others(run, limits, running, of_job) or "a free worker"
+
+
+def _for_others(
+    run: StoredRun, limits: Limits, running: Sequence[StoredRun], of_job: Sequence[StoredRun]
+) -> str | None:
+    """Name the run that goes on or comes first, if there is one."""
+    if run.definition.get("overlap") != "allow":
+        for other in of_job:
+            is_older = other.state == "waiting" and (other.run_time, other.id) < (run.run_time, run.id)
+            if other.state == "running" or is_older:
+                return f"run {other.id} of the same job"
+    demand = limits.demand(run.definition)
+    for name in sorted(demand.connections & limits.max_running.keys()):
+        busy = sum(name in limits.demand(other.definition).connections for other in running)
+        if busy >= limits.max_running[name]:
+            return f"connection {name}, which bears {limits.max_running[name]} runs at once (max_running)"
+    for other in running:
+        theirs = limits.demand(other.definition)
+        if demand.lane is not None and theirs.lane == demand.lane and (demand.alone or theirs.alone):
+            return f"run {other.id} of job {other.job}, which writes to the same object"
+    return None
