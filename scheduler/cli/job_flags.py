@@ -1,7 +1,8 @@
 """The flags of `add` and `edit`: one for each key of a job in the config file, under the same name."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -16,7 +17,8 @@ from scheduler.errors import usage
 class Flag:
     """A flag and the key that it stands for.
 
-    ``kind`` is ``text``, ``whole`` (a number), ``words`` (with commas between), ``switch`` or ``pairs``.
+    ``kind`` is ``text``, ``whole`` (a number), ``words`` (with commas between), ``switch``, ``pairs`` (columns) or
+    ``values`` (by name).
     """
 
     key: tuple[str, ...]
@@ -44,6 +46,8 @@ def _export(key: str, help_: str, metavar: str = "TEXT", kind: str = "text", opt
     return Flag(key=("export", key), help=help_, metavar=metavar, kind=kind, option=option)
 
 
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?")
+
 FLAGS = (
     _job("cron", "When it runs, in the td dialect; empty: only when asked to.", "CRON"),
     _job("timezone", "Time zone of the schedule; default: that of [daemon].", "ZONE"),
@@ -53,6 +57,13 @@ FLAGS = (
     _job("source", "Connection that the query runs on.", "NAME"),
     _job("query", "The SQL.", "SQL"),
     _job("query_file", "A file with the SQL; it is read now, or with --to-file named there.", "FILE"),
+    Flag(
+        key=("params",),
+        help="Bind this value where the query says :NAME; may be repeated.",
+        metavar="NAME=VALUE",
+        kind="values",
+        option="--param",
+    ),
     _export("connection", "Connection that the rows go to.", "NAME", option="--to"),
     _export("object", "Salesforce object, by its API name.", "NAME"),
     _export("mode", "Insert; delete all, then insert; or change by key.", "append|truncate|update"),
@@ -155,6 +166,8 @@ def job_table(
 def _value(flag: Flag, value: Any) -> Any:  # noqa: ANN401 - as typed, to as TOML has it
     if flag.kind == "pairs":
         return [_pair(flag, text) for text in value]
+    if flag.kind == "values":
+        return dict(_named_value(flag, text) for text in value)
     if flag.kind == "words":
         return [] if value.strip() == "none" else [word.strip() for word in value.split(",")]
     # Durations and limits are whole numbers or text in the config file; on the command line all is text.
@@ -168,6 +181,16 @@ def _pair(flag: Flag, text: str) -> dict[str, str]:
     if not (equals and column and source):
         raise usage(f"{flag.name} {text!r}: write NAME=SOURCE, such as Email=email")
     return {"column": column, "source": source}
+
+
+def _named_value(flag: Flag, text: str) -> tuple[str, Any]:
+    """Read a value as TOML would without quotes, if it is a number or a boolean; all else is text, such as 007."""
+    name, equals, value = text.partition("=")
+    if not (equals and name):
+        raise usage(f"{flag.name} {text!r}: write NAME=VALUE, such as region=EU")
+    if value in ("true", "false"):
+        return name, value == "true"
+    return name, (float(value) if "." in value else int(value)) if _NUMBER.fullmatch(value) else value
 
 
 def _take_query_file(table: dict[str, Any]) -> None:
@@ -186,9 +209,7 @@ def _annotation(flag: Flag) -> Any:  # noqa: ANN401 - a type with typer's descri
         return Annotated[bool | None, typer.Option(f"{flag.name}/--no-{flag.name[2:]}", help=flag.help)]
     if flag.kind == "whole":
         return Annotated[int | None, typer.Option(flag.name, metavar=flag.metavar, help=flag.help)]
-    kind: Any = Sequence[str] | None if flag.kind == "pairs" else str | None
-    if flag.kind == "pairs":
-        kind = list[str] | None
+    kind: Any = list[str] | None if flag.kind in ("pairs", "values") else str | None
     return Annotated[kind, typer.Option(flag.name, metavar=flag.metavar, help=flag.help, autocompletion=_choices(flag))]
 
 

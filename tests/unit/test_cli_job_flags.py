@@ -10,7 +10,7 @@ from scheduler.errors import OperationError
 from scheduler.job import Job
 
 BY_NAME = {flag.name: flag for flag in FLAGS}
-NOT_TYPED = {"params", "name", "export", "mapping", "segment"}
+NOT_TYPED = {"name", "export", "mapping", "segment"}
 """Keys that are no single value: the name is an argument, the tables have flags for what fits on a line."""
 
 
@@ -21,7 +21,23 @@ def flag(name: str) -> Flag:
 def test_every_key_of_a_job_has_a_flag_of_its_name() -> None:
     typed = {f.key[0] for f in FLAGS if len(f.key) == 1}
     assert typed == set(Job.model_fields) - NOT_TYPED
-    assert all(f.name == "--" + f.key[0].replace("_", "-") for f in FLAGS if len(f.key) == 1)
+    assert all(f.name in ("--param", "--" + f.key[0].replace("_", "-")) for f in FLAGS if len(f.key) == 1)
+
+
+def test_a_jobs_own_values_are_numbers_booleans_or_text() -> None:
+    given = ["region=EU", "n=10", "share=-0.5", "on=true", "code=007", "empty=", "note=a=b", "big=1e3"]
+    assert job_table({flag("--param"): given})["params"] == {
+        "region": "EU",
+        "n": 10,
+        "share": -0.5,
+        "on": True,
+        "code": "007",
+        "empty": "",
+        "note": "a=b",
+        "big": "1e3",
+    }
+    with pytest.raises(OperationError, match="write NAME=VALUE"):
+        job_table({flag("--param"): ["region"]})
 
 
 def test_every_key_of_an_export_has_a_flag() -> None:
