@@ -49,7 +49,7 @@ def postgresql_url(postgresql_server: Path) -> Iterator[str]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures that tests recorded as ``cells``, also those of other workers."""
-    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "when")]
+    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "user_properties")]
     told = {str(value) for report in reports for key, value in report.user_properties if key == "cells"}
     if told:
         terminalreporter.section("exports that were killed or disturbed")
