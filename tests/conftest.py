@@ -49,7 +49,8 @@ def postgresql_url(postgresql_server: Path) -> Iterator[str]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures that tests recorded as ``cells``, also those of other workers."""
-    reports = [report for found in terminalreporter.stats.values() for report in found if hasattr(report, "user_properties")]
+    found = [report for kind in terminalreporter.stats.values() for report in kind]
+    reports = [report for report in found if hasattr(report, "user_properties")]  # one that failed to collect has none
     told = {str(value) for report in reports for key, value in report.user_properties if key == "cells"}
     if told:
         terminalreporter.section("exports that were killed or disturbed")
