@@ -96,7 +96,19 @@ def test_a_new_session_that_is_refused_too_is_configuration(org: SmallOrg, tmp_p
     with pytest.raises(ExportError, match="a new login is refused too") as caught:
         make_target(org.url).export(make_spool(tmp_path / "s", people(2)), make_context(ListLedger()))
     assert caught.value.kind is FailureKind.CONFIGURATION
-    assert org.logins <= 4
+    assert org.logins <= 6
+
+
+def test_a_session_that_ends_again_right_after_the_new_login_is_renewed_once_more(
+    org: SmallOrg, tmp_path: Path
+) -> None:
+    org.faults.append(Fault(pattern=REQUESTS["batch send"], how=SESSION["400"], at=frozenset({1, 2})))
+    report = make_target(org.url).export(
+        make_spool(tmp_path / "s", people(5)), make_context(ListLedger(), control=QuickControl())
+    )
+    assert report.accepted == 5
+    assert_each_row_once(org, 5)
+    assert (org.logins, len(org.jobs)) == (3, 1)
 
 
 @pytest.mark.parametrize("request_", list(REQUESTS))

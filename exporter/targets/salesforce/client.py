@@ -23,6 +23,10 @@ Result = TypeVar("Result")
 LONGEST_DELAY = 300.0
 """Seconds after which a delay grows no more; an org that asks for a longer one gets it from the run's next attempt."""
 
+RENEWALS = 2
+"""New logins for one call: the first at once, the next after a pause. A session may end right after its login, by an
+administrator or a limit of sessions; three in a row are not chance."""
+
 
 class Backoff:
     """How long to wait before each retry of one call, and when to stop trying."""
@@ -106,7 +110,7 @@ class Client:
 
     def _try(self, act: Callable[[Salesforce, OrgSession], Result], *, safe: bool) -> Result:
         backoff = self._make_backoff()
-        renewed = False
+        renewed = 0
         while True:
             self._control.check()
             org = self._logged_in()
@@ -115,9 +119,11 @@ class Client:
                     return act(org, self._session)
             except CallError as error:
                 if error.rule.verdict is Verdict.SESSION:
-                    if renewed or not can_renew(self._connection):
+                    seconds = 0.0 if not renewed else backoff.delay(None)
+                    if renewed == RENEWALS or seconds is None or not can_renew(self._connection):
                         raise _refuse_session(error, self._connection.auth) from error
-                    renewed = True
+                    renewed += 1
+                    self._control.wait(seconds)
                     self._forget(org)
                     continue
                 if not safe and error.received is Received.MAYBE:
