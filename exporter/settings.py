@@ -80,22 +80,26 @@ PathText = Annotated[Text, AfterValidator(check_path)]
 
 
 class SecretReference(Settings):
-    """Where a secret is kept: exactly one of ``env``, ``file`` and ``credential``."""
+    """Where a secret is kept: exactly one of ``env``, ``file``, ``credential`` and ``keyring``."""
 
     env: str | None = Field(default=None, description="name of an environment variable")
     file: str | None = Field(default=None, description="path of a file that holds the secret and nothing else")
     credential: str | None = Field(default=None, description="name of a systemd credential (LoadCredential=)")
+    keyring: str | None = Field(
+        default=None,
+        description="service/user of an entry in the system's keyring (extra `keyring`)",
+    )
     shared: bool = Field(default=False, description="with `file`: accept a file that other users can read")
 
     def __str__(self) -> str:
         """Return the reference as the config file writes it."""
-        kind = next(kind for kind in ("env", "file", "credential") if getattr(self, kind) is not None)
+        kind = next(kind for kind in _REFERENCE_KEYS if getattr(self, kind) is not None)
         shared = ", shared = true" if self.shared else ""
         return f'{{ {kind} = "{getattr(self, kind)}"{shared} }}'
 
 
-_REFERENCE_FORMS = '{ env = "NAME" }, { file = "PATH" } or { credential = "NAME" }'
-_REFERENCE_KEYS = ("env", "file", "credential")
+_REFERENCE_FORMS = '{ env = "NAME" }, { file = "PATH" }, { credential = "NAME" } or { keyring = "SERVICE/USER" }'
+_REFERENCE_KEYS = ("env", "file", "credential", "keyring")
 
 
 def _check_secret(value: object) -> object:
@@ -116,6 +120,8 @@ def _check_secret(value: object) -> object:
         check_path(place)
     if named[0] == "credential" and (place in {".", ".."} or "/" in place):
         raise ValueError("a credential has a name, not a path")
+    if named[0] == "keyring" and not all(place.rpartition("/")[::2]):
+        raise ValueError('a keyring entry is its service and its user, such as "schedctl/crm"')
     shared = value.get("shared", False)
     if not isinstance(shared, bool) or (shared and named[0] != "file"):
         raise ValueError("shared is true or false, and belongs to file")

@@ -87,6 +87,9 @@ def _look_up(
     elif reference.file is not None:
         secret = _from_file(subject, Path(reference.file), read, shared=reference.shared)
         fix = "in that file"
+    elif reference.keyring is not None:
+        secret = _from_keyring(subject, reference.keyring)
+        fix = "in the keyring"
     else:
         name = reference.credential or ""
         fix = f"with LoadCredential={name}:FILE in the systemd unit"
@@ -121,6 +124,23 @@ def _from_file(subject: str, path: Path, read: Reader, *, shared: bool) -> str:
         return data.decode()
     except UnicodeDecodeError:
         raise SecretError(f"{subject}: {path} is not UTF-8 text") from None
+
+
+def _from_keyring(subject: str, entry: str) -> str:
+    service, _, user = entry.rpartition("/")
+    try:
+        import keyring  # noqa: PLC0415 - an extra, for those whose config names it
+    except ImportError:
+        raise SecretError(f"{subject}: this needs the extra keyring: pip install 'schedctl[keyring]'") from None
+    try:
+        secret = keyring.get_password(service, user)
+    except Exception as error:  # noqa: BLE001 - each of its backends has errors of its own
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise SecretError(f"{subject}: the keyring cannot be read here: {why}") from None
+    if secret is None:
+        fix = f"keyring set {service} {user} makes it, as the daemon's user"
+        raise SecretError(f"{subject}: there is no such entry; {fix}")
+    return secret
 
 
 _lock = threading.Lock()

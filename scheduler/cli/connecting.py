@@ -22,9 +22,9 @@ else:
     checks = Late("scheduler.operations.checks")
     config_edits = Late("scheduler.operations.config_edits")
 
-PLACES = ("env", "credential", "file")
+PLACES = ("env", "credential", "file", "keyring")
 """Where a secret may be kept: what stands before the colon."""
-FORMS = "env:NAME, credential:NAME or file:PATH"
+FORMS = "env:NAME, credential:NAME, file:PATH or keyring:SERVICE/USER"
 
 
 def add_connection(
@@ -34,7 +34,7 @@ def add_connection(
         list[str] | None,
         typer.Argument(
             metavar="[KEY=VALUE]...",
-            help="Its keys, as in the config file; a secret as KEY=env:NAME, credential:NAME or file:PATH.",
+            help="Its keys, as in the config file; a secret as KEY=env:NAME, or credential:, file: or keyring:.",
         ),
     ] = None,
     type_: Annotated[str, typer.Option("--type", metavar="TYPE", help="What it is, such as salesforce.")],

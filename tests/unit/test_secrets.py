@@ -5,9 +5,13 @@ import json
 import logging
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
+import keyring.backend
+import keyring.core
+import keyring.errors
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,6 +50,53 @@ def test_each_place_gives_its_secret(file: Path) -> None:
     assert resolved({"file": str(file)}) == PLANTED
     assert resolved({"credential": "secret"}, credentials_directory=file.parent) == PLANTED
     assert resolved({"credential": "secret"}, environ={"CREDENTIALS_DIRECTORY": str(file.parent)}) == PLANTED
+
+
+class Ring(keyring.backend.KeyringBackend):
+    """A keyring in memory, or one that cannot be opened."""
+
+    priority = 1  # type: ignore[assignment]  # a number is what it asks of a backend
+
+    def __init__(self, *, locked: bool = False) -> None:
+        self._locked = locked
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if self._locked:
+            raise keyring.errors.KeyringLocked("the collection is\nlocked")
+        return {("schedctl/prod", "crm"): PLANTED, ("schedctl", "empty"): ""}.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        raise AssertionError(service, username, password)
+
+
+@pytest.fixture
+def ring(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(keyring.core, "_keyring_backend", Ring())
+    return monkeypatch
+
+
+def test_an_entry_of_the_keyring_is_a_secret(ring: pytest.MonkeyPatch) -> None:
+    assert resolved({"keyring": "schedctl/prod/crm"}) == PLANTED
+    assert str(connection({"keyring": "a/b"}).client_secret) == '{ keyring = "a/b" }'
+    for entry, says in (("schedctl/nobody", "keyring set schedctl nobody makes it"), ("schedctl/empty", "it is empty")):
+        with pytest.raises(SecretError) as caught:
+            resolved({"keyring": entry})
+        assert says in str(caught.value)
+    ring.setattr(keyring.core, "_keyring_backend", Ring(locked=True))
+    with pytest.raises(SecretError, match="the keyring cannot be read here: the collection is locked"):
+        resolved({"keyring": "schedctl/prod/crm"})
+
+
+def test_without_the_extra_the_line_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(SecretError, match=r"pip install 'schedctl\[keyring\]'"):
+        resolved({"keyring": "schedctl/crm"})
+
+
+@pytest.mark.parametrize("entry", ["crm", "/crm", "schedctl/", "/"])
+def test_a_keyring_entry_has_a_service_and_a_user(entry: str) -> None:
+    with pytest.raises(ValidationError, match="its service and its user"):
+        connection({"keyring": entry})
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
