@@ -4,6 +4,7 @@ Planning, claiming, settling, disabling and auditing are the real ones over a re
 have come to is drawn by lot, and so is what goes wrong; the seed gives the same month again.
 """
 
+import gc
 import heapq
 import random
 from collections import Counter
@@ -90,6 +91,7 @@ class Simulation:
     def run(self) -> None:
         """Let the time pass, and then all that is left come to its end."""
         self._found()
+        gc.freeze()  # thousands of jobs that stay are not looked through again and again
         self._plan_events()
         self._start()
         while self.now < self.end:
