@@ -66,7 +66,8 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
         for name in sorted(put & known.keys()):
             _redefine(session, changes.put[name], definitions[name])
         settings.put(session, SYNCED, seen)
-        if stored:  # what a first config brings is no edit
+        # What a first config brings is no edit; and another process may have been faster, and told it.
+        if stored and (changes.put or changes.remove):
             settings.put(session, EDITS, edits_of(changes, stored, now).record(now))
     return changes
 

@@ -1,5 +1,6 @@
 """Operations: views of jobs, slots of backfills, who lives, and what a changed definition keeps."""
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -11,12 +12,13 @@ from typing import Any
 import pytest
 
 from scheduler.config import Config, parse
+from scheduler.edits import EDITS
 from scheduler.errors import ErrorKind, OperationError
 from scheduler.instance import boot_id, process_started, this_node
 from scheduler.job import Job
 from scheduler.operations import jobs, presence, runs, sync_file_jobs
 from storage import jobs as stored_jobs
-from storage import nodes
+from storage import nodes, settings
 from storage import runs as stored_runs
 from storage.database import Database, open_database
 from storage.runs import NewRun
@@ -76,6 +78,24 @@ def test_another_query_keeps_what_is_owed_and_another_cron_counts_from_now(datab
     assert jobs.view_job(database, "nightly").stored.anchored_at == NOW
     sync_file_jobs(database, config(TEXT.replace("0 3 *", "0 4 *")), later)
     assert jobs.view_job(database, "nightly").stored.anchored_at == later
+
+
+def test_an_edit_that_another_process_stored_meanwhile_stays_told(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon and a command may notice an edit at once: the second finds nothing left to do, and says nothing."""
+    sync_file_jobs(database, config(), NOW)
+    edited = config(TEXT.replace("0 3 *", "0 4 *"))
+
+    def be_overtaken(*_: object) -> None:
+        monkeypatch.undo()
+        sync_file_jobs(database, edited, NOW)
+
+    monkeypatch.setattr(jobs, "_ask_croniter", be_overtaken)
+    sync_file_jobs(database, edited, NOW)
+    with database.read() as session:
+        told = json.loads(settings.get(session, EDITS) or "{}")
+    assert [edit["job"] for edit in told["jobs"]] == ["nightly"]
 
 
 def test_the_next_fire_is_after_whatever_is_settled_already(database: Database) -> None:
