@@ -37,6 +37,19 @@ class RecordsDeleted:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ChangesFound:
+    """A result was compared with what the target is known to hold: only ``new`` and ``changed`` rows are sent.
+
+    ``gone`` are keys that left the result.
+    """
+
+    new: int
+    changed: int
+    unchanged: int
+    gone: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Retrying:
     """A call failed for a reason that may pass; it is tried again in ``seconds``."""
 
@@ -65,19 +78,20 @@ class Called:
     quota: tuple[int, int] | None = None
 
 
-Event = RowsSpooled | BatchSent | BatchSettled | RecordsDeleted | Retrying | Warned | Called
+Event = RowsSpooled | BatchSent | BatchSettled | RecordsDeleted | ChangesFound | Retrying | Warned | Called
 Listener = Callable[[Event], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """Where an export stands: rows, and records deleted to make room for them."""
+    """Where an export stands: rows, and records deleted. ``changes`` is how the rows differ from an earlier result."""
 
     read: int = 0
     sent: int = 0
     accepted: int = 0
     rejected: int = 0
     deleted: int = 0
+    changes: ChangesFound | None = None
 
 
 def advance(progress: Progress, event: Event) -> Progress:
@@ -93,6 +107,8 @@ def advance(progress: Progress, event: Event) -> Progress:
                 accepted=progress.accepted + event.accepted,
                 rejected=progress.rejected + event.rejected,
             )
+        case ChangesFound():
+            return replace(progress, read=progress.read + event.unchanged, changes=event)
         case RecordsDeleted():
             return replace(progress, deleted=progress.deleted + event.records)
         case _:

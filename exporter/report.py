@@ -31,7 +31,8 @@ MAX_REFUSALS = 20
 class ExportReport:
     """What became of the rows: ``read = accepted + rejected + unchanged``, or the export is not done.
 
-    ``refusals`` are the most frequent reasons, most frequent first, at most :data:`MAX_REFUSALS`.
+    ``refusals`` are the most frequent reasons, most frequent first, at most :data:`MAX_REFUSALS`. ``deleted`` are
+    records of the target, and ``undeleted`` those that a mirror was to delete and could not, with ``reasons``.
     """
 
     read: int = 0
@@ -40,6 +41,8 @@ class ExportReport:
     unchanged: int = 0
     deleted: int = 0
     refusals: tuple[Refusal, ...] = ()
+    undeleted: int = 0
+    reasons: tuple[Refusal, ...] = ()
 
     @property
     def adds_up(self) -> bool:

@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,7 +62,8 @@ class SpooledBatch:
 class SpoolManifest:
     """What a complete spool holds: ``rows`` were read; ``rejected`` of them are in no batch, but kept with a reason.
 
-    ``format`` is how the batches are written: ``csv``, ``jsonl`` or ``parquet``.
+    ``format`` is how the batches are written: ``csv``, ``jsonl`` or ``parquet``. ``note`` is what its owner wanted kept
+    with it: JSON values.
     """
 
     columns: tuple[SpooledColumn, ...]
@@ -70,13 +71,18 @@ class SpoolManifest:
     rows: int
     rejected: int
     format: str
+    note: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Spool:
-    """The spool in ``directory``, which need not exist yet and holds nothing else. Every failure is an ExportError."""
+    """The spool in ``directory``, which need not exist yet and holds nothing else. Every failure is an ExportError.
 
-    def __init__(self, directory: Path) -> None:
+    What is filled through it carries ``note`` in its manifest.
+    """
+
+    def __init__(self, directory: Path, *, note: Mapping[str, Any] | None = None) -> None:
         self._directory = directory
+        self._note = dict(note or {})
 
     @property
     def directory(self) -> Path:
@@ -95,6 +101,7 @@ class Spool:
                 rows=stored["rows"],
                 rejected=stored["rejected"],
                 format=stored["format"],
+                note=stored.get("note", {}),
             )
         except (KeyError, TypeError) as error:
             raise self._damaged("the manifest lacks something") from error
@@ -113,7 +120,7 @@ class Spool:
             filling = self._directory / f"{_FILLING}{secrets.token_hex(8)}"
             filling.mkdir(mode=0o700)
             sync_directory(self._directory)
-            return SpoolWriter(self._directory, filling, format)
+            return SpoolWriter(self._directory, filling, format, note=self._note)
         except OSError as error:
             raise disk_fault(error, self._directory) from error
 
@@ -224,8 +231,16 @@ class SpoolWriter:
     before :meth:`close` leaves nothing that counts: the next :meth:`Spool.begin` throws its files away.
     """
 
-    def __init__(self, directory: Path, filling: Path, format: str) -> None:  # noqa: A002 - the manifest's own word
+    def __init__(
+        self,
+        directory: Path,
+        filling: Path,
+        format: str,  # noqa: A002 - the manifest's own word
+        *,
+        note: Mapping[str, Any],
+    ) -> None:
         self._directory = directory
+        self._note = note
         self._filling = filling
         self._format = format
         self._batches: list[SpooledBatch] = []
@@ -290,6 +305,7 @@ class SpoolWriter:
             rows=rows,
             rejected=self._rejected,
             format=self._format,
+            note=self._note,
         )
         written = sum(batch.rows for batch in self._batches)
         if written + self._rejected != rows:

@@ -287,7 +287,8 @@ def _storage(table: StorageTable, base: Path, state: Path) -> Storage:
     if file is not None:
         url = f"sqlite:///{base / file}{''.join(url.partition('?')[1:])}"
     spool = base / table.spool if table.spool is not None else default_spool(url, state)
-    return Storage(url=url, spool=spool, history=table.history, min_free=table.min_free)
+    snapshots = base / table.snapshots if table.snapshots is not None else spool.with_name("snapshots")
+    return Storage(url=url, spool=spool, snapshots=snapshots, history=table.history, min_free=table.min_free)
 
 
 def _warnings(connections: Mapping[str, Connection], jobs: Mapping[str, Job]) -> Iterator[Fault]:

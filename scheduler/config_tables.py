@@ -85,6 +85,12 @@ class StorageTable(Settings):
         description="directory for rows on their way; default: `spool` beside the state file",
         examples=['"spool"'],
     )
+    snapshots: PathText | None = Field(
+        default=None,
+        description="directory for what targets are known to hold of jobs with `changes`; default: `snapshots` beside "
+        "the spool",
+        examples=['"snapshots"'],
+    )
     history: Duration = Field(
         default=90 * 86_400, description="how long ended runs, their refused rows and sent notices are kept"
     )
@@ -100,6 +106,7 @@ class Storage:
 
     url: str = field(repr=False)
     spool: Path
+    snapshots: Path
     history: int
     min_free: int
 

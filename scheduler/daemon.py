@@ -276,6 +276,7 @@ class Daemon:
         clear(
             self._database,
             self._files.started.storage.spool,
+            snapshots_directory=self._files.config.storage.snapshots,
             history=self._files.config.storage.history,
             now=self._clock(),
             is_stopping=self._stopping.is_set,

@@ -43,6 +43,17 @@ def _check_max_rejected(value: object) -> object:
     raise ValueError('write a number of rows, or a share of them in quotes, such as "5%"')
 
 
+def _check_changes_key(value: object) -> object:
+    if value is None:
+        return None
+    columns = [value] if isinstance(value, str) else value
+    if not isinstance(columns, list | tuple) or not columns or not all(isinstance(c, str) and c for c in columns):
+        raise ValueError('write the name of a column, or several such as ["Account__c", "Month__c"]')
+    if len(set(columns)) < len(columns):
+        raise ValueError("a column stands there twice: remove one")
+    return tuple(columns)
+
+
 def _check_params(params: object) -> object:
     if params is not None and not isinstance(params, Mapping):
         raise ValueError('write a table, such as { region = "EU" }')
@@ -132,6 +143,24 @@ class Job(JobDefaults):
     export: Export = Field(description="where the rows go, and how: the next tables")
     mapping: OutputMapping | None = Field(default=None, description="which columns go out under which names")
     segment: Segment | None = Field(default=None, description="what the built strings of `mapping` may name")
+    changes: Literal["all", "new", "changed", "mirror"] = Field(
+        default="all",
+        description="which rows are sent: `all`; `new`, whose key the target has not been sent; `changed`, also those "
+        "that differ; `mirror`, and records whose rows left the result are deleted",
+    )
+    changes_key: Annotated[tuple[str, ...] | None, BeforeValidator(_check_changes_key)] = Field(
+        default=None,
+        strict=False,
+        description="with `changes`, where `mode` is not `update`: the columns that tell a row from all others, as they "
+        "go out",
+        examples=['"Email", or ["Account__c", "Month__c"]'],
+    )
+    max_deletes: Annotated[int | str | None, BeforeValidator(_check_max_rejected)] = Field(
+        default=None,
+        description='with `changes = "mirror"`, which needs it: a run that would delete more (a number, or `"5%"` of '
+        "the rows sent so far) fails and does nothing",
+        examples=['500, or "5%"'],
+    )
 
     @property
     def schedule(self) -> Schedule | None:
@@ -222,6 +251,7 @@ def parse_job(
         found += _connection_faults(("source",), source, connections, SOURCE_TYPES)
     if job is not None:
         found += _segment_faults(job)
+        found += change_faults(job)
         found += (
             Fault(keys=("params", name), message=f"the query has no :{name}: remove it, or use it there")
             for name in sorted((job.params or {}).keys() - names_in(job.query))
@@ -344,6 +374,32 @@ def _connection_faults(
     fitting = sorted(each for each, other in connections.items() if other in types)
     fix = f"use {', '.join(fitting)}" if fitting else f"add a connection of type {' or '.join(sorted(types))}"
     return [Fault(keys=keys, message=f"{subject} is of type {kind}, and {role}: {fix}")]
+
+
+def change_faults(job: Job) -> list[Fault]:
+    """Return what about a job does not go with its ``changes``."""
+    mode = getattr(job.export.options, "mode", None)
+    if job.changes == "all":
+        given = [key for key in ("changes_key", "max_deletes") if getattr(job, key) is not None]
+        return [Fault(keys=(key,), message=f'{key} belongs to changes = "new", "changed" or "mirror"') for key in given]
+    found: list[tuple[str, str]] = []
+    subject = f'changes = "{job.changes}"'
+    if mode == "truncate":
+        found.append(("changes", f'{subject}: mode = "truncate" sends every row after it has deleted all: use "update"'))
+    elif job.changes == "mirror" and mode != "update":
+        found.append(("changes", f'{subject} deletes by key: it needs a Salesforce export with mode = "update"'))
+    elif mode == "update" and job.changes_key is not None:
+        key = getattr(job.export.options, "key", None)
+        found.append(("changes_key", f"rows are told apart by the export's key {key}: remove changes_key"))
+    elif mode != "update" and job.changes_key is None:
+        found.append(("changes_key", f"changes_key is missing: {subject} needs the column that tells a row from others"))
+    if job.changes == "mirror" and job.max_deletes is None:
+        found.append(("max_deletes", f'max_deletes is missing: {subject} needs it, such as max_deletes = 500 or "5%"'))
+    if job.changes != "mirror" and job.max_deletes is not None:
+        found.append(("max_deletes", 'max_deletes belongs to changes = "mirror": remove it'))
+    if job.overlap == "allow":
+        found.append(("overlap", f'overlap = "allow": with {subject} one run has to follow the other; use "queue"'))
+    return [Fault(keys=(key,), message=message) for key, message in found]
 
 
 def _segment_faults(job: Job) -> list[Fault]:

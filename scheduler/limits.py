@@ -19,7 +19,10 @@ class Held(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demand:
-    """What a run takes: its connections; and the object that it writes to, alone unless it only appends."""
+    """What a run takes: its connections; and the object that it writes to, alone unless it only appends.
+
+    A run that sends changes only writes alone too, to a file as well: what it sends hangs on what arrived before.
+    """
 
     connections: frozenset[str] = frozenset()
     lane: str | None = None
@@ -52,10 +55,13 @@ class Limits:
             return Demand()
         target, name = export.get("connection"), export.get("object")
         names = frozenset(each for each in (definition.get("source"), target) if isinstance(each, str))
+        by_changes = definition.get("changes", "all") != "all"
+        if by_changes and export.get("type") != "salesforce":
+            return Demand(connections=names, lane=f"job {definition.get('name')}", alone=True)
         if export.get("type") != "salesforce" or not isinstance(target, str) or not isinstance(name, str):
             return Demand(connections=names)
         lane = f"{self.orgs.get(target, target)} {name.lower()}"
-        return Demand(connections=names, lane=lane, alone=export.get("mode") in {"truncate", "update"})
+        return Demand(connections=names, lane=lane, alone=by_changes or export.get("mode") in {"truncate", "update"})
 
 
 class Gate:

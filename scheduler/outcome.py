@@ -44,9 +44,10 @@ class Conclusion:
 
 
 def conclude(report: ExportReport, max_rejected: int | str | None = None) -> Conclusion:
-    """Judge a finished export: ``succeeded`` only if the target accepted every row.
+    """Judge a finished export: ``succeeded`` only if the target accepted every row, and a mirror is one.
 
-    ``max_rejected`` is a number of rows, or a share of the rows read such as ``"5%"``; more than that is a failure.
+    ``max_rejected`` is a number of rows, or a share such as ``"5%"`` of the rows that were to be sent; more than that
+    is a failure. Rows that were not to be sent are in the target: a run that has such rows never failed as a whole.
     """
     if not report.adds_up:
         message = (
@@ -54,8 +55,10 @@ def conclude(report: ExportReport, max_rejected: int | str | None = None) -> Con
             f"{report.unchanged} unchanged rows do not add up to that"
         )
         return _failed(report, FailureKind.INTERNAL, "COUNTS_DIFFER", message)
-    if not report.rejected:
+    if not report.rejected and not report.undeleted:
         return Conclusion(outcome=Outcome.SUCCEEDED, report=report)
+    if not report.rejected:
+        return _undeleted(report)
     reason = _main_reason(report)
     if report.rejected == report.read:
         sole = report.sole_refusal
@@ -93,6 +96,15 @@ def _failed(report: ExportReport, kind: FailureKind, code: str, message: str, *,
     return Conclusion(outcome=Outcome.FAILED, failure=failure, report=report, final=final or bool(report.rejected))
 
 
+def _undeleted(report: ExportReport) -> Conclusion:
+    first = report.reasons[0] if report.reasons else None
+    code = first.code if first is not None else "NOT_DELETED"
+    why = f": {first.code}: {first.message}" if first is not None else ""
+    message = f"{report.undeleted} records whose rows left the result could not be deleted{why}"
+    failure = Failure(kind=FailureKind.DATA, code=code, message=message)
+    return Conclusion(outcome=Outcome.PARTIAL, failure=failure, report=report)
+
+
 def _main_reason(report: ExportReport) -> str:
     if not report.refusals:
         return "no reason was kept"
@@ -106,5 +118,5 @@ def _is_too_many(report: ExportReport, max_rejected: int | str | None) -> bool:
     if max_rejected is None:
         return False
     if isinstance(max_rejected, str):
-        return report.rejected * 100 > float(max_rejected.rstrip("% ")) * report.read
+        return report.rejected * 100 > float(max_rejected.rstrip("% ")) * (report.read - report.unchanged)
     return report.rejected > max_rejected

@@ -7,16 +7,21 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from scheduler.changing import sweep_snapshots
 from scheduler.logs import get_logger
-from storage import notices, retention
+from storage import notices, retention, snapshots
 from storage.database import Database
 
 CLEAR_SECONDS = 86_400
 """How often: once a day, and when a daemon starts."""
 NOTICES_AT_ONCE = 1_000
 SPOOLS_AT_ONCE = 500
+UNNAMED_FOR = timedelta(days=1)
+"""How long a snapshot's file may be there before the transaction that names it."""
 _SPOOL = re.compile(r"run-(?P<run>[0-9]{1,18})(?P<beside>-.+)?")
 _LOST = "lost-"
+_PREVIEW = "preview-"
+_STAGED = "-changes-"
 _HARMLESS = {"succeeded", "partial", "skipped"}
 """The outcomes of runs whose spool proves nothing: all that was to be sent is there, or nothing was sent."""
 
@@ -27,6 +32,7 @@ def clear(
     database: Database,
     spool: Path,
     *,
+    snapshots_directory: Path,
     history: int,
     now: datetime,
     is_stopping: Callable[[], bool] = lambda: False,
@@ -36,8 +42,16 @@ def clear(
     old_notices = sum(_notices(database, before, is_stopping))
     old_runs = sum(_runs(database, before, is_stopping))
     swept = sum(1 for _ in sweep(database, spool, before)) if not is_stopping() else 0
+    _snapshots(database, snapshots_directory, before, now)
     if old_notices or old_runs or swept:
         log.info("history.pruned", before=before.isoformat(), runs=old_runs, notices=old_notices, spools=swept)
+
+
+def _snapshots(database: Database, directory: Path, before: datetime, now: datetime) -> None:
+    """Forget the snapshots of jobs that were removed long ago, then remove the files that nothing names."""
+    with database.write() as session:
+        snapshots.prune(session, before=before)
+    sweep_snapshots(database, directory, (now - UNNAMED_FOR).timestamp())
 
 
 def _notices(database: Database, before: datetime, is_stopping: Callable[[], bool]) -> Iterator[int]:
@@ -86,10 +100,10 @@ def sweep(database: Database, spool: Path, before: datetime) -> Iterator[Path]:
 
     Needed are those of a run that waits or goes on, and what a run that failed after it did something leaves: until it
     is pruned, they alone tell what that was. So do directories beside a spool (``run-7-…``), however their run ended.
-    What was set aside goes when it was last written ``before`` then.
+    What was set aside, or left by a killed preview, goes when it was last written ``before`` then.
     """
     for lost in _directories(spool):
-        if lost.name.startswith(_LOST) and datetime.fromtimestamp(lost.stat().st_mtime, UTC) < before and _remove(lost):
+        if lost.name.startswith((_LOST, _PREVIEW)) and datetime.fromtimestamp(lost.stat().st_mtime, UTC) < before and _remove(lost):
             yield lost
     found = list(_spools(spool))  # before the database is asked, in which a spool's run always was first
     for start in range(0, len(found), SPOOLS_AT_ONCE):
@@ -97,7 +111,7 @@ def sweep(database: Database, spool: Path, before: datetime) -> Iterator[Path]:
         with database.read() as session:
             states = retention.run_states(session, {run for _, run, _ in some})
         for directory, run, is_beside in some:
-            if run in states and (is_beside or not _is_done_with(*states[run])):
+            if run in states and not _is_useless(directory, states[run], is_beside=is_beside):
                 continue
             if _remove(directory):
                 yield directory
@@ -112,6 +126,13 @@ def _remove(directory: Path) -> bool:
         log.warning("spool.not_discarded", directory=str(directory), message=error.strerror)
         return False
     return True
+
+
+def _is_useless(directory: Path, state: tuple[str | None, bool], *, is_beside: bool) -> bool:
+    """Whether a run that there is needs the directory no more. What it staged to compare serves only until it ends."""
+    if is_beside:
+        return _STAGED in directory.name and state[0] is not None
+    return _is_done_with(*state)
 
 
 def _is_done_with(outcome: str | None, has_acted: bool) -> bool:  # noqa: FBT001 - what run_states gives

@@ -3,21 +3,23 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import structlog
 
 from exporter.connections import Connection
-from exporter.events import Listener, Progress
+from exporter.events import Listener, Progress, advance
 from exporter.failures import ExportError, FailureKind, configuration
 from exporter.mapping import apply_mapping
 from exporter.report import ExportReport
 from exporter.sources import LeavableSource, Query, Source
 from exporter.sources.opening import open_source
-from exporter.spool import Spool
 from exporter.targets import ExportContext, Target
 from exporter.targets.opening import open_target
+from scheduler.changing import Comparison, is_outdated, select_changes
 from scheduler.config import Config
 from scheduler.connections import make_ready
 from scheduler.control import RunControl, RunStopped, StopReason
@@ -83,23 +85,31 @@ def _policies(job: Job) -> Policies:
 def _export(work: RunWork, job: Job) -> ExportReport:
     spool = work.spool
     target = _open_target(work, job)
+    if job.changes != "all" and is_outdated(work):
+        log.info("changes.outdated")
+        spool.discard()
     if spool.manifest() is None:
         work.enter("query")
-        _fill(work, job, spool, target)
+        _fill(work, job, target)
     manifest = spool.manifest()
+    compared = Comparison.of(manifest) if job.changes != "all" else None
     if manifest is not None:
         work.progress = Progress(read=manifest.rows, rejected=manifest.rejected)
+        if compared is not None:
+            work.progress = advance(work.progress, compared.found())
     work.enter("export")
     report = target.export(spool, _context(work, job))
-    if report.deleted:
-        work.write_progress()  # the only place where that count is kept
+    if compared is not None:
+        unchanged = compared.counts.unchanged
+        report = replace(report, read=report.read + unchanged, unchanged=unchanged)
+    if report.deleted or compared is not None:
+        work.write_progress()  # the only place where these counts are kept
     return report
 
 
-def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:
+def _fill(work: RunWork, job: Job, target: Target) -> None:
     if work.run.reason == RETRIED:
-        rows = refused_rows(_refused(work), batch_rows=BATCH_ROWS)
-        target.fill(rows, spool, control=work.control, listen=work.hear)
+        _spool(work, job, target, refused_rows(_refused(work), batch_rows=BATCH_ROWS), whole=False)
         return
     with work.database.read() as session:
         stored = jobs.get_job(session, job.name)
@@ -122,10 +132,17 @@ def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:
     try:
         with source.read(query, batch_rows=BATCH_ROWS) as reader:
             mapped = apply_mapping(reader, job.mapping, segment=job.segment, exported_at=work.clock())
-            target.fill(mapped, spool, control=work.control, listen=work.hear)
+            _spool(work, job, target, mapped, whole=True)
     except ExportError:
         work.control.check()  # a canceled query looks like a failed one
         raise
+
+
+def _spool(work: RunWork, job: Job, target: Target, rows: pa.RecordBatchReader, *, whole: bool) -> None:
+    """Spool the rows that are to be sent: all of them, or those that differ from what was sent before."""
+    connection = _connection(work.config, job.export.connection, "export.connection")
+    with select_changes(work, job, rows, target, connection, whole=whole) as (chosen, spool):
+        target.fill(chosen, spool, control=work.control, listen=work.hear)
 
 
 def _stop_source(source: Source, control: RunControl) -> None:
@@ -156,11 +173,13 @@ def _refused(work: RunWork) -> Iterator[Mapping[str, str | None]]:
 
 def _open_target(work: RunWork, job: Job) -> Target:
     connection = _connection(work.config, job.export.connection, "export.connection")
-    return open_target(connection, job.export.options)
+    return open_target(connection, job.export.options, mirror=job.changes == "mirror")
 
 
 def _context(work: RunWork, job: Job) -> ExportContext:
+    compared = Comparison.of(work.spool.manifest()) if job.changes == "mirror" else None
     return ExportContext(
+        gone=compared.gone(work.spool) if compared is not None else None,
         job=job.name,
         run_id=work.run.id,
         scheduled_time=work.run.scheduled_time,
@@ -182,7 +201,8 @@ def _connection(config: Config, name: str, key: str) -> Connection:
 
 def _report_so_far(work: RunWork) -> ExportReport:
     counts = work.progress
-    return ExportReport(read=counts.read, accepted=counts.accepted, rejected=counts.rejected)
+    unchanged = counts.changes.unchanged if counts.changes is not None else 0
+    return ExportReport(read=counts.read, accepted=counts.accepted, rejected=counts.rejected, unchanged=unchanged)
 
 
 def _stopped(work: RunWork, job: Job, reason: StopReason) -> Conclusion:

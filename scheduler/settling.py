@@ -4,10 +4,12 @@ import random
 from dataclasses import replace
 from datetime import datetime
 
-from exporter.failures import ExportError, FailureKind
+from exporter.failures import ExportError, FailureKind, transient
+from scheduler.changing import Move, discard_stagings, lost_snapshot, next_snapshot
 from scheduler.holds import hold, lift
+from scheduler.job import Job
 from scheduler.notices import Ended, notices_of
-from scheduler.outcome import Conclusion, Outcome
+from scheduler.outcome import Conclusion, Outcome, conclude_error
 from scheduler.owed import DISABLED, settle_owed
 from scheduler.policy import Decisions, Policies, decide
 from scheduler.secrets import mask
@@ -18,8 +20,67 @@ from storage.runs import StoredRun
 from storage.statements import lock_names
 
 
-def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredRun:
-    """Write the outcome and all that follows from it in one transaction."""
+def settle(
+    work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_snapshot: bool = True
+) -> StoredRun:
+    """Write the outcome and all that follows from it in one transaction, what the target now holds included.
+
+    Where that cannot be written, the run goes on waiting until it can. ``keep_snapshot`` false gives that up: then the
+    job's next run says that a person has to look.
+    """
+    while True:
+        move: Move | None = None
+        if not _is_tried_again(conclusion, work, policies):
+            try:
+                move = _move(work, keep_snapshot=keep_snapshot)
+            except ExportError as error:
+                if error.kind is FailureKind.INTERNAL:  # it will never be written
+                    move = lost_snapshot(work)
+                    log.error("snapshot.lost", code=error.code, message=error.message)  # noqa: TRY400 - says it all
+                else:
+                    conclusion = replace(conclude_error(transient(error.code, error.message)), report=conclusion.report)
+                    policies = replace(policies, retry_limit=work.run.attempt)
+        decisions = _settle(work, conclusion, policies, move)
+        if move is not None:
+            move.clean(stored=decisions is not None)
+        if decisions is not None:
+            break
+    _tell(work, conclusion, decisions)
+    try:
+        if _is_spool_done_with(work, conclusion, decisions):
+            work.spool.discard()
+        if decisions.retry_at is None:
+            discard_stagings(work)
+    except ExportError as error:  # the run is settled, whatever its files do; a later sweep takes them
+        log.warning("spool.not_discarded", code=error.code, message=error.message)
+    return stored_run(work)
+
+
+def _is_tried_again(conclusion: Conclusion, work: RunWork, policies: Policies) -> bool:
+    asked = decide(conclusion, attempt=work.run.attempt, streak=0, policies=policies, now=work.clock(), jitter=0)
+    return asked.retry_at is not None
+
+
+def _move(work: RunWork, *, keep_snapshot: bool) -> Move | None:
+    job = Job.from_dict(work.run.definition)
+    if job.changes == "all":
+        return None
+    return next_snapshot(work, job) if keep_snapshot else lost_snapshot(work)
+
+
+class _SnapshotMovedError(Exception):
+    """Somebody changed the job's snapshot since it was looked at."""
+
+
+def _settle(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move | None) -> Decisions | None:
+    """Write all of it; None, and nothing is written, if the snapshot is not what ``move`` began with."""
+    try:
+        return _write(work, conclusion, policies, move)
+    except _SnapshotMovedError:
+        return None
+
+
+def _write(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move | None) -> Decisions:
     now = work.clock()
     failure, report = conclusion.failure, conclusion.report
     failed = (failure.kind.value, failure.code, failure.message) if failure is not None else None
@@ -59,13 +120,9 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredR
             if decisions.disable is not None:
                 settle_owed(session, [work.run.job], DISABLED, now)
                 jobs.disable_job(session, work.run.job, by="daemon", reason=decisions.disable, now=now)
-    _tell(work, conclusion, decisions)
-    try:
-        if _is_spool_done_with(work, conclusion, decisions):
-            work.spool.discard()
-    except ExportError as error:  # the run is settled, whatever its files do; a later sweep takes them
-        log.warning("spool.not_discarded", code=error.code, message=error.message)
-    return stored_run(work)
+            if move is not None and not move.store(session, work):
+                raise _SnapshotMovedError
+    return decisions
 
 
 def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,6 +78,8 @@ class RunWork:
         values = {"read": counts.read, "sent": counts.sent, "accepted": counts.accepted, "rejected": counts.rejected}
         if counts.deleted:
             values["deleted"] = counts.deleted
+        if counts.changes is not None:
+            values |= asdict(counts.changes)
         with self.database.write() as session:
             runs.set_progress(session, self.run.id, self.token, progress=values)
 

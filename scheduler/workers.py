@@ -128,8 +128,16 @@ class Workers:
         self.failed += 1
         message = f"{type(error).__name__} in schedctl itself; the log has the details (run.crashed)"
         failure = Failure(kind=FailureKind.INTERNAL, code="CRASHED", message=message)
+        conclusion = Conclusion(outcome=Outcome.FAILED, failure=failure)
         try:
-            METERS.ended(settle(work, Conclusion(outcome=Outcome.FAILED, failure=failure), Policies()))
+            try:
+                settled = settle(work, conclusion, Policies())
+            except (ClaimLost, StorageError):
+                raise
+            except Exception:  # what a target now holds may be what cannot be written
+                log.exception("run.crashed")
+                settled = settle(work, conclusion, Policies(), keep_snapshot=False)
+            METERS.ended(settled)
         except ClaimLost:
             log.warning("run.claim_lost")
         except Exception:  # the outer frame of a worker, again: the claim then runs out by itself

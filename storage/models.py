@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     CheckConstraint,
     Column,
     ColumnElement,
@@ -295,6 +296,30 @@ class Notice(SQLModel, table=True):
     closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ending: str | None = Field(default=None, sa_type=CleanText)
     error: str | None = Field(default=None, sa_type=CleanText)
+
+
+class Snapshot(SQLModel, table=True):
+    """What a job's target is known to hold of its rows: the file that says so, and how far it can be relied on.
+
+    The file follows from runs, each of which replaces the row of the ``revision`` that it began with. ``scope`` says in
+    words which target it is of; empty: whichever the job has. ``decision`` is what a person said of the ``doubtful``
+    rows: ``sent`` or ``unsent``. ``resend`` has the next run send every row. ``lost_run_id`` is a run whose accepted
+    rows are not in the file.
+    """
+
+    __tablename__ = "snapshot"
+
+    job: str = Field(primary_key=True, sa_type=CleanText)
+    revision: int
+    file: str | None = Field(default=None, sa_type=CleanText)
+    scope: str = Field(sa_type=CleanText)
+    rows: int = _default("rows", ROW_ID, "0")
+    doubtful: int = _default("doubtful", ROW_ID, "0")
+    decision: str | None = Field(default=None, sa_type=CleanText)
+    resend: bool = _default("resend", Boolean, "false")
+    run_id: int | None = Field(default=None, sa_type=ROW_ID)
+    lost_run_id: int | None = Field(default=None, sa_type=ROW_ID)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class Pruned(SQLModel, table=True):

@@ -11,12 +11,16 @@ from exporter.report import ExportReport
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from exporter.casts import TextRules
     from exporter.spool import Spool
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportContext:
-    """One run's export: who it is for, its durable ledger, how it is stopped, and who listens to its events."""
+    """One run's export: who it is for, its durable ledger, how it is stopped, and who listens to its events.
+
+    ``gone`` is, for a mirror, the complete spool of the keys whose records are to be deleted, as one column.
+    """
 
     job: str
     run_id: int
@@ -24,10 +28,14 @@ class ExportContext:
     ledger: Ledger
     control: Control
     listen: Listener
+    gone: "Spool | None" = None
 
 
 class Target(Protocol):
     """One open address that receives rows. Every failure is an ExportError."""
+
+    def text_rules(self) -> "TextRules":
+        """Return how this target wants its text, by which rows are compared with what it was sent before."""
 
     def fill(self, rows: "pa.RecordBatchReader", spool: "Spool", *, control: Control, listen: Listener) -> None:
         """Write every row into the spool as ready-to-send files and close the manifest. Nothing is sent.

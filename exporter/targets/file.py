@@ -7,6 +7,7 @@ name, made durable, and renamed. To do that twice, after a crash between the ren
 import hashlib
 import os
 import secrets
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ from exporter.targets import ExportContext
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from exporter.casts import TextRules
 
 _PUBLISH = "file.publish"
 _REFUSE = "file.refuse"
@@ -54,6 +57,12 @@ class FileTarget:
         self._options = options
         self._format = _format(options.file)
         file_name(options.file, job="job", scheduled_time=datetime(2026, 1, 1, tzinfo=UTC))
+
+    def text_rules(self) -> "TextRules":  # noqa: PLR6301 - the protocol's shape
+        """Return the plainest rules: what a file holds has no limits of its own."""
+        from exporter.casts import TextRules  # noqa: PLC0415 - pyarrow takes 0.2 s
+
+        return TextRules()
 
     def fill(self, rows: "pa.RecordBatchReader", spool: Spool, *, control: Control, listen: Listener) -> None:
         """Write every row into the spool as the finished file; see the protocol."""
@@ -125,6 +134,13 @@ class FileTarget:
                 left.unlink(missing_ok=True)
         except OSError as error:
             raise disk_fault(error, self._directory) from error
+
+
+def fates(spool: Spool, ledger: Ledger) -> Iterator[tuple[int, bool]]:
+    """Yield the number of every row once the file is in its place, and that its fate is known."""
+    manifest = spool.manifest()
+    if manifest is not None and _standing(ledger).published:
+        yield from ((number, True) for batch in manifest.batches for number in batch.row_numbers())
 
 
 def file_name(template: str, *, job: str, scheduled_time: datetime) -> str:

@@ -12,8 +12,10 @@ from exporter.failures import configuration
 from exporter.targets import Target
 
 
-def open_target(connection: Connection, options: ExportOptions) -> Target:
+def open_target(connection: Connection, options: ExportOptions, *, mirror: bool = False) -> Target:
     """Return the target of a connection whose secrets are looked up. Opens and sends nothing yet.
+
+    ``mirror`` tells that records are deleted whose keys leave the result.
 
     Raises configuration ``NOT_A_TARGET`` if the two do not belong together, or what the target says of its settings.
     """
@@ -21,7 +23,7 @@ def open_target(connection: Connection, options: ExportOptions) -> Target:
         case SalesforceConnection(), SalesforceExport():
             from exporter.targets.salesforce.target import SalesforceTarget  # noqa: PLC0415 - requests takes 0.3 s
 
-            return SalesforceTarget(connection, options)
+            return SalesforceTarget(connection, options, mirror=mirror)
         case FileConnection(), FileExport():
             from exporter.targets.file import FileTarget  # noqa: PLC0415 - pyarrow takes 0.2 s
 

@@ -27,6 +27,7 @@ PARTS = {
     "load": ("forecast", "import"),
     "auditing": ("audit",),
     "checking": ("check", "connections"),
+    "resyncing": ("resync",),
     "login": ("login",),
     "notifying": ("notify",),
     "units": ("install-units",),

@@ -8,7 +8,7 @@ import typer
 from scheduler.cli import options
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
-from scheduler.cli.output import put_json, put_table, say, warn
+from scheduler.cli.output import put, put_json, put_table, say, warn
 
 if TYPE_CHECKING:
     from scheduler.cli import workbench
@@ -35,18 +35,26 @@ def preview(
     limit: Annotated[
         int, typer.Option("-n", "--limit", metavar="N", help="At most so many rows.", min=1, max=MAX_ROWS)
     ] = 20,
+    changes: Annotated[
+        bool,
+        typer.Option("--changes", help="Count the rows that are new, changed, unchanged and gone; show those to send."),
+    ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Run a job's query and show the rows as they would be sent.
 
     Nothing is written. Rows that could not be sent are shown with the reason. For a truncate it also says how many
-    records there are, which it would delete.
+    records there are, which it would delete. With --changes, of a job with `changes`, the whole result is compared with
+    what the job has sent so far.
     """
     now = datetime.now(UTC)
     with workbench.opened(config, now) as bench:
         job = jobs.view_job(bench.database, name).job
-        found = previews.preview(bench.config, job, limit=limit, now=now)
+        if changes:
+            found = previews.preview_changes(bench.config, bench.database, job, limit=limit, now=now)
+        else:
+            found = previews.preview(bench.config, job, limit=limit, now=now)
     target = getattr(job.export.options, "object", job.export.connection)
     if found.existing is not None:
         warn(f"{found.existing:,} records of {target} exist now: a run deletes them first")
@@ -59,6 +67,14 @@ def preview(
     for row in found.rows:
         if row.fault is not None:
             say(f"row {row.number} would not be sent: {row.fault}")
+    if found.changes is not None:
+        counts = found.changes
+        put(
+            f"{counts.new:,} new, {counts.changed:,} changed, {counts.unchanged:,} unchanged, {counts.gone:,} gone"
+            + (": a run deletes the records of these" if job.changes == "mirror" and counts.gone else "")
+        )
+    if found.refusal is not None:
+        warn(f"a run would fail: {found.refusal}")
     say(f"{len(found.rows):,} rows, and that is all" if found.complete else f"the first {len(found.rows):,} rows")
 
 
@@ -72,4 +88,8 @@ def _json(found: "Preview") -> dict[str, object]:
         "rows": [{"number": row.number, "values": dict(row.values), "fault": row.fault} for row in found.rows],
         "complete": found.complete,
         "existing_records": found.existing,
+        "changes": None
+        if found.changes is None
+        else {key: getattr(found.changes, key) for key in ("new", "changed", "unchanged", "gone")},
+        "refusal": found.refusal,
     }

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
-    from exporter.events import Event
+    from exporter.events import Event, Progress
     from storage.runs import StoredRun
 
 FREE = "a free worker"
 """What a run waits for that waits for nothing in particular: not worth a word of its own."""
+_COUNTS = ("read", "sent", "accepted", "rejected")
 LINE_SECONDS = 2.0
 """How often a run's progress is told where the lines stay."""
 
@@ -29,6 +30,7 @@ class ProgressDisplay:
         self._last = ""
         self._told_at = 0.0
         self._counts: dict[int, dict[str, int]] = {}
+        self._heard: dict[int, Progress] = {}
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -50,14 +52,11 @@ class ProgressDisplay:
         """Tell of an event of a run that is executed here."""
         from exporter.events import Progress, Retrying, Warned, advance  # noqa: PLC0415 - whoever sends events has imported it
 
-        counts = Progress(**self._counts.get(run.id, {}))
-        after = advance(counts, event)
-        self._counts[run.id] = {
-            "read": after.read,
-            "sent": after.sent,
-            "accepted": after.accepted,
-            "rejected": after.rejected,
-        }
+        counts = self._heard.get(run.id, Progress())
+        after = self._heard[run.id] = advance(counts, event)
+        self._counts[run.id] = {key: getattr(after, key) for key in _COUNTS}
+        if after.changes is not None:
+            self._counts[run.id]["unchanged"] = after.changes.unchanged
         if after != counts:
             self._tell(run, self._counts[run.id], running=True)
         elif isinstance(event, Retrying):
@@ -72,9 +71,8 @@ class ProgressDisplay:
         if waits_for is not None and waits_for != FREE and not running and text.endswith(": waiting"):
             text += f" for {waits_for}"
         if run.state != "finished" and counts.get("read"):
-            text += ", " + ", ".join(
-                f"{counts.get(key, 0):,} {key}" for key in ("read", "sent", "accepted", "rejected")
-            )
+            shown = [*_COUNTS, "unchanged"] if "unchanged" in counts else _COUNTS
+            text += ", " + ", ".join(f"{counts.get(key, 0):,} {key}" for key in shown)
         if self._status is not None:
             self._status.update(text)
             return

@@ -3,6 +3,7 @@
 import csv
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import islice
@@ -290,8 +291,12 @@ def _line(run_: "StoredRun") -> str:
     if run_.state != "finished":
         return f"{head}: {run_.state}; schedctl runs show {run_.id}"
     counts = f"{run_.rows_read:,} read, {run_.rows_accepted:,} accepted, {run_.rows_rejected:,} rejected"
+    if run_.rows_unchanged:
+        counts += f", {run_.rows_unchanged:,} unchanged"
     if run_.rows_deleted:
-        counts += f", {run_.rows_deleted:,} deleted before"
+        counts += f", {run_.rows_deleted:,} deleted" + (
+            " before" if run_.definition.get("changes", "all") == "all" else ""
+        )
     why = f"; {run_.failure_code}: {run_.failure_message}" if run_.failure_code else ""
     return f"{head}: {run_.outcome}, {counts}{why}"
 
@@ -317,6 +322,7 @@ def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[
         ("accepted", f"{run_.rows_accepted:,}"),
         ("rejected", f"{run_.rows_rejected:,}" + _rejected_hint(details)),
         ("unchanged", f"{run_.rows_unchanged:,}" if run_.rows_unchanged else None),
+        ("changes", _changes(run_.progress)),
         ("deleted", f"{run_.rows_deleted:,}" if run_.rows_deleted else None),
         ("due", iso(run_.run_time)),
         ("started", iso(run_.started_at)),
@@ -329,6 +335,12 @@ def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[
 
 def _rejected_hint(details: "RunDetails") -> str:
     return f" (schedctl rejected {details.run.id})" if details.rejected_kept else ""
+
+
+def _changes(progress: Mapping[str, Any]) -> str | None:
+    if "gone" not in progress:
+        return None
+    return f"{progress['new']:,} new, {progress['changed']:,} changed; {progress['gone']:,} gone"
 
 
 def _data(data: Any) -> str:  # noqa: ANN401 - JSON

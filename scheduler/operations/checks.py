@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from exporter.changes import find_columns
 from exporter.connections import (
     SOURCE_TYPES,
     TARGET_TYPES,
@@ -13,6 +14,7 @@ from exporter.connections import (
     SalesforceExport,
 )
 from exporter.failures import ExportError
+from scheduler.change_rules import rules_of
 from scheduler.config import Config
 from scheduler.connections import make_ready
 from scheduler.errors import not_found
@@ -116,8 +118,11 @@ def _check_columns(config: Config, job: Job) -> int:
 
     with open_rows(config, job, now=datetime.now(UTC), batch_rows=1) as reader:
         columns = reader.schema
-    target = open_target(make_ready(config, job.export.connection), job.export.options)
+    connection = make_ready(config, job.export.connection)
+    target = open_target(connection, job.export.options, mirror=job.changes == "mirror")
     target.check(columns)
+    if (rules := rules_of(job)) is not None:
+        find_columns(rules.key, columns.names, any_case=rules.form != "exact")
     return len(columns.names)
 
 

@@ -1,5 +1,7 @@
 """What a job would send, seen without sending it."""
 
+import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,16 +9,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.changes import ChangeCounts, ChangeRules, check_deletions
 from exporter.connections import SalesforceExport
 from exporter.failures import ExportError
+from scheduler.change_rules import rules_of, scope_of
 from scheduler.config import Config
 from scheduler.connections import make_ready
-from scheduler.errors import failed
+from scheduler.errors import failed, usage
 from scheduler.job import Job
 from scheduler.secrets import SecretError
+from storage.database import Database
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from exporter.casts import TextCast, TextRules
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,12 +40,16 @@ class Preview:
     """The first rows of a job's result as they would be sent, and of how many that is all.
 
     ``complete`` says that there are no more rows. ``existing`` is the number of records that a truncate would delete.
+    ``changes`` are the counts of the whole result beside what the target is known to hold, where they were asked for:
+    ``rows`` are then only those that would be sent. ``refusal`` is why a run would send nothing in spite of them.
     """
 
     columns: tuple[str, ...]
     rows: tuple[PreviewRow, ...]
     complete: bool
     existing: int | None = None
+    changes: ChangeCounts | None = None
+    refusal: str | None = None
 
 
 def preview(config: Config, job: Job, *, limit: int, now: datetime) -> Preview:
@@ -82,33 +93,94 @@ def open_rows(config: Config, job: Job, *, now: datetime, batch_rows: int) -> "I
         yield apply_mapping(reader, job.mapping, segment=job.segment, exported_at=now)
 
 
-def _preview(config: Config, job: Job, limit: int, now: datetime) -> Preview:
-    from exporter.casts import TextCast, TextRules, salesforce_rules  # noqa: PLC0415 - the same
+def preview_changes(config: Config, database: Database, job: Job, *, limit: int, now: datetime) -> Preview:
+    """Compare a job's whole result with what its target is known to hold; return the first rows that would be sent.
 
-    options = job.export.options
-    rules = TextRules()
-    if isinstance(options, SalesforceExport):
-        rules = salesforce_rules(nulls=options.nulls, naive_timezone=options.naive_timezone)
-    rows: list[PreviewRow] = []
+    Raises usage for a job without ``changes``, and failed as :func:`preview` does. What it needs on disk lies beside
+    the spool while it works.
+    """
+    rules = rules_of(job)
+    if rules is None:
+        raise usage(f'job {job.name} sends every row each time: --changes is for jobs with changes = "new" and so on')
+    try:
+        return _compared(config, database, job, rules, limit, now)
+    except (ExportError, SecretError) as error:
+        raise failed(f"job {job.name}: {error}") from error
+
+
+def _compared(  # noqa: PLR0917 - what is compared, by what, and how much of it is shown
+    config: Config, database: Database, job: Job, rules: ChangeRules, limit: int, now: datetime
+) -> Preview:
+    from exporter.casts import TextCast  # noqa: PLC0415 - drivers, for those who ask only
+    from exporter.changes.staging import Staging  # noqa: PLC0415 - the same
+    from scheduler.changing import find_base  # noqa: PLC0415 - the same
+
+    text_rules = _text_rules(config, job)
+    with database.read() as session:
+        base = find_base(session, job.name, scope_of(job, config.connections[job.export.connection]))
+    staging = Staging(config.storage.spool / f"preview-{secrets.token_hex(4)}")
+    try:
+        with open_rows(config, job, now=now, batch_rows=10_000) as reader:
+            staging.fill(reader, TextCast(reader.schema, text_rules), rules, control=Unhurried())
+            columns = tuple(reader.schema.names)
+        counts = staging.compare(base.file, rules, doubts_arrived=base.doubts_arrived, resend=base.resend)
+        selected = staging.selected()
+        rows, complete = _first_rows(selected, TextCast(selected.schema, text_rules), limit)
+    finally:
+        staging.discard()
+    refusal = None
+    if rules.mode == "mirror" and job.max_deletes is not None:
+        try:
+            check_deletions(counts, job.max_deletes)
+        except ExportError as error:
+            refusal = str(error)
+    return Preview(columns=columns, rows=rows, complete=complete, changes=counts, refusal=refusal)
+
+
+def _preview(config: Config, job: Job, limit: int, now: datetime) -> Preview:
+    from exporter.casts import TextCast  # noqa: PLC0415 - drivers, for those who ask only
+
     with open_rows(config, job, now=now, batch_rows=limit + 1) as reader:
-        cast = TextCast(reader.schema, rules)
+        cast = TextCast(reader.schema, _text_rules(config, job))
         columns = tuple(reader.schema.names)
-        for batch in reader:
-            text = cast.apply(batch.slice(0, limit + 1 - len(rows)))
-            faults = {fault.index: f"{fault.code}: {fault.message}" for fault in text.faults}
-            rows += [
-                PreviewRow(
-                    number=len(rows) + index + 1,
-                    values={name: cell or None for name, cell in values.items()},
-                    fault=faults.get(index),
-                )
-                for index, values in enumerate(text.batch.to_pylist())
-            ]
-            if len(rows) > limit:
-                break
-    return Preview(
-        columns=columns,
-        rows=tuple(rows[:limit]),
-        complete=len(rows) <= limit,
-        existing=existing_records(config, job),
-    )
+        rows, complete = _first_rows(reader, cast, limit)
+    return Preview(columns=columns, rows=rows, complete=complete, existing=existing_records(config, job))
+
+
+def _first_rows(
+    reader: "pa.RecordBatchReader", cast: "TextCast", limit: int
+) -> tuple[tuple[PreviewRow, ...], bool]:
+    """Return the first rows, and whether there are no more."""
+    rows: list[PreviewRow] = []
+    for batch in reader:
+        text = cast.apply(batch.slice(0, limit + 1 - len(rows)))
+        faults = {fault.index: f"{fault.code}: {fault.message}" for fault in text.faults}
+        rows += [
+            PreviewRow(
+                number=len(rows) + index + 1,
+                values={name: cell or None for name, cell in values.items()},
+                fault=faults.get(index),
+            )
+            for index, values in enumerate(text.batch.to_pylist())
+        ]
+        if len(rows) > limit:
+            break
+    return tuple(rows[:limit]), len(rows) <= limit
+
+
+def _text_rules(config: Config, job: Job) -> "TextRules":
+    """Return how the job's target wants its text."""
+    from exporter.targets.opening import open_target  # noqa: PLC0415 - drivers, for those who ask only
+
+    return open_target(make_ready(config, job.export.connection), job.export.options).text_rules()
+
+
+class Unhurried:
+    """The Control of something that nobody stops."""
+
+    def check(self) -> None:
+        """Go on."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)

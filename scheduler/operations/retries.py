@@ -26,7 +26,8 @@ def retry(database: Database, run_id: int, now: datetime, *, again: bool = False
         )
     with database.write() as session:
         definition = _definition(session, before)
-        if _mode(definition) == "append" and not again:
+        by_changes = definition.get("changes", "all") != "all"  # such a run sends only what is not there
+        if _mode(definition) == "append" and not again and not by_changes:
             _check_append(session, before, _object(definition))
         return _insert(session, before, definition, reason=None, now=now)
 

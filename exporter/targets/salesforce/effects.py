@@ -18,6 +18,8 @@ class Leg(StrEnum):
     """A truncate deletes the records that are there."""
     WRITE = "write"
     """The rows go out."""
+    MIRROR = "mirror"
+    """A mirror deletes the records of the keys that left the result."""
 
 
 class Effect(StrEnum):

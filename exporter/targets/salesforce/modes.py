@@ -22,7 +22,8 @@ class Plan:
 
     ``key`` names the field by which rows find their records: an external id for an upsert, ``Id`` for an update (any
     other field, if ``lookup`` tells that the Ids are looked up by it), None for an insert. ``removal`` is how all
-    records are deleted beforehand, if they are. ``concurrency`` is ``Parallel`` or ``Serial``.
+    records are deleted beforehand, if they are; ``mirror`` tells that those of keys which left the result are deleted
+    afterwards. ``concurrency`` is ``Parallel`` or ``Serial``.
     """
 
     object: str
@@ -33,6 +34,7 @@ class Plan:
     bulk_api: str = "1"
     removal: Operation | None = None
     lookup: bool = False
+    mirror: bool = False
 
     @property
     def external_id(self) -> str | None:
@@ -55,9 +57,13 @@ class Plan:
             raise ValueError("nothing is to be removed")
         return replace(self, operation=self.removal, key="Id", removal=None, lookup=False)
 
+    def mirroring(self) -> "Plan":
+        """Return the plan of the deletion that a mirror ends with: by Id, which is looked up by any other key."""
+        return replace(self, operation=Operation.DELETE, removal=None, lookup=self.key != "Id", mirror=False)
 
-def make_plan(options: SalesforceExport) -> Plan:
-    """Return what ``options`` ask for."""
+
+def make_plan(options: SalesforceExport, *, mirror: bool = False) -> Plan:
+    """Return what ``options`` ask for; with ``mirror`` keys that leave the result lose their records."""
     operation = Operation.INSERT
     key = None
     removal = None
@@ -75,4 +81,5 @@ def make_plan(options: SalesforceExport) -> Plan:
         bulk_api=options.bulk_api,
         removal=removal,
         lookup=operation is Operation.UPDATE and key != "Id",
+        mirror=mirror,
     )

@@ -95,7 +95,7 @@ class Preflight:
             yield "the user may not create records"
         if not found.updateable and operation is not Operation.INSERT:
             yield "the user may not edit records"
-        if self._plan.removal is not None and not found.deletable:
+        if (self._plan.removal is not None or self._plan.mirror) and not found.deletable:
             yield "the user may not delete records"
 
     def _key_faults(self, found: ObjectDescription, key: Field | None) -> Iterator[str]:
@@ -107,7 +107,7 @@ class Preflight:
         elif self._plan.operation is Operation.UPSERT and not key.is_key and key.name != "Id":
             ids = [field.name for field in found.fields if field.is_key and field.name != "Id"]
             yield f"key {key.name} is no external id (external ids: {', '.join(ids) or 'none'})"
-        elif self._plan.lookup and not key.filterable:
+        elif (self._plan.lookup or (self._plan.mirror and key.name != "Id")) and not key.filterable:
             yield f"key {key.name} is of a kind that no query can look for: choose another field"
 
     def _column_faults(self, found: ObjectDescription, columns: tuple[SpooledColumn, ...]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from exporter.targets.salesforce.client import Backoff, Client
 from exporter.targets.salesforce.delivery import Delivery
 from exporter.targets.salesforce.effects import Journal
 from exporter.targets.salesforce.lookup import load_lookup
+from exporter.targets.salesforce.mirroring import Mirroring
 from exporter.targets.salesforce.modes import make_plan
 from exporter.targets.salesforce.preflight import Preflight
 from exporter.targets.salesforce.query import Queries
@@ -32,6 +33,8 @@ from exporter.targets.salesforce.work import ExportWork
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from exporter.casts import TextRules
+
 _BATCHES_A_DAY = 15_000
 """Batches that an org takes in 24 hours, over both bulk APIs (Bulk API limits)."""
 
@@ -40,18 +43,28 @@ class SalesforceTarget:
     """One object of one org; implements :class:`~exporter.targets.Target`. Holds no connection between calls."""
 
     def __init__(
-        self, connection: SalesforceConnection, options: SalesforceExport, *, spread: random.Random | None = None
+        self,
+        connection: SalesforceConnection,
+        options: SalesforceExport,
+        *,
+        mirror: bool = False,
+        spread: random.Random | None = None,
     ) -> None:
         """Take a connection whose secret is looked up. Raises configuration for what the options cannot mean."""
         self._connection = connection
         self._options = options
-        self._plan = make_plan(options)
+        self._plan = make_plan(options, mirror=mirror)
         self._spread = spread or random.Random()  # noqa: S311 - it spreads retries, it guards nothing
+
+    def text_rules(self) -> "TextRules":
+        """Return the rules of Salesforce's bulk CSV with this export's own."""
+        from exporter.casts import salesforce_rules  # noqa: PLC0415 - pyarrow takes 0.2 s, and only rows need it
+
+        return salesforce_rules(nulls=self._options.nulls, naive_timezone=self._options.naive_timezone)
 
     def fill(self, rows: "pa.RecordBatchReader", spool: Spool, *, control: Control, listen: Listener) -> None:
         """Write every row into the spool as ready-to-send CSV batches and close the manifest. Nothing is sent."""
-        from exporter.casts import salesforce_rules  # noqa: PLC0415 - pyarrow takes 0.2 s, and only rows need it
-        from exporter.spooling import BatchLimits, spool_csv  # noqa: PLC0415 - the same
+        from exporter.spooling import BatchLimits, spool_csv  # noqa: PLC0415 - pyarrow takes 0.2 s
 
         spool_csv(
             rows,
@@ -59,7 +72,7 @@ class SalesforceTarget:
             control=control,
             listen=listen,
             limits=BatchLimits(rows=self._options.batch_size),
-            rules=salesforce_rules(nulls=self._options.nulls, naive_timezone=self._options.naive_timezone),
+            rules=self.text_rules(),
         )
 
     def export(self, spool: Spool, context: ExportContext) -> ExportReport:
@@ -71,19 +84,25 @@ class SalesforceTarget:
         standing = Standing()
         journal = Journal(context.ledger, standing.follow)
         truncation = Truncation(context.ledger, spool) if self._plan.removal is not None else None
+        mirroring = None if context.gone is None else Mirroring(context.ledger, context.gone)
         _replay(standing, context.listen)
         if truncation is not None:
             check_truncate(self._options, manifest)
-            truncation.replay(context.listen)
-        if not _is_finished(standing, manifest) or (truncation is not None and not truncation.is_done):
+        deletions = [each for each in (truncation, mirroring) if each is not None]
+        for deletion in deletions:
+            deletion.replay(context.listen)
+        if not _is_finished(standing, manifest) or not all(each.is_done for each in deletions):
             with self._working(spool, context, journal, standing) as work:
                 if not standing.began:
                     self._prepare(work)
                 if truncation is not None:
                     truncation.finish(work)
                 _deliver(_with_ids(work))
-        deleted = truncation.deleted if truncation is not None else 0
-        report = replace(standing.report(manifest.rows), deleted=deleted)
+                if mirroring is not None:
+                    mirroring.finish(work)
+        report = replace(standing.report(manifest.rows), deleted=sum(each.deleted for each in deletions))
+        if mirroring is not None:
+            report = replace(report, undeleted=mirroring.undeleted, reasons=mirroring.reasons)
         if not report.adds_up:
             raise internal(
                 "COUNTS_DIFFER",
@@ -100,11 +119,13 @@ class SalesforceTarget:
         standing = Standing()
         journal = Journal(context.ledger, standing.follow)
         truncation = Truncation(context.ledger, spool) if self._plan.removal is not None else None
-        if not standing.unclosed and not standing.sendings and (truncation is None or truncation.is_done):
+        mirroring = None if context.gone is None else Mirroring(context.ledger, context.gone)
+        deletions = [each for each in (truncation, mirroring) if each is not None]
+        if not standing.unclosed and not standing.sendings and all(each.is_done for each in deletions):
             return
         with self._working(spool, context, journal, standing) as work:
-            if truncation is not None:
-                truncation.stop(work)
+            for deletion in deletions:
+                deletion.stop(work)
             Delivery(_with_ids(work)).stop()
 
     def check(self, columns: "pa.Schema | None" = None) -> None:
@@ -153,7 +174,7 @@ class SalesforceTarget:
 
     def _prepare(self, work: ExportWork) -> None:
         """Do all that comes before the first write: the preflight, and the rows that will not be sent."""
-        findings = Preflight(self._plan, work.client).check(work.manifest.columns)
+        findings = Preflight(work.plan, work.client).check(work.manifest.columns)
         for message in (*findings.warnings, *self._warnings(work.manifest)):
             work.listen(Warned(code="PREFLIGHT", message=message))
         record_spooled(work)

@@ -83,7 +83,7 @@ class Truncation:
             manifest=manifest,
             journal=self._journal,
             standing=self._standing,
-            listen=_telling_deletions(work.listen),
+            listen=telling_deletions(work.listen),
             lookup=None,
         )
 
@@ -111,7 +111,9 @@ def _not_deleted(name: str, left: int, listed: int, refusals: tuple[Refusal, ...
     )
 
 
-def _telling_deletions(listen: Listener) -> Listener:
+def telling_deletions(listen: Listener) -> Listener:
+    """Return a listener to a deleting leg, of which the run's own hears only how many records are gone."""
+
     def tell(event: Event) -> None:
         if isinstance(event, BatchSettled):
             listen(RecordsDeleted(records=event.accepted))

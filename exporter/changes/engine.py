@@ -1,0 +1,55 @@
+"""DuckDB as what compares large sets on disk in little memory: for changes only; as a source it is elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from exporter.disk import disk_fault
+from exporter.failures import ExportError, internal, transient
+
+MEMORY_LIMIT = "96MiB"
+"""What it holds before it spills: 2,000,000 keys are joined within it, and 20,000,000 too (bench/changes.py)."""
+
+
+@contextmanager
+def comparing(directory: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give an engine that spills to ``directory``. Within the block, what goes wrong is an ExportError."""
+    with faults(directory):
+        connection = duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": MEMORY_LIMIT,
+                "threads": "1",
+                "temp_directory": str(directory / "spill"),
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "python_enable_replacements": "false",
+            },
+        )
+        with closing(connection):
+            yield connection
+
+
+@contextmanager
+def faults(directory: Path) -> Iterator[None]:
+    """Turn what the engine, Arrow and the disk raise into an ExportError; values that they quote are not shown."""
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise transient("OUT_OF_MEMORY", "There is not enough memory to compare the rows with the snapshot") from error
+    except duckdb.IOException as error:
+        raise transient("DISK_ERROR", f"Cannot use {directory} to compare the rows with the snapshot") from error
+    except (duckdb.Error, pa.ArrowException) as error:
+        if isinstance(error.__cause__, ExportError):
+            raise error.__cause__ from error
+        raise internal("CHANGES_FAILED", f"The rows cannot be compared ({type(error).__name__})") from error
+    except OSError as error:
+        raise disk_fault(error, directory) from error
+
+
+def path_literal(path: Path) -> str:
+    """Return a path as a string of SQL: names of files cannot be bound."""
+    return "'" + str(path).replace("'", "''") + "'"

@@ -1,0 +1,118 @@
+"""The snapshot: what a target is known to hold of a job's rows, as one Parquet file that is written once.
+
+Its columns: ``key`` (see :mod:`exporter.changes.digests`); ``digest`` of the row as it was accepted last, empty where
+the row has to be sent again whatever it holds; ``text`` of the key, where that is one cell; and ``doubt``: the row was
+handed over, and nobody knows whether it arrived.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from exporter.changes import Fate
+from exporter.changes.engine import comparing, faults, path_literal
+from exporter.changes.staging import Staging, see_snapshot, sync_file
+from exporter.disk import make_directory, sync_directory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """A snapshot that was written: its file, its keys, and how many of them are in doubt."""
+
+    file: Path
+    rows: int
+    doubtful: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How a run ended, as far as the next snapshot has to know.
+
+    ``fates`` are those of the rows that were to be sent, by their number among these, from 1. ``complete`` says that
+    the result as a whole was exported, so that keys which are not in it left it; ``kept`` are the numbers (ranges of
+    the file of gone keys) whose records may be there all the same. ``resend`` says that every row was to be sent.
+    ``inserts`` says that a row sent twice would be there twice, so that one of unknown fate is kept in doubt.
+    ``doubts_arrived`` says what to take rows for that were in doubt before.
+    """
+
+    fates: Mapping[int, int] | bytearray
+    complete: bool
+    inserts: bool
+    resend: bool = False
+    doubts_arrived: bool = True
+    kept: Iterable[tuple[int, int]] = ()
+
+
+def write_snapshot(directory: Path, name: str, staging: Staging, before: Path | None, ending: Ending) -> Snapshot:
+    """Write the snapshot that follows from ``before`` (None: there was none) into ``directory``, durably.
+
+    The file's name begins with ``name`` and is new. Raises ExportError.
+    """
+    token = secrets.token_hex(4)
+    file, partial = directory / f"{name}-{token}.parquet", directory / f".{name}-{token}.partial"
+    with faults(directory):
+        make_directory(directory)
+    try:
+        with comparing(staging.directory) as connection:
+            see_snapshot(connection, before, doubts_arrived=ending.doubts_arrived)
+            connection.execute(f"create view shared as from read_parquet({path_literal(staging.shared_file())})")
+            connection.execute(f"create view gone as from read_parquet({path_literal(staging.gone_file())})")
+            connection.register("kept", _ranges(ending.kept))
+            connection.register("planned", staging.planned(ending.fates))
+            place = path_literal(partial)
+            connection.execute(f"copy ({_sql(ending)}) to {place} (format parquet, compression uncompressed)")
+            counted = f"select count(*), count(*) filter (doubt) from read_parquet({place})"  # noqa: S608 - a path of our own
+            [(rows, doubtful)] = connection.sql(counted).fetchall()
+        with faults(directory):
+            partial.chmod(0o600)
+            sync_file(partial)
+            partial.rename(file)
+            sync_directory(directory)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return Snapshot(file=file, rows=rows, doubtful=doubtful)
+
+
+def remove_left_partials(directory: Path, before: float) -> None:
+    """Remove what killed processes left unfinished in ``directory`` and was written before then (Unix time)."""
+    for left in directory.glob(".*.partial"):
+        with suppress(OSError):
+            if left.stat().st_mtime < before:
+                left.unlink()
+
+
+def _sql(ending: Ending) -> str:
+    """Return the query for the next snapshot.
+
+    A row that was accepted is in it as it was sent. One of unknown fate is either kept in doubt or to be sent again.
+    What was refused or not sent leaves its key as it was. Keys that left a complete result are out, but for those whose
+    records are not known to be deleted: they stay to be deleted, or sent if they come back. A key that several rows
+    have is neither settled nor gone.
+    """
+    unknown = "d.digest" if ending.inserts else "''::blob"
+    again = "true" if ending.resend else "l.key is not null"
+    stays = "d.key is not null or h.key is not null or l.key is not null" if ending.complete else "true"
+    return f"""
+        select coalesce(d.key, s.key) as key,
+          case when d.fate = {Fate.ACCEPTED} then d.digest
+               when d.fate = {Fate.UNKNOWN} then {unknown}
+               when {again} then ''::blob
+               else s.digest end as digest,
+          case when d.fate in ({Fate.ACCEPTED}, {Fate.UNKNOWN}) then d.text else s.text end as text,
+          {"true" if ending.inserts else "false"} and coalesce(d.fate = {Fate.UNKNOWN}, false) as doubt
+        from planned d full join snapshot s on s.key = d.key
+          left join shared h on h.key = s.key
+          left join (select g.key from gone g join kept k on g.number between k.first and k.last) l on l.key = s.key
+        where coalesce(d.fate in ({Fate.ACCEPTED}, {Fate.UNKNOWN}), false)
+           or (s.key is not null and ({stays}))"""  # noqa: S608 - numbers and words of our own
+
+
+def _ranges(ranges: Iterable[tuple[int, int]]) -> pa.Table:
+    pairs = list(ranges)
+    columns = [pa.array([pair[place] for pair in pairs], pa.int64()) for place in (0, 1)]
+    return pa.table(columns, names=["first", "last"])

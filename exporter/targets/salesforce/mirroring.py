@@ -1,0 +1,152 @@
+"""What a mirror does once its rows are in: it deletes the records of the keys that left the result, to the recycle bin."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+from exporter.events import Listener, RecordsDeleted
+from exporter.failures import ExportError, FailureKind, configuration, internal
+from exporter.ledger import Entry, Ledger
+from exporter.report import Refusal
+from exporter.spool import Spool, SpoolManifest
+from exporter.targets.salesforce.delivery import Delivery
+from exporter.targets.salesforce.describe import describe
+from exporter.targets.salesforce.effects import Fact, Journal, Leg
+from exporter.targets.salesforce.lookup import build_lookup, load_lookup
+from exporter.targets.salesforce.query import Queries
+from exporter.targets.salesforce.refusing import ids_directory
+from exporter.targets.salesforce.results import RowResult, count_reasons
+from exporter.targets.salesforce.rows import read_ranges, write_ranges
+from exporter.targets.salesforce.standing import Standing
+from exporter.targets.salesforce.truncation import telling_deletions
+from exporter.targets.salesforce.work import ExportWork
+
+_NOT_THERE = "ENTITY_NOT_FOUND"
+
+
+class Mirroring:
+    """The deleting leg of one export; where it stands is folded from the run's ledger."""
+
+    def __init__(self, ledger: Ledger, spool: Spool) -> None:
+        """``spool`` holds the keys, one column of the plan's key."""
+        self._spool = spool
+        self._standing = Standing()
+        self._unclear: dict[int, str] = {}
+        self._journal = Journal(ledger, self._follow, leg=Leg.MIRROR)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every record is deleted that could be."""
+        return self._standing.removed
+
+    @property
+    def deleted(self) -> int:
+        """How many records are gone so far by this run."""
+        return self._standing.report(0).accepted
+
+    @property
+    def undeleted(self) -> int:
+        """How many keys have a record that could not be deleted, once the leg is done."""
+        return sum(last - first + 1 for first, last in self.kept())
+
+    @property
+    def reasons(self) -> tuple[Refusal, ...]:
+        """Why."""
+        return self._standing.report(0).refusals
+
+    def kept(self) -> Iterator[tuple[int, int]]:
+        """Yield, as ranges of numbers, the keys whose records are not known to be gone."""
+        for batch in self._manifest().batches:
+            standing = self._standing
+            if batch.number not in standing.settled:
+                yield batch.first_row, batch.first_row + batch.rows - 1
+                continue
+            left = [self._unclear.get(batch.number, ""), standing.left_out.get(batch.number, "")]
+            for number in sorted(set(read_ranges(",".join(filter(None, left))))):
+                yield number, number
+
+    def finish(self, work: ExportWork) -> None:
+        """Go on until every record is deleted that can be. Raises ExportError."""
+        if self.is_done:
+            return
+        mirror = self._work(work)
+        try:
+            Delivery(self._with_ids(mirror)).finish()
+        except ExportError as error:
+            if error.kind is not FailureKind.TRANSIENT:
+                Delivery(self._with_ids(mirror)).stop()
+            raise
+        self._journal.note(Fact.RECORDS_REMOVED)
+
+    def stop(self, work: ExportWork) -> None:
+        """Begin no more deletions, and count those that happened."""
+        if not self.is_done and (self._standing.unclosed or self._standing.sendings):
+            Delivery(self._with_ids(self._work(work))).stop()
+
+    def replay(self, listen: Listener) -> None:
+        """Tell a later attempt's listener what earlier ones deleted."""
+        if self.deleted:
+            listen(RecordsDeleted(records=self.deleted))
+
+    def _follow(self, entry: Entry) -> None:
+        self._standing.follow(entry)
+        if entry.step == Fact.IDS_REFUSED and entry.batch is not None:
+            self._unclear[entry.batch] = str(cast("Any", entry.data)["unclear"])
+
+    def _work(self, work: ExportWork) -> ExportWork:
+        return replace(
+            work,
+            plan=work.plan.mirroring(),
+            spool=self._spool,
+            manifest=self._manifest(),
+            journal=self._journal,
+            standing=self._standing,
+            listen=telling_deletions(work.listen),
+            lookup=None,
+        )
+
+    def _manifest(self) -> SpoolManifest:
+        manifest = self._spool.manifest()
+        if manifest is None:
+            raise internal("SPOOL_DAMAGED", f"{self._spool.directory} does not hold the keys that left the result")
+        return manifest
+
+    def _with_ids(self, work: ExportWork) -> ExportWork:
+        """Return the work with the records' Ids, looked up if that was not done, where the key is another field."""
+        key = work.plan.key or ""
+        if not work.plan.lookup:
+            return work
+        if not self._standing.ids_found:
+            self._look_up(work, key)
+        return replace(work, lookup=load_lookup(ids_directory(self._spool), key))
+
+    def _look_up(self, work: ExportWork, key: str) -> None:
+        found = describe(work.client, work.plan.object)
+        field = found.field(key) if found is not None else None
+        if field is None:
+            raise configuration("UNKNOWN_FIELD", f"{work.plan.object} has no field {key} any more to delete by")
+        queries = Queries(work.client, self._spool.directory)
+        lookup = build_lookup(
+            queries, work.plan.object, field, self._spool, work.manifest, ids_directory(self._spool)
+        )
+        for batch in work.manifest.batches:
+            if batch.number in self._standing.refused:
+                continue
+            faults = lookup.faults(batch)
+            if faults:
+                self._note_refused(batch.number, faults, left=batch.rows - len(faults))
+        self._journal.note(Fact.IDS_FOUND)
+
+    def _note_refused(self, batch: int, faults: dict[int, RowResult], *, left: int) -> None:
+        """Write down which keys have no record, which is as it should be, and which have several: those stay."""
+        unclear = [number for number, fault in sorted(faults.items()) if fault.code != _NOT_THERE]
+        counted = count_reasons(faults[number] for number in unclear)
+        self._journal.note(
+            Fact.IDS_REFUSED,
+            batch=batch,
+            numbers=write_ranges(sorted(faults)),
+            unclear=write_ranges(unclear),
+            rejected=len(unclear),
+            left=left,
+            refusals=[{"code": each.code, "message": each.message, "count": each.count} for each in counted],
+        )
