@@ -57,15 +57,13 @@ class Comparison:
     def found(self) -> ChangesFound:
         """Return the event of it."""
         counts = self.counts
-        return ChangesFound(
-            new=counts.new, changed=counts.changed, unchanged=counts.unchanged, gone=counts.gone
-        )
+        return ChangesFound(new=counts.new, changed=counts.changed, unchanged=counts.unchanged, gone=counts.gone)
 
     def gone(self, spool: Spool) -> Spool | None:
         """Return the spool of the keys whose records a mirror deletes, if there are any."""
         if not self.mirror or not self.counts.gone:
             return None
-        from exporter.changes.staging import Staging  # noqa: PLC0415 - DuckDB, for mirrors only
+        from exporter.comparison.staging import Staging  # noqa: PLC0415 - DuckDB, for mirrors only
 
         return Staging(spool.directory.with_name(self.staging)).gone
 
@@ -110,8 +108,8 @@ def _check_usable(stored: StoredSnapshot, elsewhere: str | None) -> None:
     if elsewhere is not None:
         raise configuration(
             "SNAPSHOT_ELSEWHERE",
-            f"what was sent so far went to {stored.scope}, and now it is {elsewhere}: schedctl resync {job} sends every "
-            f"row there, schedctl resync {job} --adopt takes the rows for sent",
+            f"what was sent so far went to {stored.scope}, and now it is {elsewhere}: schedctl resync {job} sends "
+            f"every row there, schedctl resync {job} --adopt takes the rows for sent",
         )
     if stored.lost_run_id is not None:
         raise configuration(
@@ -137,7 +135,7 @@ def select_changes(
     removed. Raises ExportError.
     """
     from exporter.casts import TextCast  # noqa: PLC0415 - DuckDB and pyarrow, for those jobs only
-    from exporter.changes.staging import Staging  # noqa: PLC0415 - the same
+    from exporter.comparison.staging import Staging  # noqa: PLC0415 - the same
 
     rules = rules_of(job)
     if rules is None:
@@ -149,9 +147,7 @@ def select_changes(
         base = find_base(session, job.name, scope)
     staging = Staging(work.spool.directory.with_name(f"run-{work.run.id}-changes-{token_hex(4)}"))
     staging.fill(rows, TextCast(rows.schema, target.text_rules()), rules, control=work.control)
-    counts = staging.compare(
-        base.file, rules, doubts_arrived=base.doubts_arrived, resend=base.resend or not whole
-    )
+    counts = staging.compare(base.file, rules, doubts_arrived=base.doubts_arrived, resend=base.resend or not whole)
     mirror = whole and rules.mode == "mirror"
     if mirror and job.max_deletes is not None:
         check_deletions(counts, job.max_deletes)
@@ -202,8 +198,8 @@ class Move:
 
 def next_snapshot(work: RunWork, job: Job) -> Move | None:
     """Write what follows from a run that has ended; None for one that compared nothing. Raises ExportError."""
-    from exporter.changes.snapshot import Ending, write_snapshot  # noqa: PLC0415 - DuckDB, for those jobs only
-    from exporter.changes.staging import Staging  # noqa: PLC0415 - the same
+    from exporter.comparison.snapshot import Ending, write_snapshot  # noqa: PLC0415 - DuckDB, for those jobs only
+    from exporter.comparison.staging import Staging  # noqa: PLC0415 - the same
 
     manifest = work.spool.manifest()
     found = Comparison.of(manifest)

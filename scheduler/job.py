@@ -151,8 +151,8 @@ class Job(JobDefaults):
     changes_key: Annotated[tuple[str, ...] | None, BeforeValidator(_check_changes_key)] = Field(
         default=None,
         strict=False,
-        description="with `changes`, where `mode` is not `update`: the columns that tell a row from all others, as they "
-        "go out",
+        description="with `changes`, where `mode` is not `update`: the columns that tell a row from all others, as "
+        "they go out",
         examples=['"Email", or ["Account__c", "Month__c"]'],
     )
     max_deletes: Annotated[int | str | None, BeforeValidator(_check_max_rejected)] = Field(
@@ -385,14 +385,18 @@ def change_faults(job: Job) -> list[Fault]:
     found: list[tuple[str, str]] = []
     subject = f'changes = "{job.changes}"'
     if mode == "truncate":
-        found.append(("changes", f'{subject}: mode = "truncate" sends every row after it has deleted all: use "update"'))
+        found.append(
+            ("changes", f'{subject}: mode = "truncate" sends every row after it has deleted all: use "update"')
+        )
     elif job.changes == "mirror" and mode != "update":
         found.append(("changes", f'{subject} deletes by key: it needs a Salesforce export with mode = "update"'))
     elif mode == "update" and job.changes_key is not None:
         key = getattr(job.export.options, "key", None)
         found.append(("changes_key", f"rows are told apart by the export's key {key}: remove changes_key"))
     elif mode != "update" and job.changes_key is None:
-        found.append(("changes_key", f"changes_key is missing: {subject} needs the column that tells a row from others"))
+        found.append(
+            ("changes_key", f"changes_key is missing: {subject} needs the column that tells a row from others")
+        )
     if job.changes == "mirror" and job.max_deletes is None:
         found.append(("max_deletes", f'max_deletes is missing: {subject} needs it, such as max_deletes = 500 or "5%"'))
     if job.changes != "mirror" and job.max_deletes is not None:

@@ -55,10 +55,8 @@ def conclude(report: ExportReport, max_rejected: int | str | None = None) -> Con
             f"{report.unchanged} unchanged rows do not add up to that"
         )
         return _failed(report, FailureKind.INTERNAL, "COUNTS_DIFFER", message)
-    if not report.rejected and not report.undeleted:
-        return Conclusion(outcome=Outcome.SUCCEEDED, report=report)
     if not report.rejected:
-        return _undeleted(report)
+        return _undeleted(report) if report.undeleted else Conclusion(outcome=Outcome.SUCCEEDED, report=report)
     reason = _main_reason(report)
     if report.rejected == report.read:
         sole = report.sole_refusal
@@ -70,6 +68,8 @@ def conclude(report: ExportReport, max_rejected: int | str | None = None) -> Con
     summary = f"{report.rejected} of {report.read} rows were refused: {reason}"
     if _is_too_many(report, max_rejected):
         return _failed(report, FailureKind.DATA, "TOO_MANY_REJECTED", f"{summary} (max_rejected = {max_rejected})")
+    if report.undeleted:
+        summary += f"; {_undeleted_words(report)}"
     failure = Failure(kind=FailureKind.DATA, code=report.refusals[0].code, message=summary)
     return Conclusion(outcome=Outcome.PARTIAL, failure=failure, report=report)
 
@@ -97,12 +97,14 @@ def _failed(report: ExportReport, kind: FailureKind, code: str, message: str, *,
 
 
 def _undeleted(report: ExportReport) -> Conclusion:
-    first = report.reasons[0] if report.reasons else None
-    code = first.code if first is not None else "NOT_DELETED"
-    why = f": {first.code}: {first.message}" if first is not None else ""
-    message = f"{report.undeleted} records whose rows left the result could not be deleted{why}"
-    failure = Failure(kind=FailureKind.DATA, code=code, message=message)
+    code = report.reasons[0].code if report.reasons else "NOT_DELETED"
+    failure = Failure(kind=FailureKind.DATA, code=code, message=_undeleted_words(report))
     return Conclusion(outcome=Outcome.PARTIAL, failure=failure, report=report)
+
+
+def _undeleted_words(report: ExportReport) -> str:
+    why = f": {report.reasons[0].code}: {report.reasons[0].message}" if report.reasons else ""
+    return f"{report.undeleted} records whose rows left the result could not be deleted{why}"
 
 
 def _main_reason(report: ExportReport) -> str:

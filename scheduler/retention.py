@@ -103,7 +103,11 @@ def sweep(database: Database, spool: Path, before: datetime) -> Iterator[Path]:
     What was set aside, or left by a killed preview, goes when it was last written ``before`` then.
     """
     for lost in _directories(spool):
-        if lost.name.startswith((_LOST, _PREVIEW)) and datetime.fromtimestamp(lost.stat().st_mtime, UTC) < before and _remove(lost):
+        if (
+            lost.name.startswith((_LOST, _PREVIEW))
+            and datetime.fromtimestamp(lost.stat().st_mtime, UTC) < before
+            and _remove(lost)
+        ):
             yield lost
     found = list(_spools(spool))  # before the database is asked, in which a spool's run always was first
     for start in range(0, len(found), SPOOLS_AT_ONCE):

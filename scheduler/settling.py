@@ -20,9 +20,7 @@ from storage.runs import StoredRun
 from storage.statements import lock_names
 
 
-def settle(
-    work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_snapshot: bool = True
-) -> StoredRun:
+def settle(work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_snapshot: bool = True) -> StoredRun:
     """Write the outcome and all that follows from it in one transaction, what the target now holds included.
 
     Where that cannot be written, the run goes on waiting until it can. ``keep_snapshot`` false gives that up: then the
@@ -36,7 +34,7 @@ def settle(
             except ExportError as error:
                 if error.kind is FailureKind.INTERNAL:  # it will never be written
                     move = lost_snapshot(work)
-                    log.error("snapshot.lost", code=error.code, message=error.message)  # noqa: TRY400 - says it all
+                    log.error("snapshot.lost", code=error.code, message=error.message)
                 else:
                     conclusion = replace(conclude_error(transient(error.code, error.message)), report=conclusion.report)
                     policies = replace(policies, retry_limit=work.run.attempt)

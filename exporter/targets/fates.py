@@ -19,7 +19,7 @@ def fates(options: ExportOptions, spool: Spool, ledger: Ledger) -> Iterator[tupl
         manifest, standing = spool.manifest(), Standing()
         Journal(ledger, standing.follow)
         for batch in manifest.batches if manifest is not None else ():
-            yield from standing.fates(batch)
+            yield from standing.fates(batch.number, batch.row_numbers())
         return
     from exporter.targets import file  # noqa: PLC0415 - the same
 

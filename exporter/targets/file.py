@@ -58,7 +58,7 @@ class FileTarget:
         self._format = _format(options.file)
         file_name(options.file, job="job", scheduled_time=datetime(2026, 1, 1, tzinfo=UTC))
 
-    def text_rules(self) -> "TextRules":  # noqa: PLR6301 - the protocol's shape
+    def text_rules(self) -> "TextRules":
         """Return the plainest rules: what a file holds has no limits of its own."""
         from exporter.casts import TextRules  # noqa: PLC0415 - pyarrow takes 0.2 s
 

@@ -112,7 +112,7 @@ def _compared(  # noqa: PLR0917 - what is compared, by what, and how much of it 
     config: Config, database: Database, job: Job, rules: ChangeRules, limit: int, now: datetime
 ) -> Preview:
     from exporter.casts import TextCast  # noqa: PLC0415 - drivers, for those who ask only
-    from exporter.changes.staging import Staging  # noqa: PLC0415 - the same
+    from exporter.comparison.staging import Staging  # noqa: PLC0415 - the same
     from scheduler.changing import find_base  # noqa: PLC0415 - the same
 
     text_rules = _text_rules(config, job)
@@ -147,9 +147,7 @@ def _preview(config: Config, job: Job, limit: int, now: datetime) -> Preview:
     return Preview(columns=columns, rows=rows, complete=complete, existing=existing_records(config, job))
 
 
-def _first_rows(
-    reader: "pa.RecordBatchReader", cast: "TextCast", limit: int
-) -> tuple[tuple[PreviewRow, ...], bool]:
+def _first_rows(reader: "pa.RecordBatchReader", cast: "TextCast", limit: int) -> tuple[tuple[PreviewRow, ...], bool]:
     """Return the first rows, and whether there are no more."""
     rows: list[PreviewRow] = []
     for batch in reader:

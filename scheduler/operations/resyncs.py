@@ -48,6 +48,6 @@ def _check_quiet(session: Session, job: str) -> None:
     for run in runs.waiting_or_running(session, job):
         if run.state == "running" or ledger.entries(session, run.id):
             raise failed(
-                f"run {run.id} of job {job} goes on: wait for its end (schedctl runs show {run.id}), or schedctl cancel "
-                f"{run.id}"
+                f"run {run.id} of job {job} goes on: wait for its end (schedctl runs show {run.id}), or schedctl "
+                f"cancel {run.id}"
             )

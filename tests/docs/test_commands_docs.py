@@ -28,6 +28,7 @@ ORDER = (
         "retry",
         "rejected",
         "preview",
+        "resync",
         "check",
         "connections",
         "login",

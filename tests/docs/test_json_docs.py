@@ -41,6 +41,10 @@ cancel 2
 retry 1
 rejected 1
 preview nightly
+add once --source warehouse --query 'select 1 as a' --to files --changes new --changes-key a
+preview once --changes
+run once --wait
+resync once
 check
 check --diff
 connections

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -115,20 +115,21 @@ class Nursery:
 
 
 @contextmanager
-def nursery() -> Iterator[Nursery]:
+def nursery(module: str = "support.crash") -> Iterator[Nursery]:
     """Start the process, and end it with the block."""
     tests = Path(__file__).parents[1]
-    command = [sys.executable, "-m", "support.crash"]
+    command = [sys.executable, "-m", module]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tests) as process:
         yield Nursery(process)
 
 
-def main() -> None:
-    for line in sys.stdin:
+def fork_cells(lines: Iterable[str], act: Callable[[dict[str, Any]], None]) -> None:
+    """Do each cell in a child, and answer with its exit status."""
+    for line in lines:
         child = os.fork()
         if not child:
             try:
-                perform(json.loads(line))
+                act(json.loads(line))
             except BaseException as error:  # noqa: BLE001 - a forked child must not go on as its parent
                 sys.stderr.write(f"{type(error).__name__}: {error}\n")
                 sys.stderr.flush()
@@ -140,4 +141,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    fork_cells(sys.stdin, perform)

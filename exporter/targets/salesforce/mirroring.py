@@ -1,4 +1,4 @@
-"""What a mirror does once its rows are in: it deletes the records of the keys that left the result, to the recycle bin."""
+"""What a mirror does once its rows are in: it deletes the records of the keys that left the result, softly."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -126,9 +126,7 @@ class Mirroring:
         if field is None:
             raise configuration("UNKNOWN_FIELD", f"{work.plan.object} has no field {key} any more to delete by")
         queries = Queries(work.client, self._spool.directory)
-        lookup = build_lookup(
-            queries, work.plan.object, field, self._spool, work.manifest, ids_directory(self._spool)
-        )
+        lookup = build_lookup(queries, work.plan.object, field, self._spool, work.manifest, ids_directory(self._spool))
         for batch in work.manifest.batches:
             if batch.number in self._standing.refused:
                 continue

@@ -1,12 +1,11 @@
 """Where an export stands, folded from the entries of its ledger: after a restart as while it goes on. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from exporter.ledger import Entry, Mark
 from exporter.report import ExportReport, Refusal
-from exporter.spool import SpooledBatch
 from exporter.targets.salesforce.effects import Effect, Fact
 from exporter.targets.salesforce.rows import read_ranges
 
@@ -75,19 +74,18 @@ class Standing:
         """Return the counts so far of a result of ``read`` rows."""
         return replace(self._report, read=read)
 
-    def fates(self, batch: SpooledBatch) -> Iterator[tuple[int, bool]]:
-        """Yield the numbers of the batch's rows that were handed over, and whether it is known what became of each.
+    def fates(self, number: int, rows: Iterable[int]) -> Iterator[tuple[int, bool]]:
+        """Yield which of a batch's ``rows`` were handed over, and whether it is known what became of each.
 
         Rows that were refused for their keys are among them: that is known too.
         """
-        number = batch.number
         sending = self.sendings.get(number)
         if number not in self.settled and sending is None and not self.rounds.get(number):
             return
         refused = frozenset(read_ranges(self.refused.get(number, "")))
         locked = frozenset(read_ranges(self.locked.get(number, "")))
         # What is on its way are the locked rows, or all but the refused ones where there are none.
-        for row in batch.row_numbers():
+        for row in rows:
             if sending is not None and (row in locked if locked else row not in refused):
                 yield row, False
             elif row not in locked:

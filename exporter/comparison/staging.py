@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from exporter.casts import TextCast
 from exporter.changes import ChangeCounts, ChangeRules, Fate, not_unique
-from exporter.changes.digests import SCHEMA, Digester
-from exporter.changes.engine import comparing, faults, path_literal
+from exporter.comparison.digests import SCHEMA, Digester
+from exporter.comparison.engine import comparing, faults, path_literal
 from exporter.disk import make_directory, sync_directory
 from exporter.failures import internal
 from exporter.ledger import Control
@@ -193,7 +193,7 @@ class Staging:
     def _planned(self, fates: Mapping[int, int] | bytearray) -> Iterator[pa.RecordBatch]:
         sent = 0
         with faults(self._directory), pq.ParquetFile(self._directory / _PLAN) as plan:
-            for batch in plan.iter_batches(batch_size=_GROUP // 4):
+            for batch in _row_groups(plan, ["key", "digest", "text", "shared", "send"]):
                 found = bytearray(batch.num_rows)
                 for place, send in enumerate(batch.column("send").to_pylist()):
                     sent += send
@@ -204,7 +204,7 @@ class Staging:
                 yield made.filter(own)
 
     def _copy(self, connection: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
-        connection.execute(f"copy ({query}) to {self._literal(name)} (format parquet, compression uncompressed)")
+        write_parquet(connection, query, self._directory / name)
 
     def _literal(self, name: str) -> str:
         return path_literal(self._directory / name)
@@ -226,6 +226,12 @@ def see_snapshot(connection: duckdb.DuckDBPyConnection, snapshot: Path | None, *
     )
 
 
+def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
+    """Write what a query gives into a file."""
+    form = f"format parquet, compression uncompressed, row_group_size {_GROUP}"
+    connection.execute(f"copy ({query}) to {path_literal(path)} ({form})")
+
+
 def sync_file(path: Path) -> None:
     """Make a file's content durable."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -235,11 +241,17 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def _row_groups(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield a file's rows, one group of them at a time: Arrow's own iterator decodes all groups at once."""
+    for number in range(file.num_row_groups):
+        yield from file.read_row_group(number, columns=columns, use_threads=False).to_batches()
+
+
 class _Column:
     """One boolean column of a file, taken a few rows at a time."""
 
     def __init__(self, file: pq.ParquetFile, name: str) -> None:
-        self._batches = (batch.column(name) for batch in file.iter_batches(columns=[name]))
+        self._batches = (batch.column(name) for batch in _row_groups(file, [name]))
         self._rest = pa.array([], pa.bool_())
 
     def take(self, rows: int) -> pa.BooleanArray:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from exporter.disk import disk_fault
 from exporter.failures import ExportError, internal, transient
 
-MEMORY_LIMIT = "96MiB"
+MEMORY_LIMIT = "64MiB"
 """What it holds before it spills: 2,000,000 keys are joined within it, and 20,000,000 too (bench/changes.py)."""
 
 

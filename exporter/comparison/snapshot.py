@@ -1,7 +1,7 @@
 """The snapshot: what a target is known to hold of a job's rows, as one Parquet file that is written once.
 
-Its columns: ``key`` (see :mod:`exporter.changes.digests`); ``digest`` of the row as it was accepted last, empty where
-the row has to be sent again whatever it holds; ``text`` of the key, where that is one cell; and ``doubt``: the row was
+Its columns: ``key`` (see :mod:`exporter.comparison.digests`); ``digest`` of the row as it was accepted last, empty
+where the row has to be sent again whatever it holds; ``text`` of the key, where that is one cell; and ``doubt``: the row was
 handed over, and nobody knows whether it arrived.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from exporter.changes import Fate
-from exporter.changes.engine import comparing, faults, path_literal
-from exporter.changes.staging import Staging, see_snapshot, sync_file
+from exporter.comparison.engine import comparing, faults, path_literal
+from exporter.comparison.staging import Staging, see_snapshot, sync_file, write_parquet
 from exporter.disk import make_directory, sync_directory
 
 
@@ -63,9 +63,8 @@ def write_snapshot(directory: Path, name: str, staging: Staging, before: Path | 
             connection.execute(f"create view gone as from read_parquet({path_literal(staging.gone_file())})")
             connection.register("kept", _ranges(ending.kept))
             connection.register("planned", staging.planned(ending.fates))
-            place = path_literal(partial)
-            connection.execute(f"copy ({_sql(ending)}) to {place} (format parquet, compression uncompressed)")
-            counted = f"select count(*), count(*) filter (doubt) from read_parquet({place})"  # noqa: S608 - a path of our own
+            write_parquet(connection, _sql(ending), partial)
+            counted = f"select count(*), count(*) filter (doubt) from read_parquet({path_literal(partial)})"  # noqa: S608 - a path of our own
             [(rows, doubtful)] = connection.sql(counted).fetchall()
         with faults(directory):
             partial.chmod(0o600)
