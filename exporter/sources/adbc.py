@@ -1,0 +1,336 @@
+"""Databases that an ADBC driver reaches, as a source: Flight SQL servers, Snowflake, BigQuery and others.
+
+The driver is a shared library that the driver manager loads into this process; its package, ``adbc-driver-NAME``,
+brings it. Rows come as the Arrow batches that the server sends, and are cut to the size that was asked for.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import adbc_driver_manager as adbc
+import pyarrow as pa
+
+# The one reader that gives a failure in the middle of the rows its status code.
+from adbc_driver_manager._reader import AdbcRecordBatchReader
+from pydantic import SecretStr
+
+from exporter.adbc_settings import AdbcConnection, is_library, uri_fault
+from exporter.batches import rechunk
+from exporter.failures import ExportError, configuration, internal
+from exporter.sources import Query
+from exporter.sources.adbc_columns import Plain
+from exporter.sources.adbc_faults import adbc_fault, query_canceled
+from exporter.sources.adbc_literals import PROBE, Quoting, echo, not_supported, odd_texts, paste, quoting_of, used
+from exporter.sources.adbc_sql import check_select, dollar_numbers, question_marks
+from exporter.sources.columns import check_names, no_select
+
+_BATCH_BYTES = 16 * 2**20
+_LEAST_SECRET = 4
+"""A shorter one is not hidden: its letters stand in every other word."""
+_CANCEL_SECONDS = 5.0
+_CANCEL_AGAIN_SECONDS = 0.1
+_CONNECTION_OPTIONS = ("adbc.connection.",)
+_STATEMENT_OPTIONS = (
+    "adbc.statement.",
+    "adbc.rpc.",
+    "adbc.snowflake.rpc.",
+    "adbc.snowflake.statement.",
+    "adbc.bigquery.sql.query.",
+    "adbc.postgresql.",
+    "adbc.sqlite.query.",
+    "adbc.duckdb.query.",
+)
+_OTHERS = _CONNECTION_OPTIONS + _STATEMENT_OPTIONS
+"""How the options of a connection and of a statement begin; all others are the database's."""
+_BOUNDED: Mapping[str, Mapping[str, str]] = {
+    "flightsql": {"adbc.rpc.result_queue_size": "2"},
+    "snowflake": {"adbc.rpc.result_queue_size": "2", "adbc.snowflake.rpc.prefetch_concurrency": "2"},
+    "bigquery": {
+        "adbc.bigquery.sql.query.result_buffer_size": "2",
+        "adbc.bigquery.sql.query.prefetch_concurrency": "2",
+    },
+}
+"""How many batches a driver fetches ahead: Snowflake's and BigQuery's own defaults are 200, which may be gigabytes."""
+_READ_ONLY: Mapping[str, str] = {
+    "postgresql": "set default_transaction_read_only = on",
+    "sqlite": "pragma query_only = on",
+}
+"""What makes a session read-only where the driver has no option for it."""
+_EXTRAS: Mapping[str, str] = {"flightsql": "adbc", "snowflake": "snowflake", "bigquery": "bigquery"}
+_Form = Callable[[str, Mapping[str, object]], tuple[str, list[object]]]
+_FORMS: Mapping[str, tuple[_Form, ...]] = {"postgresql": (dollar_numbers,)}
+_EITHER_FORM: tuple[_Form, ...] = (question_marks, dollar_numbers)
+"""How parameters are written: what a server does not take when it prepares the query is tried in the other form."""
+
+
+class AdbcSource:
+    """One database behind an ADBC driver; implements :class:`~exporter.sources.Source`, one read at a time.
+
+    ``directory`` is where the path of a driver's library is looked up. Making it raises configuration
+    ``DRIVER_MISSING`` or ``ADDRESS_NOT_SUPPORTED``.
+    """
+
+    def __init__(self, settings: AdbcConnection, *, directory: Path | None = None) -> None:
+        self._driver = settings.driver
+        self._options = {name: _revealed(value) for name, value in settings.options.items()}
+        self._address = _library(settings.driver, directory)
+        if settings.uri is not None:
+            self._address["uri"] = _revealed(settings.uri)
+            if fault := uri_fault(settings.driver, self._address["uri"]):
+                raise configuration("ADDRESS_NOT_SUPPORTED", f"uri: {fault}")
+        secrets = (_revealed(each) for each in settings.options.values() if isinstance(each, SecretStr))
+        known = {*secrets, self._address.get("uri", "")}
+        self._secrets = sorted((each for each in known if len(each) >= _LEAST_SECRET), key=len, reverse=True)
+        self._lock = threading.Lock()
+        self._statement: adbc.AdbcStatement | None = None
+        self._waiting = False
+        self._returned = threading.Event()
+        self._canceled = threading.Event()
+
+    @contextmanager
+    def read(self, query: Query, *, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
+        """Run the one SELECT of ``query`` and stream its rows; see the protocol. Parameters are ``$name``."""
+        self._canceled.clear()
+        check_select(query.sql)
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._connection())
+            statement = self._ready(connection, query)
+            stack.callback(self._close, statement)
+            reader = self._execute(statement, query.sql)
+            stack.enter_context(closing(reader))
+            check_names(reader.schema.names)
+            plain = Plain(reader.schema)
+            pieces = rechunk(self._received(reader, query.sql), rows=batch_rows, size=_BATCH_BYTES)
+            yield pa.RecordBatchReader.from_batches(plain.schema, self._batches(pieces, plain))
+
+    def cancel(self) -> None:
+        """Stop a query that another thread is reading; it raises ``QUERY_CANCELED`` there.
+
+        A driver that has just begun a call may not notice a cancel, so it is repeated, for 5 seconds at most, until
+        that call has ended.
+        """
+        self._canceled.set()
+        for _ in range(int(_CANCEL_SECONDS / _CANCEL_AGAIN_SECONDS)):
+            self._returned.clear()
+            with self._lock:
+                if self._statement is None or not self._waiting:
+                    return
+                try:
+                    self._statement.cancel()
+                except adbc.NotSupportedError:  # then it raises between two batches
+                    return
+                except adbc.Error:  # it is over, or the server is gone: then the reader finds that out by itself
+                    pass
+            self._returned.wait(_CANCEL_AGAIN_SECONDS)
+
+    def check(self) -> None:
+        """Raise if the database cannot be reached with these settings."""
+        self._canceled.clear()
+        with self._connection() as connection:
+            self._answer(connection, "select 1 as x")
+
+    def _ready(self, connection: adbc.AdbcConnection, query: Query) -> adbc.AdbcStatement:
+        """Return a statement that has its SQL and its parameters; it has not run yet."""
+        values = used(query.sql, query.parameters)
+        if not values:
+            return self._new(connection, query.sql)
+        refused: ExportError | None = None
+        for form in _FORMS.get(self._driver, _EITHER_FORM):
+            sql, bound = form(query.sql, values)
+            statement = self._new(connection, sql)
+            try:
+                with self._faults(query.sql), self._call():
+                    statement.prepare()
+                    statement.bind(_one_row(bound))
+            except ExportError as fault:
+                self._close(statement)
+                if isinstance(fault.__cause__, adbc.NotSupportedError):
+                    return self._new(connection, self._pasted(connection, query.sql, values))
+                refused = refused or fault
+            except BaseException:
+                self._close(statement)
+                raise
+            else:
+                return statement
+        raise refused or no_select(query.sql)
+
+    def _pasted(self, connection: adbc.AdbcConnection, sql: str, values: Mapping[str, object]) -> str:
+        """Return the SQL with literals, for a server that cannot bind; it is asked how it reads them first."""
+        quoting: Quoting | None = None
+        odd = odd_texts(list(values.values()))
+        if odd:
+            quoting = quoting_of(*self._answer(connection, PROBE))
+        written = paste(sql, values, quoting)
+        if odd and quoting is not None and self._answer(connection, echo(odd, quoting)) != odd:
+            raise not_supported(next(name for name, value in values.items() if value in odd))
+        return written
+
+    def _answer(self, connection: adbc.AdbcConnection, sql: str) -> list[Any]:
+        """Return the one row of a query of our own."""
+        statement = self._new(connection, sql)
+        try:
+            with closing(self._execute(statement, sql)) as reader, self._faults(sql), self._call():
+                batch = reader.read_next_batch()
+                return [column[0].as_py() for column in batch.columns]
+        finally:
+            self._close(statement)
+
+    def _execute(self, statement: adbc.AdbcStatement, sql: str) -> AdbcRecordBatchReader:
+        self._check_canceled()
+        with self._faults(sql), self._call():
+            handle, _ = statement.execute_query()
+        if not handle.is_valid:
+            raise no_select(sql)
+        with self._faults(sql):
+            return AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001 - it has no other door
+
+    def _received(self, reader: AdbcRecordBatchReader, sql: str) -> Iterator[pa.RecordBatch]:
+        while True:
+            self._check_canceled()
+            with self._faults(sql), self._call():
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+            yield batch
+
+    def _batches(self, pieces: Iterator[pa.RecordBatch], plain: Plain) -> Iterator[pa.RecordBatch]:
+        for piece in pieces:
+            self._check_canceled()
+            yield plain.apply(piece)
+        self._check_canceled()
+
+    def _check_canceled(self) -> None:
+        if self._canceled.is_set():
+            raise query_canceled()
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        """Mark the time that this thread is inside the driver."""
+        with self._lock:
+            self._waiting = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting = False
+            self._returned.set()
+
+    @contextmanager
+    def _connection(self) -> Iterator[adbc.AdbcConnection]:
+        """Connect, read-only where the driver can; leaving closes everything."""
+        with ExitStack() as stack:
+            with self._faults(""):
+                database = adbc.AdbcDatabase(**self._address, **self._given(lambda name: not name.startswith(_OTHERS)))
+                stack.callback(_released, database)
+                connection = adbc.AdbcConnection(
+                    database, **self._given(lambda name: name.startswith(_CONNECTION_OPTIONS))
+                )
+                stack.callback(_released, connection)
+            with suppress(adbc.NotSupportedError, adbc.ProgrammingError):
+                connection.set_options(**{"adbc.connection.readonly": "true"})
+            if self._driver in _READ_ONLY:
+                with self._faults(""):
+                    _update(connection, _READ_ONLY[self._driver])
+            yield connection
+
+    def _new(self, connection: adbc.AdbcConnection, sql: str) -> adbc.AdbcStatement:
+        """Return a statement with its options, which a cancel finds until it is closed."""
+        with self._faults(sql):
+            statement = adbc.AdbcStatement(connection)
+            try:
+                options = {
+                    **_BOUNDED.get(self._driver, {}),
+                    **self._given(lambda name: name.startswith(_STATEMENT_OPTIONS)),
+                }
+                if options:
+                    statement.set_options(**options)
+                statement.set_sql_query(sql)
+            except BaseException:
+                _released(statement)
+                raise
+        with self._lock:
+            self._statement = statement
+        return statement
+
+    def _close(self, statement: adbc.AdbcStatement) -> None:
+        with self._lock:
+            self._statement = None
+        _released(statement)
+
+    def _given(self, belongs: Callable[[str], bool]) -> dict[str, str]:
+        return {name: value for name, value in self._options.items() if belongs(name)}
+
+    @contextmanager
+    def _faults(self, sql: str) -> Iterator[None]:
+        """Turn what the driver raises, itself or through Arrow, into an ExportError."""
+        try:
+            yield
+        except (adbc.Error, pa.ArrowException, OSError) as error:
+            raise self._fault(error, sql) from error
+
+    def _fault(self, error: Exception, sql: str) -> ExportError:
+        if self._canceled.is_set():
+            return query_canceled()
+        text = str(error)
+        for secret in self._secrets:  # a driver may quote an option that it does not understand
+            text = text.replace(secret, "***")
+        status = error.status_code.name if isinstance(error, adbc.Error) else ""
+        return adbc_fault(status=status, text=text, sql=sql, sqlstate=getattr(error, "sqlstate", None))
+
+
+def _one_row(values: list[object]) -> pa.RecordBatch:
+    """Return the values of parameters as a driver takes them: a row, whose columns are counted from 0."""
+    columns = [pa.array([value], _type_of(value)) for value in values]
+    return pa.RecordBatch.from_arrays(columns, names=[str(number) for number in range(len(columns))])
+
+
+def _type_of(value: object) -> pa.DataType | None:
+    return pa.timestamp("us", "UTC") if isinstance(value, datetime) else None
+
+
+def _update(connection: adbc.AdbcConnection, sql: str) -> None:
+    statement = adbc.AdbcStatement(connection)
+    try:
+        statement.set_sql_query(sql)
+        statement.execute_update()
+    finally:
+        _released(statement)
+
+
+def _released(handle: Any) -> None:  # noqa: ANN401 - a database, a connection or a statement
+    """Close a handle; if the server is gone, there is nothing to close there."""
+    with suppress(adbc.Error):
+        handle.close()
+
+
+def _library(driver: str, directory: Path | None) -> dict[str, str]:
+    """Return how the driver manager finds a driver."""
+    if is_library(driver):
+        path = (directory or Path()) / driver
+        if not path.is_file():  # the manager would look for it all over the system
+            raise configuration("DRIVER_MISSING", f"There is no driver {path}: correct the path")
+        return {"driver": str(path.absolute())}
+    package = f"adbc_driver_{driver}"
+    found = find_spec("_duckdb" if driver == "duckdb" else package)
+    if found is None or found.origin is None:
+        extra = _EXTRAS.get(driver)
+        line = f"'schedctl[{extra}]'" if extra else f"adbc-driver-{driver.replace('_', '-')}"
+        raise configuration("DRIVER_MISSING", f"{driver} needs {package}, which is not installed: pip install {line}")
+    if driver == "duckdb":
+        return {"driver": found.origin, "entrypoint": "duckdb_adbc_init"}
+    bundled = [path for path in Path(found.origin).parent.glob(f"lib{package}.*") if is_library(path.name)]
+    return {"driver": str(bundled[0]) if bundled else package}
+
+
+def _revealed(secret: object) -> str:
+    if isinstance(secret, SecretStr):
+        return secret.get_secret_value()
+    if not isinstance(secret, str):
+        raise internal("SECRET_UNRESOLVED", "a secret of the connection is a reference that nobody has looked up")
+    return secret

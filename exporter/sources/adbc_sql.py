@@ -1,0 +1,64 @@
+"""What an ADBC driver is not asked: whether a text is one query that only reads. Pure."""
+
+import re
+from collections.abc import Mapping
+
+from exporter.failures import configuration
+from exporter.sources.columns import first_word, no_select
+from exporter.sources.parameters import number_parameters
+
+_READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "FROM"})
+_STATEMENTS = frozenset(
+    {"INSERT", "UPDATE", "DELETE", "MERGE", "CREATE", "ALTER", "DROP", "TRUNCATE", "COPY", "CALL", "SET"}
+)
+_QUOTED = r"""
+    {text} | {name} | `[^`]*` | --[^\n]* | /\*.*?\*/ | (?P<tag>\$(?:[A-Za-z_]\w*)?\$).*?(?P=tag)
+"""
+_STANDARD = re.compile(_QUOTED.format(text="'(?:[^']|'')*'", name='"(?:[^"]|"")*"'), re.VERBOSE | re.DOTALL)
+_BACKSLASH = re.compile(
+    _QUOTED.format(text=r"'(?:[^'\\]|''|\\.)*'", name=r'"(?:[^"\\]|""|\\.)*"'), re.VERBOSE | re.DOTALL
+)
+"""Quoted text, quoted names and comments, for engines whose backslash is a letter and for those where it escapes."""
+_WRITES = re.compile(
+    r"\b(INTO|OVERWRITE|DELETE(?=\s+FROM\b)|UPDATE(?=\s+[^\s(),]+(?:(?:\s+AS)?\s+\w+)?\s+SET\b))\b", re.IGNORECASE
+)
+_SECOND = re.compile(r";\s*[^\s;]")
+
+
+def check_select(sql: str) -> None:
+    """Raise configuration unless ``sql`` is one statement that begins as a query and names no writing.
+
+    How an unknown engine quotes is not known here: what is wrong in either reading of a backslash, and not in the
+    other, is left to the engine.
+    """
+    word = first_word(sql)
+    if word in _STATEMENTS or not word:
+        raise no_select(sql)
+    if word not in _READS:
+        written = re.search(word, sql, re.IGNORECASE)
+        raise configuration(
+            "NOT_A_SELECT", f'Write one SELECT: no query begins with "{written[0] if written else word}"'
+        )
+    bare = [quoted.sub(" '' ", sql) for quoted in (_STANDARD, _BACKSLASH)]
+    if all(_SECOND.search(each) for each in bare):
+        raise configuration("NOT_ONE_QUERY", "Write one SELECT: the query holds 2 statements or more")
+    found = [match for each in bare if (match := _WRITES.search(each))]
+    if len(found) == len(bare):
+        raise configuration("QUERY_WRITES", f"The query writes ({found[0][1].upper()}): a source is only read")
+
+
+def question_marks(sql: str, given: Mapping[str, object]) -> tuple[str, list[object]]:
+    """Return ``sql`` with a question mark for each ``$name``, and a value for each of them, in order."""
+    order: list[int] = []
+
+    def write(number: int) -> str:
+        order.append(number)
+        return "?"
+
+    written, values = number_parameters(sql, given, write=write)
+    return written, [values[number - 1] for number in order]
+
+
+def dollar_numbers(sql: str, given: Mapping[str, object]) -> tuple[str, list[object]]:
+    """Return ``sql`` with ``$1``, ``$2``, … for each ``$name``, and their values in order."""
+    return number_parameters(sql, given, write=lambda number: f"${number}")
