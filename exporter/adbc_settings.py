@@ -30,6 +30,11 @@ def is_library(driver: str) -> bool:
     return "/" in driver or driver.endswith(_LIBRARY_ENDINGS)
 
 
+def names_secret(option: str) -> bool:
+    """Whether the value of an option of that name is a secret even as plain text."""
+    return _SECRET_NAME.search(option.lower()) is not None
+
+
 def uri_fault(driver: str, uri: str) -> str | None:
     """Return what is wrong with an address, in words that do not show it; None if nothing is."""
     try:
@@ -71,7 +76,7 @@ def _check_options(value: object) -> object:
 def _option(name: str, value: object) -> str | SecretStr | SecretReference:
     if not name.strip():
         key_fault(name, "an option has a name")
-    if isinstance(value, str) and _SECRET_NAME.search(name.lower()) is None:
+    if isinstance(value, str) and not names_secret(name):
         return value
     if isinstance(value, Mapping) and not value.keys() & _REFERENCE_KEYS:
         example = f"{name}.{next(iter(value), '…')}"
