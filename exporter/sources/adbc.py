@@ -23,7 +23,7 @@ from exporter.adbc_settings import AdbcConnection, is_library, uri_fault
 from exporter.batches import rechunk
 from exporter.failures import ExportError, configuration, internal
 from exporter.sources import Query
-from exporter.sources.adbc_columns import Plain
+from exporter.sources.adbc_columns import Plain, without_views
 from exporter.sources.adbc_faults import adbc_fault, query_canceled
 from exporter.sources.adbc_literals import PROBE, Quoting, echo, not_supported, odd_texts, paste, quoting_of, used
 from exporter.sources.adbc_sql import check_select, dollar_numbers, question_marks
@@ -143,6 +143,8 @@ class AdbcSource:
         for form in _FORMS.get(self._driver, _EITHER_FORM):
             sql, bound = form(query.sql, values)
             statement = self._new(connection, sql)
+            if not bound:  # they are all NULL
+                return statement
             try:
                 with self._faults(query.sql), self._call():
                     statement.prepare()
@@ -197,7 +199,7 @@ class AdbcSource:
                     batch = reader.read_next_batch()
                 except StopIteration:
                     return
-            yield batch
+            yield without_views(batch)
 
     def _batches(self, pieces: Iterator[pa.RecordBatch], plain: Plain) -> Iterator[pa.RecordBatch]:
         for piece in pieces:

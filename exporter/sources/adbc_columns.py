@@ -5,6 +5,7 @@ Arrow                                   becomes
 ======================================  ==============================================================
 list, struct, map                       JSON text; decimals with every digit, times as ISO 8601
 dictionary, run-end encoded             its values
+views of text or bytes                  large text, large binary
 extension types of a driver's own       what they are stored as: PostgreSQL's numeric is exact text
 decimal of 32 or 64 bits, half floats   decimal of 128 bits, float of 32
 anything else                           itself
@@ -25,6 +26,7 @@ import pyarrow.compute as pc
 from exporter.failures import configuration
 
 _Cast = Callable[[pa.Array], pa.Array]
+_VIEWS = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 
 
 class Plain:
@@ -46,6 +48,14 @@ class Plain:
                     "VALUE_NOT_SUPPORTED", f'Column "{field.name}" holds a value that has no text: cast it in the query'
                 ) from error
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+def without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch whose texts lie together: a piece of views keeps, and weighs, the text of the whole batch."""
+    if not _VIEWS.keys() & set(batch.schema.types):
+        return batch
+    columns = [column.cast(_VIEWS[column.type]) if column.type in _VIEWS else column for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _rule(kind: pa.DataType) -> tuple[pa.DataType, _Cast]:
@@ -124,6 +134,7 @@ _RULES: Sequence[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], tu
     (lambda kind: isinstance(kind, pa.BaseExtensionType), _storage),
     (lambda kind: pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind), _values),
     (lambda kind: pa.types.is_nested(kind) and not pa.types.is_union(kind), lambda _: (pa.string(), _json_texts)),
+    (lambda kind: kind in _VIEWS, lambda kind: _to(_VIEWS[kind])),
     (pa.types.is_float16, lambda _: _to(pa.float32())),
     (
         lambda kind: pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind),

@@ -21,7 +21,7 @@ _NETWORK = re.compile(
     r"connection (?:refused|reset|closed|lost|error|timed out|attempt)|broken pipe|\bEOF\b|unavailable|timed?[ -]?out"
     r"|deadline exceeded|no route to host|network is|no such host|name resol|produced zero addresses|dial tcp"
     r"|transport|temporar|try again|resource ?exhausted|overloaded|shutting down|out of memory"
-    r"|insufficient memory|stream terminated|server closed"
+    r"|insufficient memory|stream terminated|server closed|stopped SparkContext"
     r"|not enough slots|database is locked|lock wait|obtain lock|deadlock",
     re.IGNORECASE,
 )
@@ -35,9 +35,15 @@ _LASTING = re.compile(
 """Words of a failed connection that only a person can mend."""
 _HEAD = re.compile(r"^[A-Z_]+: |\[Flight ?SQL(?: Statement)?\] ")
 _TAIL = re.compile(r" \(\w+; \w+(?:: [^()]*)?\)(?:\. Vendor code: -?\d+)?\s*$")
+_STATE = re.compile(r"\bSQLSTATE: ?([0-9A-Z]{5})\b")
+_STATE_AT_END = re.compile(r"\.? \.? ?SQLSTATE: ?[0-9A-Z]{5}\s*$")
 _TRACE = re.compile(
-    r"\s*(?:JVM stacktrace:|\n\s*LINE \d+: |\n\s*at [\w.$]+\(|Traceback \(most recent call last\)).*", re.DOTALL
+    r"\s*(?:JVM stacktrace:|Traceback \(most recent call last\)|\n\s*LINE \d+: "
+    r"|\n\s*(?:at )?[\w.$/]+\((?:\w+\.(?:java|scala)|Native Method)"
+    r"|; line \d+ pos \d+;|== SQL\b).*",
+    re.DOTALL,
 )
+"""Where the server's stack, its plan, or the query itself begins."""
 _QUOTED = re.compile(r"(?<!\w)'(?P<single>[^\n]*?)'(?!\w)|\"(?P<double>[^\"\n]*)\"|`(?P<name>[^`\n]*)`")
 _VALUE = re.compile(
     r"(?P<head>\b(?:value|values|input|string|number|literal|text|data|date|timestamp): *)(?P<tail>.+)$"
@@ -65,8 +71,10 @@ def adbc_fault(*, status: str, text: str, sql: str, sqlstate: str | None = None)
     whole = _TRACE.sub("", text)
     while _HEAD.search(whole):
         whole = _HEAD.sub("", whole, count=1)
-    whole = " ".join(_TAIL.sub("", whole).split()) or status
-    state = (sqlstate or "").strip("\0 ") if sqlstate != "00000" else ""
+    whole = _STATE_AT_END.sub("", " ".join(_TAIL.sub("", whole).split())) or status
+    told = _STATE.search(text)  # Spark writes it into its message
+    state = (sqlstate or (told[1] if told else "")).strip("\0 ")
+    state = "" if state == "00000" else state
     code = state or f"ADBC_{status or 'ERROR'}"
     if _passes(status, state, whole):
         return transient(code, _short(whole))

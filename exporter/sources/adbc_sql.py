@@ -47,18 +47,31 @@ def check_select(sql: str) -> None:
         raise configuration("QUERY_WRITES", f"The query writes ({found[0][1].upper()}): a source is only read")
 
 
-def question_marks(sql: str, given: Mapping[str, object]) -> tuple[str, list[object]]:
-    """Return ``sql`` with a question mark for each ``$name``, and a value for each of them, in order."""
-    order: list[int] = []
+def question_marks(sql: str, values: Mapping[str, object]) -> tuple[str, list[object]]:
+    """Return ``sql`` with a question mark for each ``$name``, and a value for each of them, in order.
+
+    ``values`` are those that the query names, in the order of first use. A NULL, which drivers cannot give a type, is
+    written as such.
+    """
+    names, bound = list(values), list[object]()
 
     def write(number: int) -> str:
-        order.append(number)
+        value = values[names[number - 1]]
+        if value is None:
+            return "NULL"
+        bound.append(value)
         return "?"
 
-    written, values = number_parameters(sql, given, write=write)
-    return written, [values[number - 1] for number in order]
+    return number_parameters(sql, values, write=write)[0], bound
 
 
-def dollar_numbers(sql: str, given: Mapping[str, object]) -> tuple[str, list[object]]:
-    """Return ``sql`` with ``$1``, ``$2``, … for each ``$name``, and their values in order."""
-    return number_parameters(sql, given, write=lambda number: f"${number}")
+def dollar_numbers(sql: str, values: Mapping[str, object]) -> tuple[str, list[object]]:
+    """Return the same with ``$1``, ``$2``, …, each of them once among the values."""
+    names = list(values)
+    bound = [name for name in names if values[name] is not None]
+
+    def write(number: int) -> str:
+        name = names[number - 1]
+        return f"${bound.index(name) + 1}" if name in bound else "NULL"
+
+    return number_parameters(sql, values, write=write)[0], [values[name] for name in bound]

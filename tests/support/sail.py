@@ -1,5 +1,6 @@
 """Sail for the tests: a distributed SQL engine from the wheel pysail, behind Arrow Flight SQL on a loopback port."""
 
+import importlib.util
 import subprocess
 import sys
 import time
@@ -8,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import adbc_driver_flightsql
 import adbc_driver_manager
 import pyarrow as pa
 from support.receivers import free_port
@@ -35,14 +35,22 @@ class Sail:
 
     def execute(self, sql: str) -> None:
         """Run a statement of any kind."""
-        with (
-            adbc_driver_flightsql.connect(self.uri) as database,
-            adbc_driver_manager.AdbcConnection(database) as connection,
-            adbc_driver_manager.AdbcStatement(connection) as statement,
-        ):
-            statement.set_sql_query(sql)
-            rows, _ = statement.execute_query()  # Sail answers every statement with rows
-            pa.RecordBatchReader.from_stream(rows).read_all()
+        execute("adbc_driver_flightsql", self.uri, sql)
+
+
+def execute(package: str, uri: str, sql: str) -> None:
+    """Run a statement of any kind by the driver of a package; servers of Spark's dialect answer all with rows."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    library = Path(str(spec.origin)).with_name(f"lib{package}.so")
+    with (
+        adbc_driver_manager.AdbcDatabase(driver=library, uri=uri) as database,
+        adbc_driver_manager.AdbcConnection(database) as connection,
+        adbc_driver_manager.AdbcStatement(connection) as statement,
+    ):
+        statement.set_sql_query(sql)
+        rows, _ = statement.execute_query()
+        pa.RecordBatchReader.from_stream(rows).read_all()
 
 
 @contextmanager

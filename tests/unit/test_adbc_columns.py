@@ -7,7 +7,7 @@ import pytest
 
 from exporter.casts import TextCast, salesforce_rules
 from exporter.failures import ExportError, FailureKind
-from exporter.sources.adbc_columns import Plain
+from exporter.sources.adbc_columns import Plain, without_views
 
 D = Decimal
 
@@ -38,7 +38,8 @@ def plain(array: pa.Array) -> pa.Array:
             pa.bool_(),
             [True, False, None],
         ),
-        (pa.array(["x"], pa.string_view()), pa.string_view(), ["x"]),
+        (pa.array(["x", None], pa.string_view()), pa.large_string(), ["x", None]),
+        (pa.array([b"x"], pa.binary_view()), pa.large_binary(), [b"x"]),
         (pa.array([1], pa.timestamp("ns")), pa.timestamp("ns"), [1]),
     ],
 )
@@ -59,6 +60,14 @@ NESTED = pa.struct(
         ("g", pa.date32()),
     ]
 )
+
+
+def test_a_piece_of_a_batch_weighs_no_more_than_its_texts() -> None:
+    batch = pa.record_batch({"c": pa.array(["x" * 100] * 10_000, pa.string_view()), "n": pa.array([1] * 10_000)})
+    assert batch.slice(0, 10).nbytes > 1_000_000
+    whole = without_views(batch)
+    assert whole.slice(0, 10).nbytes < 2_000
+    assert whole.to_pylist() == batch.to_pylist()
 
 
 def test_nested_values_become_json_with_every_digit() -> None:

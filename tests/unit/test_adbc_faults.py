@@ -32,6 +32,7 @@ CONFIGURATION, TRANSIENT = FailureKind.CONFIGURATION, FailureKind.TRANSIENT
         ("UNAUTHORIZED", "googleapi: Error 403: Quota exceeded, rateLimitExceeded", TRANSIENT),
         ("NOT_FOUND", "googleapi: Error 404: Not found: Table a.b, notFound", CONFIGURATION),
         ("INTERNAL", "Too many requests", TRANSIENT),
+        ("INTERNAL", "Cannot call methods on a stopped SparkContext.", TRANSIENT),
         ("UNKNOWN", "EOF", TRANSIENT),
         ("UNKNOWN", "flight: no authorization header on the response", CONFIGURATION),
         ("", "connection reset by peer", TRANSIENT),
@@ -74,12 +75,28 @@ def test_a_state_of_the_engine_decides_where_adbc_only_says_internal(sqlstate: s
         ("it can't be, and it isn't", "it can't be, and it isn't"),
         ("syntax error at or near 'frm'", "syntax error at or near 'frm'"),
         ("Cannot cast it so\n\nLINE 1: select 'x'\n       ^", "Cannot cast it so"),
+        (
+            "It stopped at:\n\norg.apache.X.main(X.scala:7)\njava.base/java.lang.Y.invoke0(Native Method)",
+            "It stopped at:",
+        ),
         ("no plan\n\nJVM stacktrace:\njava.lang.X", "no plan"),
         ("Division by zero (Internal; DoGet: endpoint 0: [])", "Division by zero"),
     ],
 )
 def test_a_message_is_one_line_without_the_values_of_a_row(text: str, says: str) -> None:
     assert adbc_fault(status="INTERNAL", text=f"INTERNAL: [FlightSQL] {text}", sql=SQL).message == says
+
+
+def test_spark_writes_its_state_and_its_plan_into_the_message() -> None:
+    text = (
+        "INTERNAL: [Spark] [TABLE_OR_VIEW_NOT_FOUND] The table or view `number` cannot be found. SQLSTATE: 42P01; "
+        "line 1 pos 14;\n'Project ['n]\n+- 'UnresolvedRelation [number], [], false\n. Vendor code: 13"
+    )
+    fault = adbc_fault(status="INTERNAL", text=text, sql="select n from number")
+    assert (fault.kind, fault.code) == (CONFIGURATION, "42P01")
+    assert fault.message == "[Spark] [TABLE_OR_VIEW_NOT_FOUND] The table or view `number` cannot be found"
+    text = "[DIVIDE_BY_ZERO] Division by zero. SQLSTATE: 22012\n== SQL (line 1, position 8) ==\nselect 1/0 as x\n^^^"
+    assert adbc_fault(status="INTERNAL", text=text, sql=SQL).message.endswith("Division by zero")
 
 
 def test_what_is_said_of_the_connection_is_kept_whole() -> None:

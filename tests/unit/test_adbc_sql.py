@@ -51,6 +51,6 @@ def test_what_is_no_single_reading_query_is_refused_by_name(sql: str, code: str,
 
 
 def test_parameters_in_the_two_forms_that_servers_take() -> None:
-    sql, given = "select $b, $a, $b, '$a' from t -- $a", {"a": 1, "b": 2, "c": 3}
-    assert question_marks(sql, given) == ("select ?, ?, ?, '$a' from t -- $a", [2, 1, 2])
-    assert dollar_numbers(sql, given) == ("select $1, $2, $1, '$a' from t -- $a", [2, 1])
+    sql, values = "select $b, $n, $a, $b, '$a' from t -- $a", {"b": 2, "n": None, "a": 1}
+    assert question_marks(sql, values) == ("select ?, NULL, ?, ?, '$a' from t -- $a", [2, 1, 2])
+    assert dollar_numbers(sql, values) == ("select $1, NULL, $2, $1, '$a' from t -- $a", [2, 1])

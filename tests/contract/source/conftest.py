@@ -10,7 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 from pydantic import SecretStr
-from support.sail import NoSailError, Sail, sail_server
+from support.sail import NoSailError, Sail, execute, sail_server
+from support.spark import NoSparkError, spark_server
 from support.td_server import DATABASE, KEY, TdServer, td_server
 
 from exporter.adbc_settings import AdbcConnection
@@ -108,9 +109,13 @@ def _adbc_duckdb(directory: Path) -> Sample:
 
 def _adbc_sail(server: Sail) -> Sample:
     """Sail behind Flight SQL, which binds no parameters: they are written as literals."""
+    return _of_spark_dialect("flightsql", server.uri, server.uri.replace("grpc:", "grpc+tls:"))
+
+
+def _of_spark_dialect(driver: str, uri: str, broken: str) -> Sample:
     return Sample(
-        source=adbc_source("flightsql", uri=server.uri),
-        broken=adbc_source("flightsql", uri=server.uri.replace("grpc:", "grpc+tls:")),
+        source=adbc_source(driver, uri=uri),
+        broken=adbc_source(driver, uri=broken),
         ordered="select n, name from numbers order by n",
         by_parameter="select name from numbers where n = $wanted",
         endless="select a.id from range(100000000) a, range(100000000) b where sqrt(a.id + b.id) = 0.5",
@@ -127,6 +132,7 @@ def adbc_source(driver: str, *, uri: str | None = None, directory: Path | None =
 MAKERS: dict[str, Callable[[Path], Sample]] = {"duckdb": _duckdb, "sqlite": _sqlite}
 MAKERS["adbc-duckdb"] = _adbc_duckdb
 SAIL = pytest.param("adbc-sail", marks=pytest.mark.xdist_group("sail"))  # one server for one of the workers
+SPARK = pytest.param("adbc-spark", marks=[pytest.mark.xdist_group("spark"), pytest.mark.slow])
 
 
 @pytest.fixture
@@ -148,8 +154,23 @@ def sail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sail]:
         pytest.skip(str(error))
 
 
-@pytest.fixture(params=[*sorted(MAKERS), "postgresql", "treasure_data", SAIL])
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start Spark with the table ``numbers`` and give its address; without Spark or Java, skip."""
+    try:
+        with spark_server(tmp_path_factory.mktemp("spark")) as uri:
+            sql = f"create table numbers using parquet as select id as n, concat('n', id) as name from range({NUMBERS})"  # noqa: S608 - our own number
+            execute("adbc_driver_spark", uri, sql)
+            yield uri
+    except NoSparkError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=[*sorted(MAKERS), "postgresql", "treasure_data", SAIL, SPARK])
 def sample(request: pytest.FixtureRequest, tmp_path: Path) -> Sample:
+    if request.param == "adbc-spark":
+        uri = request.getfixturevalue("spark")
+        return _of_spark_dialect("spark", uri, f"{uri}/;use_ssl=true")
     if request.param == "adbc-sail":
         return _adbc_sail(request.getfixturevalue("sail"))
     if request.param == "treasure_data":
