@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from importlib.util import find_spec
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from exporter.failures import ExportError, configuration, internal
 from exporter.sources import Query
 from exporter.sources.adbc_columns import Plain, without_views
 from exporter.sources.adbc_faults import adbc_fault, query_canceled
-from exporter.sources.adbc_literals import PROBE, Quoting, echo, not_supported, odd_texts, paste, quoting_of, used
-from exporter.sources.adbc_sql import check_select, dollar_numbers, question_marks
+from exporter.sources.adbc_literals import PROBE, doubtful, echo, not_supported, odd_texts, paste, quoting_of, used
+from exporter.sources.adbc_sql import Form, Write, check_select, dollar_numbers, nulls, question_marks, snowflake_values
 from exporter.sources.columns import check_names, no_select
 
 _BATCH_BYTES = 16 * 2**20
@@ -62,10 +63,10 @@ _READ_ONLY: Mapping[str, str] = {
 }
 """What makes a session read-only where the driver has no option for it."""
 _EXTRAS: Mapping[str, str] = {"flightsql": "adbc", "snowflake": "snowflake", "bigquery": "bigquery"}
-_Form = Callable[[str, Mapping[str, object]], tuple[str, list[object]]]
-_FORMS: Mapping[str, tuple[_Form, ...]] = {"postgresql": (dollar_numbers,)}
-_EITHER_FORM: tuple[_Form, ...] = (question_marks, dollar_numbers)
+_FORMS: Mapping[str, tuple[Form, ...]] = {"postgresql": (dollar_numbers,)}
+_EITHER_FORM: tuple[Form, ...] = (question_marks, dollar_numbers)
 """How parameters are written: what a server does not take when it prepares the query is tried in the other form."""
+_WRITTEN: Mapping[str, Write] = {"snowflake": snowflake_values}
 
 
 class AdbcSource:
@@ -99,10 +100,7 @@ class AdbcSource:
         check_select(query.sql)
         with ExitStack() as stack:
             connection = stack.enter_context(self._connection())
-            statement = self._ready(connection, query)
-            stack.callback(self._close, statement)
-            reader = self._execute(statement, query.sql)
-            stack.enter_context(closing(reader))
+            reader = self._begin(stack, connection, query)
             check_names(reader.schema.names)
             plain = Plain(reader.schema)
             pieces = rechunk(self._received(reader, query.sql), rows=batch_rows, size=_BATCH_BYTES)
@@ -134,66 +132,77 @@ class AdbcSource:
         with self._connection() as connection:
             self._answer(connection, "select 1 as x")
 
-    def _ready(self, connection: adbc.AdbcConnection, query: Query) -> adbc.AdbcStatement:
-        """Return a statement that has its SQL and its parameters; it has not run yet."""
+    def _begin(self, stack: ExitStack, connection: adbc.AdbcConnection, query: Query) -> AdbcRecordBatchReader:
+        """Run the query with its values bound, or, where something says that it cannot bind them, as literals."""
         values = used(query.sql, query.parameters)
-        if not values:
-            return self._new(connection, query.sql)
+        if values:
+            with ExitStack() as trial:
+                try:
+                    reader = self._execute(trial, self._prepared(trial, connection, query.sql, values), query.sql)
+                except ExportError as fault:
+                    if not isinstance(fault.__cause__, adbc.NotSupportedError):
+                        raise
+                else:
+                    stack.push(trial.pop_all())
+                    return reader
+        sql = self._pasted(connection, query.sql, values) if values else query.sql
+        return self._execute(stack, self._new(stack, connection, sql), query.sql)
+
+    def _prepared(
+        self, stack: ExitStack, connection: adbc.AdbcConnection, sql: str, values: Mapping[str, object]
+    ) -> adbc.AdbcStatement:
+        """Return a statement with its values; it has not run yet."""
         refused: ExportError | None = None
         for form in _FORMS.get(self._driver, _EITHER_FORM):
-            sql, bound = form(query.sql, values)
-            statement = self._new(connection, sql)
-            if not bound:  # they are all NULL
-                return statement
-            try:
-                with self._faults(query.sql), self._call():
-                    statement.prepare()
-                    statement.bind(_one_row(bound))
-            except ExportError as fault:
-                self._close(statement)
-                if isinstance(fault.__cause__, adbc.NotSupportedError):
-                    return self._new(connection, self._pasted(connection, query.sql, values))
-                refused = refused or fault
-            except BaseException:
-                self._close(statement)
-                raise
-            else:
-                return statement
-        raise refused or no_select(query.sql)
+            written, bound = form(sql, values, _WRITTEN.get(self._driver, nulls))
+            with ExitStack() as trial:
+                statement = self._new(trial, connection, written)
+                try:
+                    if bound:
+                        with self._faults(sql), self._call():
+                            statement.prepare()
+                            statement.bind(_one_row(bound))
+                except ExportError as fault:
+                    if isinstance(fault.__cause__, adbc.NotSupportedError):
+                        raise
+                    refused = refused or fault
+                else:
+                    stack.push(trial.pop_all())
+                    return statement
+        raise refused or no_select(sql)
 
     def _pasted(self, connection: adbc.AdbcConnection, sql: str, values: Mapping[str, object]) -> str:
         """Return the SQL with literals, for a server that cannot bind; it is asked how it reads them first."""
-        quoting: Quoting | None = None
-        odd = odd_texts(list(values.values()))
-        if odd:
-            quoting = quoting_of(*self._answer(connection, PROBE))
+        is_odd = bool(odd_texts(values.values()))
+        quoting = quoting_of(self._answer(connection, PROBE)) if is_odd else None
         written = paste(sql, values, quoting)
-        if odd and quoting is not None and self._answer(connection, echo(odd, quoting)) != odd:
-            raise not_supported(next(name for name, value in values.items() if value in odd))
+        asked = doubtful(values.values())
+        if asked:
+            back = self._answer(connection, echo(asked, quoting))
+            wrong = next((value for value, same in zip_longest(asked, back) if not _is_same(value, same)), None)
+            if wrong is not None:
+                raise not_supported(next(name for name, value in values.items() if value == wrong))
         return written
 
     def _answer(self, connection: adbc.AdbcConnection, sql: str) -> list[Any]:
         """Return the one row of a query of our own."""
-        statement = self._new(connection, sql)
-        try:
-            with closing(self._execute(statement, sql)) as reader, self._faults(sql), self._call():
-                batch = reader.read_next_batch()
-                return [column[0].as_py() for column in batch.columns]
-        finally:
-            self._close(statement)
+        with ExitStack() as stack:
+            reader = self._execute(stack, self._new(stack, connection, sql), sql)
+            with self._faults(sql), self._call():
+                rows = reader.read_all().to_pylist()
+        return list(rows[0].values()) if rows else []
 
-    def _execute(self, statement: adbc.AdbcStatement, sql: str) -> AdbcRecordBatchReader:
-        self._check_canceled()
+    def _execute(self, stack: ExitStack, statement: adbc.AdbcStatement, sql: str) -> AdbcRecordBatchReader:
         with self._faults(sql), self._call():
             handle, _ = statement.execute_query()
         if not handle.is_valid:
             raise no_select(sql)
         with self._faults(sql):
-            return AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001 - it has no other door
+            reader = AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001 - it has no other door
+        return stack.enter_context(closing(reader))
 
     def _received(self, reader: AdbcRecordBatchReader, sql: str) -> Iterator[pa.RecordBatch]:
         while True:
-            self._check_canceled()
             with self._faults(sql), self._call():
                 try:
                     batch = reader.read_next_batch()
@@ -215,6 +224,7 @@ class AdbcSource:
     def _call(self) -> Iterator[None]:
         """Mark the time that this thread is inside the driver."""
         with self._lock:
+            self._check_canceled()  # here, so that a cancel either is seen or finds this thread waiting
             self._waiting = True
         try:
             yield
@@ -241,28 +251,25 @@ class AdbcSource:
                     _update(connection, _READ_ONLY[self._driver])
             yield connection
 
-    def _new(self, connection: adbc.AdbcConnection, sql: str) -> adbc.AdbcStatement:
-        """Return a statement with its options, which a cancel finds until it is closed."""
+    def _new(self, stack: ExitStack, connection: adbc.AdbcConnection, sql: str) -> adbc.AdbcStatement:
+        """Return a statement with its options, which a cancel finds until ``stack`` closes it."""
         with self._faults(sql):
             statement = adbc.AdbcStatement(connection)
-            try:
-                options = {
-                    **_BOUNDED.get(self._driver, {}),
-                    **self._given(lambda name: name.startswith(_STATEMENT_OPTIONS)),
-                }
-                if options:
-                    statement.set_options(**options)
-                statement.set_sql_query(sql)
-            except BaseException:
-                _released(statement)
-                raise
+            stack.callback(self._close, statement)
+            for name, value in _BOUNDED.get(self._driver, {}).items():
+                with suppress(adbc.NotSupportedError, adbc.ProgrammingError):  # another version may not have it
+                    _set_option(statement, name, value)
+            for name, value in self._given(lambda name: name.startswith(_STATEMENT_OPTIONS)).items():
+                _set_option(statement, name, value)
+            statement.set_sql_query(sql)
         with self._lock:
             self._statement = statement
         return statement
 
     def _close(self, statement: adbc.AdbcStatement) -> None:
         with self._lock:
-            self._statement = None
+            if self._statement is statement:
+                self._statement = None
         _released(statement)
 
     def _given(self, belongs: Callable[[str], bool]) -> dict[str, str]:
@@ -286,6 +293,13 @@ class AdbcSource:
         return adbc_fault(status=status, text=text, sql=sql, sqlstate=getattr(error, "sqlstate", None))
 
 
+def _is_same(value: object, answer: object) -> bool:
+    """Whether a server gave a value back; a time without a zone is not the same as one with."""
+    if isinstance(value, datetime):
+        return isinstance(answer, datetime) and answer.tzinfo is not None and answer == value
+    return value == answer
+
+
 def _one_row(values: list[object]) -> pa.RecordBatch:
     """Return the values of parameters as a driver takes them: a row, whose columns are counted from 0."""
     columns = [pa.array([value], _type_of(value)) for value in values]
@@ -294,6 +308,16 @@ def _one_row(values: list[object]) -> pa.RecordBatch:
 
 def _type_of(value: object) -> pa.DataType | None:
     return pa.timestamp("us", "UTC") if isinstance(value, datetime) else None
+
+
+def _set_option(statement: adbc.AdbcStatement, name: str, value: str) -> None:
+    """Set an option, as a number if the driver does not take it as text: BigQuery's tells the two apart."""
+    try:
+        statement.set_options(**{name: value})
+    except (adbc.NotSupportedError, adbc.ProgrammingError):
+        if not value.isdecimal():
+            raise
+        statement.set_options(**{name: int(value)})
 
 
 def _update(connection: adbc.AdbcConnection, sql: str) -> None:

@@ -8,7 +8,7 @@ the server has shown how it reads quotes and backslashes (:data:`PROBE`), and ha
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from enum import StrEnum
 
@@ -33,21 +33,34 @@ PROBE = r"select 'a\\b' as backslash, 'a''b' as quote"
 """Asks a server for its quoting by a text that is sound in both."""
 
 
-def quoting_of(backslash: object, quote: object) -> Quoting | None:
-    r"""Return the quoting of a server by its answer to :data:`PROBE`; None if it has neither."""
-    if backslash == r"a\b":
-        return Quoting.BACKSLASH
-    return Quoting.DOUBLED if (backslash, quote) == (r"a\\b", "a'b") else None
+def quoting_of(answer: Sequence[object]) -> Quoting | None:
+    r"""Return the quoting of a server by its answer to :data:`PROBE`; None if it is neither of the two."""
+    known: Mapping[tuple[object, ...], Quoting] = {
+        (r"a\\b", "a'b"): Quoting.DOUBLED,
+        (r"a\b", "a'b"): Quoting.BACKSLASH,
+        (r"a\b", "ab"): Quoting.BACKSLASH,
+    }
+    return known.get(tuple(answer))
 
 
-def odd_texts(values: Sequence[object]) -> list[str]:
-    """Return the values whose writing depends on the server."""
+def odd_texts(values: Iterable[object]) -> list[str]:
+    """Return the texts whose writing depends on the server."""
     return [value for value in values if isinstance(value, str) and _PLAIN.fullmatch(value) is None]
 
 
-def echo(texts: Sequence[str], quoting: Quoting) -> str:
-    """Return a query that gives the texts back, if they are read as they are meant; raises as :func:`literal` does."""
-    written = (f"{literal('text', text, quoting)} as t{number}" for number, text in enumerate(texts))
+def doubtful(values: Iterable[object]) -> list[object]:
+    """Return the values that a server has to give back before they are used: such texts, and times.
+
+    One that takes a time without its offset would compare it by the clock of some zone.
+    """
+    known = list(values)
+    odd = odd_texts(known)
+    return [value for value in known if isinstance(value, datetime) or value in odd]
+
+
+def echo(values: Sequence[object], quoting: Quoting | None) -> str:
+    """Return a query that gives the values back, if they are read as they are meant; raises as :func:`literal` does."""
+    written = (f"{literal('text', value, quoting)} as t{number}" for number, value in enumerate(values))
     return f"select {', '.join(written)}"
 
 

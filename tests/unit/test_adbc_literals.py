@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.failures import ExportError, FailureKind
-from exporter.sources.adbc_literals import PROBE, Quoting, echo, literal, odd_texts, paste, quoting_of, used
+from exporter.sources.adbc_literals import PROBE, Quoting, doubtful, echo, literal, odd_texts, paste, quoting_of, used
 
 WHOLE = st.integers(min_value=-(2**63), max_value=2**63 - 1)
 PRINTABLE = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -89,10 +89,17 @@ def test_signs_never_meet_in_a_comment() -> None:
 
 
 def test_a_server_shows_how_it_reads_text() -> None:
-    assert quoting_of(*answer(PROBE)) is Quoting.DOUBLED
-    assert quoting_of("a\\b", "ab") is Quoting.BACKSLASH
-    assert quoting_of("a\\\\b", "ab") is None
+    assert quoting_of(answer(PROBE)) is Quoting.DOUBLED
+    assert quoting_of(["a\\b", "ab"]) is Quoting.BACKSLASH
+    assert quoting_of(["a\\\\b", "ab"]) is None
+    assert quoting_of([]) is None
     assert answer(echo(["it's", "a\\b"], Quoting.DOUBLED)) == ("it's", "a\\b")
+
+
+def test_times_and_odd_texts_are_asked_back() -> None:
+    slot = datetime(2026, 11, 23, 3, tzinfo=UTC)
+    assert doubtful([1, "plain", "it's", None, slot]) == ["it's", slot]
+    assert echo([slot], None) == "select TIMESTAMP '2026-11-23 03:00:00.000000+00:00' as t0"
 
 
 def test_only_the_values_that_a_query_names_are_written() -> None:

@@ -1,7 +1,9 @@
+from datetime import datetime, timedelta, timezone
+
 import pytest
 
 from exporter.failures import ExportError, FailureKind
-from exporter.sources.adbc_sql import check_select, dollar_numbers, question_marks
+from exporter.sources.adbc_sql import check_select, dollar_numbers, nulls, question_marks, snowflake_values
 
 
 @pytest.mark.parametrize(
@@ -52,5 +54,13 @@ def test_what_is_no_single_reading_query_is_refused_by_name(sql: str, code: str,
 
 def test_parameters_in_the_two_forms_that_servers_take() -> None:
     sql, values = "select $b, $n, $a, $b, '$a' from t -- $a", {"b": 2, "n": None, "a": 1}
-    assert question_marks(sql, values) == ("select ?, NULL, ?, ?, '$a' from t -- $a", [2, 1, 2])
-    assert dollar_numbers(sql, values) == ("select $1, NULL, $2, $1, '$a' from t -- $a", [2, 1])
+    assert question_marks(sql, values, nulls) == ("select ?, NULL, ?, ?, '$a' from t -- $a", [2, 1, 2])
+    assert dollar_numbers(sql, values, nulls) == ("select $1, NULL, $2, $1, '$a' from t -- $a", [2, 1])
+
+
+def test_snowflake_gets_times_in_a_type_with_an_offset() -> None:
+    values = {"slot": datetime(2026, 11, 23, 12, tzinfo=timezone(timedelta(hours=9))), "n": 1}
+    assert question_marks("select $slot, $n", values, snowflake_values) == (
+        "select '2026-11-23T03:00:00.000000+00:00'::timestamp_tz, ?",
+        [1],
+    )

@@ -1,5 +1,7 @@
 """What only ADBC has: drivers by name or path, servers that bind nothing, types of Arrow, and a server that dies."""
 
+import json
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +16,8 @@ import _duckdb
 import duckdb
 import psutil
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 from support.sail import Sail, sail_server
 
@@ -93,6 +97,16 @@ def test_a_value_that_sail_has_no_form_for_is_refused_before_the_query(on_sail: 
         fault = fault_of(lambda value=value: rows_of(on_sail, "select $big as x", big=value))
         assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "PARAMETER_NOT_SUPPORTED")
         assert "$big" in fault.message
+
+
+def test_a_time_is_not_written_for_a_server_whose_timestamps_have_no_zone(on_duckdb: Any) -> None:
+    """DuckDB binds; here it stands for a server of the SQL standard that does not."""
+    with on_duckdb._connection() as connection:
+        fault = fault_of(lambda: on_duckdb._pasted(connection, "select $slot as x", {"slot": SLOT}))
+        assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "PARAMETER_NOT_SUPPORTED")
+        assert "$slot" in fault.message
+        written = on_duckdb._pasted(connection, "select $a as x, $b as y", {"a": "it's", "b": "a\\b"})
+        assert on_duckdb._answer(connection, written) == ["it's", "a\\b"]
 
 
 @ON_SAIL
@@ -193,6 +207,40 @@ def test_the_drivers_of_snowflake_and_bigquery_load_and_say_what_they_miss(drive
     fault = fault_of(source_of(driver).check)
     assert fault.kind is FailureKind.CONFIGURATION
     assert missing in fault.message
+
+
+def test_bigquery_begins_a_query_as_bounded_as_it_should_be_and_hears_of_a_cancel() -> None:
+    """It gets as far as to ask for a token, here of a server that never answers."""
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with socket.create_server(("127.0.0.1", 0)) as tokens:
+        account = {
+            "type": "service_account",
+            "project_id": "p",
+            "private_key_id": "k",
+            "private_key": key.decode(),
+            "client_email": "a@p.iam.gserviceaccount.com",
+            "token_uri": f"http://127.0.0.1:{tokens.getsockname()[1]}/token",
+        }
+        options = {
+            "adbc.bigquery.sql.project_id": "p",
+            "adbc.bigquery.sql.dataset_id": "d",
+            "adbc.bigquery.sql.auth_type": "adbc.bigquery.sql.auth_type.json_credential_string",
+            "adbc.bigquery.sql.auth_credentials": json.dumps(account),
+        }
+        options["adbc.bigquery.sql.query.prefetch_concurrency"] = "1"  # a number, as its driver knows it
+        source, outcome = source_of("bigquery", **options), list[ExportError]()
+        asking = threading.Thread(
+            target=lambda: outcome.append(fault_of(lambda: rows_of(source, "select $n as n", n=1)))
+        )
+        asking.start()
+        tokens.settimeout(30)
+        with tokens.accept()[0]:
+            assert asking.is_alive()
+            source.cancel()
+            asking.join(30)
+    assert [fault.code for fault in outcome] == ["QUERY_CANCELED"]
 
 
 def test_an_address_behind_a_reference_is_checked_when_it_is_known() -> None:
