@@ -5,10 +5,9 @@ brings it. Rows come as the Arrow batches that the server sends, and are cut to 
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
-from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,15 @@ import pyarrow as pa
 from adbc_driver_manager._reader import AdbcRecordBatchReader
 from pydantic import SecretStr
 
-from exporter.adbc_settings import AdbcConnection, is_library, uri_fault
+from exporter.adbc_settings import AdbcConnection, uri_fault
 from exporter.batches import rechunk
 from exporter.failures import ExportError, configuration, internal
 from exporter.sources import Query
 from exporter.sources.adbc_columns import Plain, without_views
+from exporter.sources.adbc_drivers import BOUNDED, READ_ONLY, forms, library, sort_options, written_values
 from exporter.sources.adbc_faults import adbc_fault, query_canceled
 from exporter.sources.adbc_literals import PROBE, doubtful, echo, not_supported, odd_texts, paste, quoting_of, used
-from exporter.sources.adbc_sql import Form, Write, check_select, dollar_numbers, nulls, question_marks, snowflake_values
+from exporter.sources.adbc_sql import check_select
 from exporter.sources.columns import check_names, no_select
 
 _BATCH_BYTES = 16 * 2**20
@@ -35,38 +35,6 @@ _LEAST_SECRET = 4
 """A shorter one is not hidden: its letters stand in every other word."""
 _CANCEL_SECONDS = 5.0
 _CANCEL_AGAIN_SECONDS = 0.1
-_CONNECTION_OPTIONS = ("adbc.connection.",)
-_STATEMENT_OPTIONS = (
-    "adbc.statement.",
-    "adbc.rpc.",
-    "adbc.snowflake.rpc.",
-    "adbc.snowflake.statement.",
-    "adbc.bigquery.sql.query.",
-    "adbc.postgresql.",
-    "adbc.sqlite.query.",
-    "adbc.duckdb.query.",
-)
-_OTHERS = _CONNECTION_OPTIONS + _STATEMENT_OPTIONS
-"""How the options of a connection and of a statement begin; all others are the database's."""
-_BOUNDED: Mapping[str, Mapping[str, str]] = {
-    "flightsql": {"adbc.rpc.result_queue_size": "2"},
-    "snowflake": {"adbc.rpc.result_queue_size": "2", "adbc.snowflake.rpc.prefetch_concurrency": "2"},
-    "bigquery": {
-        "adbc.bigquery.sql.query.result_buffer_size": "2",
-        "adbc.bigquery.sql.query.prefetch_concurrency": "2",
-    },
-}
-"""How many batches a driver fetches ahead: Snowflake's and BigQuery's own defaults are 200, which may be gigabytes."""
-_READ_ONLY: Mapping[str, str] = {
-    "postgresql": "set default_transaction_read_only = on",
-    "sqlite": "pragma query_only = on",
-}
-"""What makes a session read-only where the driver has no option for it."""
-_EXTRAS: Mapping[str, str] = {"flightsql": "adbc", "snowflake": "snowflake", "bigquery": "bigquery"}
-_FORMS: Mapping[str, tuple[Form, ...]] = {"postgresql": (dollar_numbers,)}
-_EITHER_FORM: tuple[Form, ...] = (question_marks, dollar_numbers)
-"""How parameters are written: what a server does not take when it prepares the query is tried in the other form."""
-_WRITTEN: Mapping[str, Write] = {"snowflake": snowflake_values}
 
 
 class AdbcSource:
@@ -78,8 +46,8 @@ class AdbcSource:
 
     def __init__(self, settings: AdbcConnection, *, directory: Path | None = None) -> None:
         self._driver = settings.driver
-        self._options = {name: _revealed(value) for name, value in settings.options.items()}
-        self._address = _library(settings.driver, directory)
+        self._options = sort_options({name: _revealed(value) for name, value in settings.options.items()})
+        self._address = library(settings.driver, directory)
         if settings.uri is not None:
             self._address["uri"] = _revealed(settings.uri)
             if fault := uri_fault(settings.driver, self._address["uri"]):
@@ -153,8 +121,8 @@ class AdbcSource:
     ) -> adbc.AdbcStatement:
         """Return a statement with its values; it has not run yet."""
         refused: ExportError | None = None
-        for form in _FORMS.get(self._driver, _EITHER_FORM):
-            written, bound = form(sql, values, _WRITTEN.get(self._driver, nulls))
+        for form in forms(self._driver):
+            written, bound = form(sql, values, written_values(self._driver))
             with ExitStack() as trial:
                 statement = self._new(trial, connection, written)
                 try:
@@ -238,17 +206,15 @@ class AdbcSource:
         """Connect, read-only where the driver can; leaving closes everything."""
         with ExitStack() as stack:
             with self._faults(""):
-                database = adbc.AdbcDatabase(**self._address, **self._given(lambda name: not name.startswith(_OTHERS)))
+                database = adbc.AdbcDatabase(**self._address, **self._options.database)
                 stack.callback(_released, database)
-                connection = adbc.AdbcConnection(
-                    database, **self._given(lambda name: name.startswith(_CONNECTION_OPTIONS))
-                )
+                connection = adbc.AdbcConnection(database, **self._options.connection)
                 stack.callback(_released, connection)
             with suppress(adbc.NotSupportedError, adbc.ProgrammingError):
                 connection.set_options(**{"adbc.connection.readonly": "true"})
-            if self._driver in _READ_ONLY:
+            if self._driver in READ_ONLY:
                 with self._faults(""):
-                    _update(connection, _READ_ONLY[self._driver])
+                    _update(connection, READ_ONLY[self._driver])
             yield connection
 
     def _new(self, stack: ExitStack, connection: adbc.AdbcConnection, sql: str) -> adbc.AdbcStatement:
@@ -256,10 +222,10 @@ class AdbcSource:
         with self._faults(sql):
             statement = adbc.AdbcStatement(connection)
             stack.callback(self._close, statement)
-            for name, value in _BOUNDED.get(self._driver, {}).items():
+            for name, value in BOUNDED.get(self._driver, {}).items():
                 with suppress(adbc.NotSupportedError, adbc.ProgrammingError):  # another version may not have it
                     _set_option(statement, name, value)
-            for name, value in self._given(lambda name: name.startswith(_STATEMENT_OPTIONS)).items():
+            for name, value in self._options.statement.items():
                 _set_option(statement, name, value)
             statement.set_sql_query(sql)
         with self._lock:
@@ -271,9 +237,6 @@ class AdbcSource:
             if self._statement is statement:
                 self._statement = None
         _released(statement)
-
-    def _given(self, belongs: Callable[[str], bool]) -> dict[str, str]:
-        return {name: value for name, value in self._options.items() if belongs(name)}
 
     @contextmanager
     def _faults(self, sql: str) -> Iterator[None]:
@@ -333,25 +296,6 @@ def _released(handle: Any) -> None:  # noqa: ANN401 - a database, a connection o
     """Close a handle; if the server is gone, there is nothing to close there."""
     with suppress(adbc.Error):
         handle.close()
-
-
-def _library(driver: str, directory: Path | None) -> dict[str, str]:
-    """Return how the driver manager finds a driver."""
-    if is_library(driver):
-        path = (directory or Path()) / driver
-        if not path.is_file():  # the manager would look for it all over the system
-            raise configuration("DRIVER_MISSING", f"There is no driver {path}: correct the path")
-        return {"driver": str(path.absolute())}
-    package = f"adbc_driver_{driver}"
-    found = find_spec("_duckdb" if driver == "duckdb" else package)
-    if found is None or found.origin is None:
-        extra = _EXTRAS.get(driver)
-        line = f"'schedctl[{extra}]'" if extra else f"adbc-driver-{driver.replace('_', '-')}"
-        raise configuration("DRIVER_MISSING", f"{driver} needs {package}, which is not installed: pip install {line}")
-    if driver == "duckdb":
-        return {"driver": found.origin, "entrypoint": "duckdb_adbc_init"}
-    bundled = [path for path in Path(found.origin).parent.glob(f"lib{package}.*") if is_library(path.name)]
-    return {"driver": str(bundled[0]) if bundled else package}
 
 
 def _revealed(secret: object) -> str:

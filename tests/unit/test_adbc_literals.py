@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.failures import ExportError, FailureKind
@@ -57,11 +57,13 @@ def test_a_value_without_a_certain_form_is_refused_and_not_shown(value: object) 
     assert str(value) not in caught.value.message or str(value) in "\n\0"
 
 
+@settings(deadline=None)  # it asks an engine
 @given(WHOLE | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.dates() | st.none())
 def test_a_real_engine_reads_numbers_and_dates_back(value: object) -> None:
     assert answer(f"select {literal('p', value, None)} as x") == (value,)
 
 
+@settings(deadline=None)
 @given(PRINTABLE)
 def test_a_real_engine_reads_any_text_back(value: str) -> None:
     assert answer(f"select {literal('p', value, Quoting.DOUBLED)} as x") == (value,)

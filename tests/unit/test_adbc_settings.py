@@ -5,6 +5,7 @@ from pydantic import SecretStr
 
 from exporter.adbc_settings import AdbcConnection, uri_fault
 from exporter.settings import SecretReference
+from exporter.sources.adbc_drivers import sort_options
 from scheduler.config import ConfigError, load, parse
 from scheduler.secrets import mask, resolve
 
@@ -112,3 +113,17 @@ def test_a_wrong_value_is_named_with_its_fix(text: str, path: str, says: str) ->
     told = faults_of(f"[connections.lake]\n{text}")
     assert f"connections.lake.{path}:" in told
     assert says in told
+
+
+def test_an_option_goes_where_its_name_says() -> None:
+    options = {
+        "username": "u",
+        "adbc.snowflake.sql.db": "d",
+        "adbc.connection.catalog": "c",
+        "adbc.rpc.result_queue_size": "9",
+        "adbc.bigquery.sql.query.priority": "BATCH",
+    }
+    sorted_ = sort_options(options)
+    assert dict(sorted_.database) == {"username": "u", "adbc.snowflake.sql.db": "d"}
+    assert dict(sorted_.connection) == {"adbc.connection.catalog": "c"}
+    assert set(sorted_.statement) == {"adbc.rpc.result_queue_size", "adbc.bigquery.sql.query.priority"}
