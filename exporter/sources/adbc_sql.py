@@ -40,12 +40,16 @@ def check_select(sql: str) -> None:
         raise configuration(
             "NOT_A_SELECT", f'Write one SELECT: no query begins with "{written[0] if written else word}"'
         )
-    bare = [quoted.sub(" '' ", sql) for quoted in (_STANDARD, _BACKSLASH)]
+    bare = [quoted.sub(_blank, sql) for quoted in (_STANDARD, _BACKSLASH)]
     if all(_SECOND.search(each) for each in bare):
         raise configuration("NOT_ONE_QUERY", "Write one SELECT: the query holds 2 statements or more")
     found = [match for each in bare if (match := _WRITES.search(each))]
     if len(found) == len(bare):
         raise configuration("QUERY_WRITES", f"The query writes ({found[0][1].upper()}): a source is only read")
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " if match[0].startswith(("--", "/*")) else " '' "
 
 
 Write = Callable[[object], str | None]

@@ -12,6 +12,7 @@ from exporter.sources.adbc_sql import check_select, dollar_numbers, nulls, quest
         "select 1 as x",
         " -- first\n/* then */ (select 1) ;  ",
         "with a as (select 1 as x) select * from a",
+        "select 1 as x; -- the end\n/* of it */ ;",
         "values (1)",
         "from contacts",
         "select 'a; delete from b' as x",
