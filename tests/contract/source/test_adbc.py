@@ -261,6 +261,21 @@ def test_a_secret_that_a_driver_quotes_is_not_told() -> None:
     assert "***" in fault.message
 
 
+@ON_SAIL
+def test_batches_of_8192_rows_are_cut_to_what_was_asked_for(on_sail: Source) -> None:
+    with on_sail.read(Query(sql="select n from numbers order by n"), batch_rows=100) as reader:
+        batches = list(reader)
+    assert {batch.num_rows for batch in batches} == {100}
+    assert [n for batch in batches for n in batch.column("n").to_pylist()] == list(range(30_000))
+
+
+def test_an_option_of_statements_that_the_driver_does_not_know_is_named() -> None:
+    source = source_of("duckdb", **{"adbc.statement.nonsense": "1"})
+    fault = fault_of(lambda: rows_of(source, "select 1 as x"))
+    assert fault.kind is FailureKind.CONFIGURATION
+    assert "adbc.statement.nonsense" in fault.message
+
+
 def test_nothing_is_written_by_a_query_that_the_guard_lets_through(tmp_path: Path) -> None:
     path = tmp_path / "some.duckdb"
     with duckdb.connect(str(path)) as connection:
