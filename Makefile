@@ -33,6 +33,9 @@ check: $(STAMP)  ## style, types, import rules, docs
 torture: $(STAMP)  ## the long forms of the tests
 	$(BIN)/python -m pytest -n 2 -m slow -s $(ARGS)
 
+spark: $(STAMP)  ## Apache Spark (740 MB, for Java 17 or newer) into the venv: the slow tests read from it then
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/spark.txt
+
 bench: $(STAMP)  ## measure speed and memory; tables on stdout
 	$(BIN)/python bench/run.py
 
@@ -45,8 +48,10 @@ lock: $(STAMP)  ## renew the hashed requirements from pyproject.toml
 	  --no-emit-trusted-host --no-header --all-extras --output-file requirements/dev.txt pyproject.toml requirements/dev.in
 	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host --no-header --all-extras --constraint requirements/dev.txt --output-file requirements/run.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-emit-trusted-host --no-header --constraint requirements/dev.txt --output-file requirements/spark.txt requirements/spark.in
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv demo test check torture bench dist lock clean
+.PHONY: help venv demo test check torture spark bench dist lock clean

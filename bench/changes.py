@@ -1,7 +1,7 @@
 """A run that sends only what changed: whole runs of the installed command on many keys, of which few changed.
 
-Per size: a first run that sends every row and leaves the snapshot, one in which 1 % of the rows differ, and one in which
-none does; beside them an ordinary run of a job that sends every row. Exits 1 if another number of rows is sent, or a
+Per size: a first run that sends every row and leaves the snapshot, one in which 1 % of the rows differ, and one in
+which none does; beside them an ordinary run of a job that sends every row. Exits 1 if another number of rows is sent, or a
 process takes more than 300 MB. Usage: changes.py [--target file|crm] [KEYS …]
 """
 
@@ -91,10 +91,8 @@ def _measured(  # noqa: PLR0917 - one row of the table
     config.chmod(0o600)
     answer, seconds, peak = run(directory, environment)
     counts = answer["rows"]
-    print(
-        f"| {target} | {form} | {keys:,} | {counts['accepted']:,} | {seconds:.1f} | {keys / seconds:,.0f} | {peak:.0f} |",
-        flush=True,
-    )
+    figures = f"{keys:,} | {counts['accepted']:,} | {seconds:.1f} | {keys / seconds:,.0f} | {peak:.0f}"
+    print(f"| {target} | {form} | {figures} |", flush=True)
     whole = answer["outcome"] == "succeeded" and counts["accepted"] == sent
     return whole and counts["read"] == keys and peak < LIMIT_MB
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from exporter.adbc_settings import AdbcConnection
 from exporter.salesforce_settings import SalesforceConnection, SalesforceExport
 from exporter.settings import (
     ConnectionSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "EXPORT_MODELS",
     "SOURCE_TYPES",
     "TARGET_TYPES",
+    "AdbcConnection",
     "Connection",
     "DuckdbConnection",
     "Duration",
@@ -104,6 +106,7 @@ Connection = Annotated[
     | SqliteConnection
     | PostgresqlConnection
     | TreasureDataConnection
+    | AdbcConnection
     | FileConnection
     | SalesforceConnection,
     Field(discriminator="type"),
@@ -115,6 +118,7 @@ CONNECTION_MODELS: Mapping[
         | SqliteConnection
         | PostgresqlConnection
         | TreasureDataConnection
+        | AdbcConnection
         | FileConnection
         | SalesforceConnection
     ],
@@ -123,10 +127,11 @@ CONNECTION_MODELS: Mapping[
     "sqlite": SqliteConnection,
     "postgresql": PostgresqlConnection,
     "treasure_data": TreasureDataConnection,
+    "adbc": AdbcConnection,
     "file": FileConnection,
     "salesforce": SalesforceConnection,
 }
-SOURCE_TYPES = frozenset({"duckdb", "sqlite", "postgresql", "treasure_data"})
+SOURCE_TYPES = frozenset({"duckdb", "sqlite", "postgresql", "treasure_data"}) | {"adbc"}
 TARGET_TYPES = frozenset({"file", "salesforce"})
 
 _FILE_NAMES = frozenset({"job", "scheduled_time", "date"})
@@ -254,6 +259,6 @@ class OutputMapping(Settings):
 
 
 NOT_YET: Mapping[str, frozenset[str]] = {
-    "type": frozenset({"mysql", "trino", "sqlalchemy", "adbc"}),
+    "type": frozenset({"mysql", "trino", "sqlalchemy"}),
 }
 """Values of a key that a later version will take: a fault says so instead of calling them wrong."""

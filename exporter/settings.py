@@ -102,7 +102,7 @@ _REFERENCE_FORMS = '{ env = "NAME" }, { file = "PATH" }, { credential = "NAME" }
 _REFERENCE_KEYS = ("env", "file", "credential", "keyring")
 
 
-def _check_secret(value: object) -> object:
+def check_secret(value: object) -> SecretStr | SecretReference:
     """Turn what the file says into a SecretStr or a SecretReference; the errors never show the value."""
     if isinstance(value, SecretStr | SecretReference):
         return value
@@ -128,7 +128,7 @@ def _check_secret(value: object) -> object:
     return SecretReference.model_validate(dict(value))
 
 
-Secret = Annotated[SecretStr | SecretReference, BeforeValidator(_check_secret)]
+Secret = Annotated[SecretStr | SecretReference, BeforeValidator(check_secret)]
 """A secret as the config file gives it: plain text (never printed), or a reference that is resolved when it is used."""
 
 

@@ -272,6 +272,8 @@ def _resolve_paths(settings: _Model, base: Path | None) -> _Model:
             changes[key] = _resolve_reference(value, base)
         elif isinstance(value, tuple):
             changes[key] = tuple(_resolve_reference(each, base) for each in value)
+        elif isinstance(value, Mapping):
+            changes[key] = {name: _resolve_reference(each, base) for name, each in value.items()}
     return settings.model_copy(update=changes)
 
 
@@ -312,6 +314,9 @@ def _plain_secrets(config: Config) -> Iterator[tuple[Keys, str]]:
         for key in type(connection).model_fields:
             if isinstance(value := getattr(connection, key), SecretStr):
                 yield ("connections", name, key), value.get_secret_value()
+            elif isinstance(value, Mapping):
+                plain = ((inner, each) for inner, each in value.items() if isinstance(each, SecretStr))
+                yield from ((("connections", name, key, inner), each.get_secret_value()) for inner, each in plain)
     for position, url in enumerate(config.notify.urls):
         if isinstance(url, SecretStr):
             yield ("notify", "urls", position), url.get_secret_value()

@@ -65,6 +65,8 @@ def resolve(
     def resolved(key: str, value: object) -> object:
         if isinstance(value, tuple):
             return tuple(resolved(key, each) for each in value)
+        if isinstance(value, Mapping):
+            return {name: resolved(f"{key}.{name}", each) for name, each in value.items()}
         if isinstance(value, SecretReference):
             value = SecretStr(_look_up(key, value, environ, credentials_directory, read))
         if isinstance(value, SecretStr):

@@ -1,8 +1,8 @@
 """The snapshot: what a target is known to hold of a job's rows, as one Parquet file that is written once.
 
 Its columns: ``key`` (see :mod:`exporter.comparison.digests`); ``digest`` of the row as it was accepted last, empty
-where the row has to be sent again whatever it holds; ``text`` of the key, where that is one cell; and ``doubt``: the row was
-handed over, and nobody knows whether it arrived.
+where the row has to be sent again whatever it holds; ``text`` of the key, where that is one cell; and ``doubt``: the
+row was handed over, and nobody knows whether it arrived.
 """
 
 import secrets

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from exporter.connections import (
+    AdbcConnection,
     Connection,
     DuckdbConnection,
     PostgresqlConnection,
@@ -33,6 +34,8 @@ def open_source(settings: Connection, *, directory: Path | None = None, spill: P
             return SqliteSource(settings)
         case TreasureDataConnection():
             return _open_treasure_data(settings, spill)
+        case AdbcConnection():
+            return _open_adbc(settings, directory)
         case _:
             raise configuration("NOT_A_SOURCE", f"a connection of type {settings.type} gives no rows")
 
@@ -51,6 +54,15 @@ def _open_treasure_data(settings: TreasureDataConnection, spill: Path | None) ->
     except ModuleNotFoundError as error:
         raise _driver_missing("Treasure Data", "treasure_data", error) from error
     return TreasureDataSource(settings, spill=spill)
+
+
+def _open_adbc(settings: AdbcConnection, directory: Path | None) -> Source:
+    try:
+        from exporter.sources.adbc import AdbcSource  # noqa: PLC0415 - an extra; and pyarrow takes 0.2 s
+    except ModuleNotFoundError as error:
+        extra = settings.driver if settings.driver in {"snowflake", "bigquery"} else "adbc"
+        raise _driver_missing("ADBC", extra, error) from error
+    return AdbcSource(settings, directory=directory)
 
 
 def _driver_missing(name: str, extra: str, error: ModuleNotFoundError) -> Exception:

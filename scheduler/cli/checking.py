@@ -145,10 +145,10 @@ def _warnings(loaded: "Config", now: datetime) -> list[str]:
 
 
 def _address(connection: Any) -> str:  # noqa: ANN401 - any of the connection models
-    for key in ("login_url", "path", "directory"):
+    for key in ("login_url", "path", "directory", "endpoint", "host", "driver"):
         if (value := getattr(connection, key, None)) is not None:
             return str(value)
-    return "in memory"
+    return "in memory" if connection.type == "duckdb" else "its url"
 
 
 def _line(result: "CheckResult") -> str:

@@ -1,6 +1,6 @@
 """`connections add`: a connection more in the config file."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 from urllib.parse import urlsplit
 
 import typer
@@ -13,10 +13,11 @@ from scheduler.errors import failed, usage
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter import connections
+    from exporter import adbc_settings, connections
     from scheduler.cli import workbench
     from scheduler.operations import checks, config_edits
 else:
+    adbc_settings = Late("exporter.adbc_settings")
     connections = Late("exporter.connections")
     workbench = Late("scheduler.cli.workbench")
     checks = Late("scheduler.operations.checks")
@@ -82,10 +83,29 @@ def _table(type_: str, pairs: list[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise usage(f"{key or 'a pair'}: write KEY=VALUE, such as login_url=https://yourorg.my.salesforce.com")
-        if key in table or key == "type":
+        outer, dot, name = key.partition(".")
+        inner = table.setdefault(outer, {}) if dot and _is_table(type_, outer) else None
+        if key == "type" or (key if inner is None else name) in (table if inner is None else inner):
             raise usage(f"{key}: it is given twice" if key != "type" else "type: it is given by --type")
-        table[key] = _secret(key, value) if _is_secret(type_, key) else _value(value)
+        if inner is not None:
+            inner[name] = _option(key, value)
+        elif _is_table(type_, key):
+            raise usage(f"{key} is a table: write {key}.NAME=VALUE")
+        else:
+            table[key] = _secret(key, value) if _is_secret(type_, key) else _value(value)
     return table
+
+
+def _is_table(type_: str, key: str) -> bool:
+    found = connections.CONNECTION_MODELS[type_].model_fields.get(key)
+    return found is not None and get_origin(found.annotation) is dict
+
+
+def _option(key: str, value: str) -> Any:  # noqa: ANN401 - text, or a reference
+    """Return the value of a driver's option, which is text unless its form or its name makes it a secret."""
+    place, colon, where = value.partition(":")
+    is_reference = place in PLACES and colon and where and not where.startswith("//")
+    return _secret(key, value) if is_reference or adbc_settings.names_secret(key) else value
 
 
 def _is_secret(type_: str, key: str) -> bool:
@@ -97,7 +117,7 @@ def _secret(key: str, value: str) -> Any:  # noqa: ANN401 - a reference, or a UR
     place, colon, where = value.partition(":")
     if place in PLACES and colon and where and not where.startswith("//"):
         return {place: where}
-    if key == "url" and "://" in value and urlsplit(value).password is None:
+    if key in ("url", "uri") and "://" in value and urlsplit(value).password is None and "token" not in value.lower():
         return value
     raise usage(f"{key} is a secret, and what is typed here is kept by the shell: write {key}= and one of {FORMS}")
 

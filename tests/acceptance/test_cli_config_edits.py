@@ -103,6 +103,10 @@ def test_a_connection_is_added_with_its_secrets_by_reference(quick: QuickCommand
     assert 'client_secret = {credential = "crm"}' in text
     assert "retry_limit = 7" in text
     quick("connections", "add", "pg", "--type", "postgresql", "url=postgresql://me@localhost/db")
+    options = ["options.username=me", "options.password=env:PW", "options.adbc.connection.catalog=main"]
+    quick("connections", "add", "lake", "--type", "adbc", "driver=flightsql", "uri=grpc://127.0.0.1:1", *options)
+    text = quick.config.read_text(encoding="utf-8")
+    assert 'options = {username = "me", password = {env = "PW"}, "adbc.connection.catalog" = "main"}' in text
     listed = {each["name"]: each["type"] for each in quick("connections", "--json").json["connections"]}
     assert (listed["other"], listed["pg"]) == ("salesforce", "postgresql")
 
@@ -110,10 +114,14 @@ def test_a_connection_is_added_with_its_secrets_by_reference(quick: QuickCommand
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["--type", "pigeon"], 2, "the types are duckdb,"),
+        (["--type", "pigeon"], 2, "the types are adbc, duckdb,"),
         (["--type", "salesforce", "client_secret=hunter2-hunter2"], 2, "client_secret is a secret"),
         (["--type", "salesforce", "client_secret=env:"], 2, "client_secret is a secret"),
         (["--type", "postgresql", "url=postgresql://me:hunter2-hunter2@h/db"], 2, "url is a secret"),
+        (["--type", "adbc", "driver=x", "options.token=hunter2-hunter2"], 2, "options.token is a secret"),
+        (["--type", "adbc", "driver=x", "options.a=1", "options.a=2"], 2, "options.a: it is given twice"),
+        (["--type", "adbc", "driver=x", "options=1"], 2, "write options.NAME=VALUE"),
+        (["--type", "adbc", "driver=x", "uri=sc://h/;token=hunter2"], 2, "uri is a secret"),
         (["--type", "duckdb", "path"], 2, "path: write KEY=VALUE"),
         (["--type", "duckdb", "path=a", "path=b"], 2, "path: it is given twice"),
         (["--type", "duckdb", "type=sqlite"], 2, "type: it is given by --type"),

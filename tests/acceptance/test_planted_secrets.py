@@ -55,7 +55,9 @@ SALESFORCE = {
 }
 POSTGRESQL = {"url": "", "password": 'host = "127.0.0.1"\nport = 1\ndatabase = "d"\nuser = "u"'}
 TREASURE_DATA = {"api_key": 'endpoint = "http://127.0.0.1:1"\ndatabase = "d"\nretry_limit = 0'}
+ADBC = {"uri": 'driver = "flightsql"', "options": 'driver = "flightsql"\nuri = "grpc://127.0.0.1:1"'}
 KINDS = {"salesforce": SALESFORCE, "postgresql": POSTGRESQL, "treasure_data": TREASURE_DATA}
+KINDS["adbc"] = ADBC
 
 
 class Garden:
@@ -87,6 +89,7 @@ def planted(key: str, form: str) -> str:
     wrapped = {
         "url": f"postgresql://u:{PLANT}-{form}@127.0.0.1:1/d",
         "proxy": f"http://u:{PLANT}-{form}@127.0.0.1:1",
+        "uri": f"grpc://u:{PLANT}-{form}@127.0.0.1:1/{PLANT}",
     }
     return wrapped.get(key, secret)
 
@@ -106,6 +109,8 @@ def config(garden: Garden, org: str, metrics: int, hook: int) -> tuple[str, list
                 name = f"{kind}-{key}-{form}"
                 address = f'login_url = "{org}"\nretry_limit = 0' if kind == "salesforce" else ""
                 reference = garden.plant(planted(key, form), form)
+                if key == "options":
+                    reference = f'{{ password = {reference}, username = "u" }}'
                 parts.append(f'[connections.{name}]\ntype = "{kind}"\n{address}\n{rest}\n{key} = {reference}')
                 source, target = ("here", name) if kind == "salesforce" else (name, "files")
                 parts.append(job(name, source, target, kind))

@@ -77,7 +77,8 @@ def kind(field: FieldInfo) -> str:
     if choices := literals(field.annotation):
         return ", ".join(f'`"{choice}"`' for choice in choices)
     if "SecretStr" in str(field.annotation):
-        return "secrets" if get_origin(field.annotation) is tuple else "secret"
+        forms: dict[object, str] = {tuple: "secrets", dict: "table of secrets"}
+        return forms.get(get_origin(field.annotation), "secret")
     words = {"int": "number", "str": "text", "bool": "true or false", "int | str | None": 'number or `"N%"`'}
     name = str(field.annotation).removeprefix("<class '").removesuffix("'>")
     low, high = bound(field, "ge"), bound(field, "le")
