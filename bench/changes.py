@@ -1,8 +1,8 @@
 """A run that sends only what changed: whole runs of the installed command on many keys, of which few changed.
 
 Per size: a first run that sends every row and leaves the snapshot, one in which 1 % of the rows differ, and one in
-which none does; beside them an ordinary run of a job that sends every row. Exits 1 if another number of rows is sent, or a
-process takes more than 300 MB. Usage: changes.py [--target file|crm] [KEYS …]
+which none does; beside them an ordinary run of a job that sends every row. Exits 1 if another number of rows is sent,
+or a process takes more than 300 MB. Usage: changes.py [--target file|crm] [KEYS …]
 """
 
 import argparse

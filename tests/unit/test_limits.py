@@ -115,3 +115,16 @@ def test_the_pause_doubles_from_five_minutes_to_an_hour_and_errors_within_it_do_
         pauses.append(found.until - found.since)
         now = found.until
     assert pauses == [SHORTEST, 2 * SHORTEST, 4 * SHORTEST, 8 * SHORTEST, LONGEST, LONGEST]
+
+
+def by_changes(name: str = "accounts", **export: Any) -> dict[str, Any]:
+    return definition(**export) | {"name": name, "changes": "new"}
+
+
+def test_a_run_that_sends_changes_writes_alone_and_waits_for_one_of_its_job_that_has_begun() -> None:
+    assert Limits().demand(by_changes()).alone
+    assert admitted(gate(begun=(by_changes(),)), by_changes()) == [False]
+    assert gate(begun=(by_changes(),)).admit(by_changes(), begun=True)
+    assert admitted(gate(by_changes()), definition()) == [False]
+    file = by_changes() | {"export": {"connection": "out", "type": "file", "file": "a.csv"}}
+    assert admitted(gate(begun=(file,)), file, file | {"name": "other"}) == [False, True]

@@ -78,3 +78,34 @@ def test_an_error_keeps_its_kind_and_code() -> None:
 def test_a_timeout_and_a_cancel_are_final() -> None:
     assert conclude_timeout(60, ExportReport()).final
     assert conclude_cancel(ExportReport()).outcome is Outcome.CANCELED
+
+
+def test_a_share_of_refused_rows_is_of_those_that_were_to_be_sent() -> None:
+    sent = ExportReport(
+        read=1000, accepted=94, rejected=6, unchanged=900, refusals=(Refusal(code="BAD", message="why", count=6),)
+    )
+    assert conclude(sent, "5%").outcome is Outcome.FAILED
+    assert conclude(sent, "6%").outcome is Outcome.PARTIAL
+    assert conclude(sent, 6).outcome is Outcome.PARTIAL
+
+
+def test_rows_that_are_all_refused_beside_unchanged_ones_are_no_configuration_failure() -> None:
+    one_bad = ExportReport(
+        read=1000, rejected=1, unchanged=999, refusals=(Refusal(code="BAD", message="why", count=1),)
+    )
+    conclusion = conclude(one_bad)
+    assert conclusion.outcome is Outcome.PARTIAL
+    assert conclusion.failure is not None
+    assert conclusion.failure.kind is FailureKind.DATA
+
+
+def test_records_that_a_mirror_could_not_delete_make_it_partial_and_are_counted() -> None:
+    why = (Refusal(code="DELETE_FAILED", message="other records need it", count=2),)
+    words = "2 records whose rows left the result could not be deleted: DELETE_FAILED: other records need it"
+    left = conclude(ExportReport(read=3, accepted=3, deleted=1, undeleted=2, reasons=why))
+    assert left.failure is not None
+    assert (left.outcome, left.failure.code, left.failure.message) == (Outcome.PARTIAL, "DELETE_FAILED", words)
+    refusals = (Refusal(code="BAD", message="why", count=1),)
+    both = conclude(ExportReport(read=3, accepted=2, rejected=1, refusals=refusals, undeleted=2, reasons=why))
+    assert both.failure is not None
+    assert both.failure.message == f"1 of 3 rows were refused: BAD: why; {words}"
