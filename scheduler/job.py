@@ -224,7 +224,7 @@ def parse_job(
         found += _segment_faults(job)
         found += (
             Fault(keys=("params", name), message=f"the query has no :{name}: remove it, or use it there")
-            for name in sorted((job.params or {}).keys() - names_in(job.query))
+            for name in sorted((job.params or {}).keys() - names_in(job.query, kind=connections.get(job.source)))
         )
     faults += under(place, found)
     if faults or job is None:

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from exporter.failures import configuration
-from scheduler.sql_text import TOKEN
+from exporter.dialects import dialect_of_type, possible_dialects
+from exporter.failures import ExportError, configuration
+from scheduler.sql_text import candidates, places
 from scheduler.td_functions import TdFunctionError, rewrite
 
 SLOT_NAMES = frozenset({"scheduled_time", "last_scheduled_time", "td_scheduled_time"})
 """Names that mean the slot, in any case."""
+_IN_WORD = re.compile(r"[\w$]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,9 +23,21 @@ class BoundQuery:
     parameters: dict[str, object] = field(default_factory=dict)
 
 
-def names_in(sql: str) -> frozenset[str]:
-    """Return the names that stand behind a colon in ``sql``, as written; not all of them need be parameters."""
-    return frozenset(match["name"] for match in TOKEN.finditer(sql) if match["name"] is not None)
+def names_in(sql: str, *, kind: str | None = None) -> frozenset[str]:
+    """Return the names in ``sql`` that stand for a value, as written; not all of them need be parameters.
+
+    ``kind`` is the type of the source. Where that leaves open how strings and comments are read, names are counted that
+    stand for a value in any of the ways.
+    """
+    found: set[str] = set()
+    is_read = False
+    for dialect in possible_dialects(kind) if candidates(sql) else ():
+        try:
+            found |= {place.name for place in places(sql, dialect, lambda _: True) if place.name is not None}
+            is_read = True
+        except ExportError:  # the run will say so
+            continue
+    return frozenset(found) if is_read else candidates(sql)
 
 
 def bind(
@@ -33,36 +47,41 @@ def bind(
     last_scheduled_time: datetime | None,
     params: Mapping[str, object] | None = None,
     engine: str | None = None,
+    dialect: str | None = None,
 ) -> BoundQuery:
     """Put the slot into ``sql``: ``TD_SCHEDULED_TIME()`` becomes its Unix time in whole seconds.
 
     ``:scheduled_time`` and ``:last_scheduled_time`` become UTC timestamps; the latter is the slot of the job's last
     succeeded run, and NULL before the first. ``:name`` becomes the value that ``params`` has for it; any other is left
-    alone. ``engine`` is the source's type: where it is not Treasure Data, the calls of its other time functions are
-    rewritten; where that cannot be, the ExportError is TD_FUNCTION.
+    alone, and so is everything else, to the letter. ``engine`` is the source's type, ``dialect`` what its SQL is read
+    as (:func:`exporter.dialects.dialect_of`), by default that of the type.
+
+    Where the engine is not Treasure Data, the calls of its other time functions are rewritten. Raises configuration
+    ``TD_FUNCTION`` where that cannot be, ``QUERY_NOT_READ`` for SQL without an end, and ``QUERY_UNCLEAR`` where it is
+    not certain what is a string or a comment.
     """
+    dialect = dialect or dialect_of_type(engine)
     if engine not in (None, "treasure_data"):
         try:
-            sql = rewrite(sql, engine=str(engine), scheduled_time=scheduled_time)
+            sql = rewrite(sql, engine=str(engine), dialect=dialect, scheduled_time=scheduled_time)
         except TdFunctionError as error:
             raise configuration("TD_FUNCTION", str(error)) from error
-    parameters: dict[str, object] = {}
     known = params or {}
-
-    def replace(match: re.Match[str]) -> str:
-        if match["skip"] is not None:
-            return match[0]
-        if match["call"] is not None:
-            parameters["td_scheduled_time"] = int(scheduled_time.timestamp())
-            return "$td_scheduled_time"
-        name = match["name"]
-        if name in known:
+    slots = {"scheduled_time": scheduled_time, "last_scheduled_time": last_scheduled_time}
+    parameters: dict[str, object] = {}
+    done, at = "", 0
+    for place in places(sql, dialect, lambda name: name in known or name.lower() in slots):
+        name = place.name or "td_scheduled_time"
+        if place.name is None:
+            parameters[name] = int(scheduled_time.timestamp())
+        elif name in known:
             parameters[name] = known[name]
-            return f"${name}"
-        name = name.lower()
-        if name not in ("scheduled_time", "last_scheduled_time"):
-            return match[0]
-        parameters[name] = scheduled_time if name == "scheduled_time" else last_scheduled_time
-        return f"${name}"
-
-    return BoundQuery(sql=TOKEN.sub(replace, sql), parameters=parameters)
+        else:
+            name = name.lower()
+            parameters[name] = slots[name]
+        before, behind = sql[at : place.start], sql[place.end : place.end + 1]
+        # limit:n would become another word, and some engines take a blank that is none of ASCII's for a letter.
+        apart = " " if _IN_WORD.fullmatch(before[-1:]) else ""
+        done += f"{before}{apart}${name}{' ' if behind > chr(127) else ''}"
+        at = place.end
+    return BoundQuery(sql=done + sql[at:], parameters=parameters)

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from exporter.connections import Connection
+from exporter.dialects import dialect_of
 from exporter.events import Listener, Progress
 from exporter.failures import ExportError, FailureKind, configuration
 from exporter.mapping import apply_mapping
@@ -110,6 +111,7 @@ def _fill(work: RunWork, job: Job, spool: Spool, target: Target) -> None:
         last_scheduled_time=stored.last_success if stored is not None else None,
         params=job.params,
         engine=connection.type,
+        dialect=dialect_of(connection),
     )
     source = open_source(connection, directory=Path(work.config.name).absolute().parent)
     work.control.on_stop(lambda: _stop_source(source, work.control))
