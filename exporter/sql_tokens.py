@@ -16,8 +16,10 @@ from exporter.failures import ExportError, configuration
 if TYPE_CHECKING:
     from sqlglot.tokens import Tokenizer
 
-ANY_ENGINE = ("postgres", "mysql", "trino", "snowflake", "bigquery", "spark", "sqlite")
+ANY_ENGINE = ("postgres", "mysql", "trino", "snowflake", "bigquery", "spark")
 """Dialects that stand for every way to quote: for an engine that is not known, all that can read a query must agree."""
+
+NOT_READ = "QUERY_NOT_READ"
 
 Found = TypeVar("Found")
 
@@ -58,6 +60,8 @@ def find(sql: str, dialect: str | None, look: Callable[[tuple[Token, ...]], Foun
         try:
             found.append(look(read_tokens(sql, each)))
         except ExportError as error:
+            if error.code != NOT_READ:
+                raise
             refused = error
     if not found and refused is not None:
         raise refused
@@ -81,7 +85,7 @@ def read_tokens(sql: str, dialect: str) -> tuple[Token, ...]:
     except TokenError as error:
         place = _place(sql, reader.tokens[-1].end + 1 if reader.tokens else 0)
         raise configuration(
-            "QUERY_NOT_READ",
+            NOT_READ,
             f"The query cannot be read as {dialect}: a string, quoted name or comment begins {place} and never ends",
         ) from error
     tokens = tuple(Token(_kind(each.token_type.name), each.start, each.end + 1) for each in found)
@@ -133,7 +137,9 @@ def _rules(dialect: str) -> _Rules:
     from sqlglot.dialects.dialect import Dialect  # noqa: PLC0415 - as above
 
     base: Any = Dialect.get_or_raise(dialect).tokenizer_class
-    changes = {"KEYWORDS": {}, "BIT_STRINGS": [], "HEX_STRINGS": [], "NUMERIC_LITERALS": {}, **_MORE.get(dialect, {})}
+    signs = {**base.SINGLE_TOKENS, "$": base.SINGLE_TOKENS["@"]}  # or strings that begin with it would not be seen
+    nothing: dict[str, Any] = {"KEYWORDS": {}, "BIT_STRINGS": [], "HEX_STRINGS": [], "NUMERIC_LITERALS": {}}
+    changes = {**nothing, "SINGLE_TOKENS": signs, **_MORE.get(dialect, {})}
     plain: Any = type(base)("Plain", (base,), changes)
     plain._COMMENTS.pop("{#", None)  # noqa: SLF001 - it is put there whatever a dialect says; a test would notice a change
     kept = _TAG if plain.HEREDOC_STRINGS else _PAIR if "$$" in plain.RAW_STRINGS else None

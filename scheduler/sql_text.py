@@ -12,7 +12,8 @@ from exporter.failures import configuration
 from exporter.sql_tokens import Kind, Token, find
 
 CALL = "TD_SCHEDULED_TIME"
-_NAMED = re.compile(r"[A-Za-z_]\w*(?![\w$'\"`])")
+_NAMED = re.compile(r"[A-Za-z_]\w*(?![\w$'\"`]|[^\x00-\x7f\s])")
+"""A name, but not the beginning of a longer one, for which some engines take emoji, and none of a string's prefix."""
 _CANDIDATE = re.compile(rf":([A-Za-z_]\w*)|\b({CALL})\b", re.IGNORECASE)
 _RESERVED = frozenset(
     """SELECT DISTINCT FROM WHERE AND OR NOT IN IS LIKE ILIKE RLIKE REGEXP BETWEEN ON HAVING BY LIMIT OFFSET CASE WHEN
@@ -66,14 +67,15 @@ def _places(sql: str, tokens: tuple[Token, ...], is_known: Callable[[str], bool]
         elif text in ")]}":
             del brackets[-1:]
         elif text == ":" and (named := _NAMED.match(sql, token.end)) and is_known(named[0]):
-            inside = brackets[-1] if brackets else None
-            if slices and inside is not None and inside == at - 1 and _is_subscript(sql, tokens, inside):
+            opening = brackets[-1] if brackets else None
+            inside = "" if opening is None else sql[tokens[opening].start]
+            if slices and inside == "[" and opening == at - 1 and _is_subscript(sql, tokens, opening):
                 raise configuration(
                     "QUERY_UNCLEAR",
                     f"[:{named[0]}] may be an index or a slice: write [(:{named[0]})] for the parameter, "
                     f"[1:({named[0]})] for a slice up to a column",
                 )
-            if not _follows_operand(sql, tokens, at, strict=inside is not None and sql[tokens[inside].start] in "[{"):
+            if not _follows_operand(sql, tokens, at, strict=inside in ("[", "{")):
                 found.append(Place(start=token.start, end=named.end(), name=named[0]))
     return found
 

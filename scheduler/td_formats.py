@@ -6,51 +6,65 @@ lack. Where an engine has no such form, the call is refused.
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 _LETTERS = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+")
-WORDS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
-"""The letters of a Java date pattern that every engine has words for, and strftime's words, by which they go here."""
-_ISO_PLACES = {"%Y": (1, 4), "%m": (6, 2), "%d": (9, 2), "%H": (12, 2), "%M": (15, 2), "%S": (18, 2)}
-"""Where they stand in ``2026-11-24 15:30:10``, and how long they are."""
-_ISO_ORDER = ("%Y", "-", "%m", "-", "%d", " ", "%H", ":", "%M", ":", "%S")
+
+
+class Word(Enum):
+    """The letters of a Java date pattern that every engine has words for."""
+
+    YEAR = "yyyy"
+    MONTH = "MM"
+    DAY = "dd"
+    HOUR = "HH"
+    MINUTE = "mm"
+    SECOND = "ss"
+
+
+Parts = Sequence[Word | str]
+"""A pattern: words, and text between them."""
+_STRFTIME = dict(zip(Word, ("%Y", "%m", "%d", "%H", "%M", "%S"), strict=True))
+_TO_CHAR = dict(zip(Word, ("YYYY", "MM", "DD", "HH24", "MI", "SS"), strict=True))
+_ISO = dict(zip(Word, ((1, 4), (6, 2), (9, 2), (12, 2), (15, 2), (18, 2)), strict=True))
+"""Where a word stands in ``2026-11-24 15:30:10``, and how long it is."""
+_ISO_ORDER = (Word.YEAR, "-", Word.MONTH, "-", Word.DAY, " ", Word.HOUR, ":", Word.MINUTE, ":", Word.SECOND)
 _SIGNS = re.compile(r"[-/:., ]*")
 """What means itself in every pattern, without quotes."""
 _STANDARD = frozenset({"duckdb", "sqlite", "postgres", "trino", "presto", "athena"})
 """Dialects in which a backslash in a string is a letter, and a quote is written twice."""
-Parts = Sequence[str]
 
 
 class NoFormError(ValueError):
     """What cannot be written for an engine so that it surely means the same; the message says what and why."""
 
 
-def parse_pattern(pattern: str) -> list[str]:
-    """Return the parts of a Java date pattern: %-words of strftime, and text between them. Raises NoFormError."""
-    parts: list[str] = []
+def parse_pattern(pattern: str) -> list[Word | str]:
+    """Return the parts of a Java date pattern. Raises NoFormError."""
+    parts: list[Word | str] = []
     for found in _LETTERS.finditer(pattern):
         text = found[0]
         if found[1] is not None:
             parts.append(found[1].replace("''", "'") or "'")
         elif found[2] is None:
             parts.append(text)
-        elif text in WORDS:
-            parts.append(WORDS[text])
+        elif text in {word.value for word in Word}:
+            parts.append(Word(text))
         else:
-            raise NoFormError(f"the format has {text}, and only {', '.join(WORDS)} are known here")
+            known = ", ".join(word.value for word in Word)
+            raise NoFormError(f"the format has {text}, and only {known} are known here")
     return parts
 
 
 def format_known(local: datetime, parts: Parts, dialect: str | None) -> str:
     """Return the text of a time that is known here, as a string of the dialect. Raises NoFormError."""
-    return quoted("".join(f"{local:%Y}".zfill(4) if part == "%Y" else _known(local, part) for part in parts), dialect)
-
-
-def _known(local: datetime, part: str) -> str:
-    return local.strftime(part) if part in _ISO_PLACES else part
+    iso = local.isoformat(sep=" ")  # strftime leaves out the zeros before a short year
+    text = [part if isinstance(part, str) else iso[_ISO[part][0] - 1 :][: _ISO[part][1]] for part in parts]
+    return quoted("".join(text), dialect)
 
 
 def format_column(time: str, parts: Parts, zone: ZoneInfo, dialect: str | None) -> str:
@@ -68,35 +82,32 @@ def quoted(text: str, dialect: str | None) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _percent(parts: Parts, dialect: str, **others: str) -> str:
-    """Write %-words, in a string; ``others`` are those that the engine calls otherwise."""
-    words = {word: others.get(word[1:], word) for word in _ISO_PLACES}
-    return quoted("".join(words.get(part) or part.replace("%", "%%") for part in parts), dialect)
+def _written(parts: Parts, words: Mapping[Word, str], text: Callable[[str], str], dialect: str) -> str:
+    """Return a string of the dialect with its words, and with ``text`` of what stands between them."""
+    return quoted("".join(text(part) if isinstance(part, str) else words[part] for part in parts), dialect)
+
+
+def _percent(parts: Parts, dialect: str, words: Mapping[Word, str] = _STRFTIME) -> str:
+    return _written(parts, words, lambda text: text.replace("%", "%%"), dialect)
 
 
 def _duckdb(time: str, parts: Parts, zone: ZoneInfo) -> str:
     return f"strftime(to_timestamp({time}) AT TIME ZONE {quoted(zone.key, 'duckdb')}, {_percent(parts, 'duckdb')})"
 
 
-_TO_CHAR = {"%Y": "YYYY", "%m": "MM", "%d": "DD", "%H": "HH24", "%M": "MI", "%S": "SS"}
-
-
-def _to_char_text(text: str) -> str:
-    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
-
-
 def _postgres(time: str, parts: Parts, zone: ZoneInfo) -> str:
-    words = [_TO_CHAR.get(part) or (part if _SIGNS.fullmatch(part) else _to_char_text(part)) for part in parts]
-    form = "".join(words)
-    return f"to_char(to_timestamp({time}) AT TIME ZONE {quoted(zone.key, 'postgres')}, {quoted(form, 'postgres')})"
+    def plain(text: str) -> str:
+        return text if _SIGNS.fullmatch(text) else '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+
+    form = _written(parts, _TO_CHAR, plain, "postgres")
+    return f"to_char(to_timestamp({time}) AT TIME ZONE {quoted(zone.key, 'postgres')}, {form})"
 
 
 def _snowflake(time: str, parts: Parts, zone: ZoneInfo) -> str:
-    if any('"' in part for part in parts):
+    if any(isinstance(part, str) and '"' in part for part in parts):
         raise NoFormError('the format holds a ", which this engine keeps for itself: leave it out')
-    form = "".join(_TO_CHAR.get(part) or (part if _SIGNS.fullmatch(part) else f'"{part}"') for part in parts)
-    clock = f"CONVERT_TIMEZONE('UTC', {quoted(zone.key, 'snowflake')}, TO_TIMESTAMP_NTZ({time}, 0))"
-    return f"TO_CHAR({clock}, {quoted(form, 'snowflake')})"
+    form = _written(parts, _TO_CHAR, lambda text: text if _SIGNS.fullmatch(text) else f'"{text}"', "snowflake")
+    return f"TO_CHAR(CONVERT_TIMEZONE('UTC', {quoted(zone.key, 'snowflake')}, TO_TIMESTAMP_NTZ({time}, 0)), {form})"
 
 
 def _sqlite(time: str, parts: Parts, zone: ZoneInfo) -> str:
@@ -105,40 +116,39 @@ def _sqlite(time: str, parts: Parts, zone: ZoneInfo) -> str:
 
 def _mysql(time: str, parts: Parts, zone: ZoneInfo) -> str:
     clock = f"TIMESTAMP '1970-01-01 00:00:00' + INTERVAL {_shifted(time, zone)} SECOND"
-    return f"DATE_FORMAT({clock}, {_percent(parts, 'mysql', M='%i')})"
-
-
-def _java(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return f"DATE_FORMAT({clock}, {_percent(parts, 'mysql', {**_STRFTIME, Word.MINUTE: '%i'})})"
 
 
 def _trino(time: str, parts: Parts, zone: ZoneInfo) -> str:
-    java = {word: letters for letters, word in WORDS.items()}
-    form = "".join(java.get(part) or (part if _SIGNS.fullmatch(part) else _java(part)) for part in parts)
-    return f"format_datetime(from_unixtime({time}, {quoted(zone.key, 'trino')}), {quoted(form, 'trino')})"
+    def plain(text: str) -> str:
+        return text if _SIGNS.fullmatch(text) else "'" + text.replace("'", "''") + "'"
+
+    form = _written(parts, {word: word.value for word in Word}, plain, "trino")
+    return f"format_datetime(from_unixtime({time}, {quoted(zone.key, 'trino')}), {form})"
 
 
 def _spark(time: str, parts: Parts, zone: ZoneInfo) -> str:
     """Take the pieces of ISO text: Spark's own functions read and write times in the zone of the session."""
     clock = f"timestamp_ntz '1970-01-01 00:00:00' + make_dt_interval(0, 0, 0, {time})"
-    text = f"CAST(convert_timezone('UTC', {quoted(zone.key, 'spark')}, {clock}) AS STRING)"
+    iso = f"CAST(convert_timezone('UTC', {quoted(zone.key, 'spark')}, {clock}) AS STRING)"
     pieces: list[str] = []
     at = 0
     while at < len(parts):
-        if parts[at] not in _ISO_PLACES:
-            pieces.append(quoted(parts[at], "spark"))
+        part = parts[at]
+        if isinstance(part, str):
+            pieces.append(quoted(part, "spark"))
             at += 1
             continue
-        run = _iso_run(parts[at:])
-        length = sum(_ISO_PLACES[part][1] if part in _ISO_PLACES else len(part) for part in run)
-        pieces.append(f"substr({text}, {_ISO_PLACES[parts[at]][0]}, {length})")
+        run = _iso_run(part, parts[at:])
+        length = sum(1 if isinstance(each, str) else _ISO[each][1] for each in run)
+        pieces.append(f"substr({iso}, {_ISO[part][0]}, {length})")
         at += len(run)
     return f"concat({', '.join(pieces)})"
 
 
-def _iso_run(parts: Parts) -> Parts:
+def _iso_run(first: Word, parts: Parts) -> Parts:
     """Return as many of the parts, from the first, as follow each other in ISO text too."""
-    order = _ISO_ORDER[_ISO_ORDER.index(parts[0]) :]
+    order = _ISO_ORDER[_ISO_ORDER.index(first) :]
     same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(parts, order, strict=False))
     return [part for part, _ in same]
 
