@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 ANY_ENGINE = ("postgres", "mysql", "trino", "snowflake", "bigquery", "spark")
 """Dialects that stand for every way to quote: for an engine that is not known, all that can read a query must agree."""
 
-NOT_READ = "QUERY_NOT_READ"
 
 Found = TypeVar("Found")
 
@@ -60,7 +59,7 @@ def find(sql: str, dialect: str | None, look: Callable[[tuple[Token, ...]], Foun
         try:
             found.append(look(read_tokens(sql, each)))
         except ExportError as error:
-            if error.code != NOT_READ:
+            if error.code != "QUERY_NOT_READ":
                 raise
             refused = error
     if not found and refused is not None:
@@ -85,7 +84,7 @@ def read_tokens(sql: str, dialect: str) -> tuple[Token, ...]:
     except TokenError as error:
         place = _place(sql, reader.tokens[-1].end + 1 if reader.tokens else 0)
         raise configuration(
-            NOT_READ,
+            "QUERY_NOT_READ",
             f"The query cannot be read as {dialect}: a string, quoted name or comment begins {place} and never ends",
         ) from error
     tokens = tuple(Token(_kind(each.token_type.name), each.start, each.end + 1) for each in found)
