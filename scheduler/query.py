@@ -13,6 +13,8 @@ from scheduler.td_functions import TdFunctionError, rewrite
 
 SLOT_NAMES = frozenset({"scheduled_time", "last_scheduled_time", "td_scheduled_time"})
 """Names that mean the slot, in any case."""
+_TYPED = frozenset({"duckdb", "postgres"})
+"""Dialects in which a NULL that nobody gave a type fails where a time would not: ``:last_scheduled_time is null``."""
 _IN_WORD = re.compile(r"[\w$]")
 
 
@@ -94,6 +96,7 @@ def bind(
         before, behind = sql[at : place.start], sql[place.end : place.end + 1]
         # limit:n would become another word, and some engines take a blank that is none of ASCII's for a letter.
         apart = " " if _IN_WORD.fullmatch(before[-1:]) else ""
-        done += f"{before}{apart}${name}{' ' if behind > chr(127) else ''}"
+        value = f"CAST(${name} AS TIMESTAMPTZ)" if parameters[name] is None and dialect in _TYPED else f"${name}"
+        done += f"{before}{apart}{value}{' ' if behind > chr(127) else ''}"
         at = place.end
     return BoundQuery(sql=done + sql[at:], parameters=parameters)

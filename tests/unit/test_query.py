@@ -32,7 +32,13 @@ def test_the_slots_are_bound_as_utc_times() -> None:
 
 
 def test_before_the_first_success_the_last_slot_is_null() -> None:
-    assert bound("select :last_scheduled_time", last=None).parameters == {"last_scheduled_time": None}
+    query = bound("select :last_scheduled_time", last=None, dialect="sqlite")
+    assert query == BoundQuery(sql="select $last_scheduled_time", parameters={"last_scheduled_time": None})
+    query = bound("select :last_scheduled_time", last=None)
+    assert (query.sql, query.parameters) == (
+        "select CAST($last_scheduled_time AS TIMESTAMPTZ)",
+        {"last_scheduled_time": None},
+    )
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,25 @@ def postgresql(postgresql_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+INCREMENTAL = """select :last_scheduled_time as last, date_trunc('day', :last_scheduled_time) as day, 1 as n
+where :last_scheduled_time is null or now() > :last_scheduled_time - interval '1 day'"""
+MIDNIGHT = SLOT.replace(hour=0)
+
+
+@pytest.mark.parametrize(("last", "row"), [(None, (None, None, 1)), (SLOT, (SLOT, MIDNIGHT, 1))])
+def test_a_query_that_works_later_works_before_the_first_success_too(
+    last: datetime | None, row: tuple[object, ...], postgresql: psycopg.Connection
+) -> None:
+    found = bind(INCREMENTAL, scheduled_time=SLOT, last_scheduled_time=last, dialect="duckdb")
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        assert connection.execute(found.sql, found.parameters).fetchone() == row
+    sql, values = number_parameters(found.sql, found.parameters, write=lambda n: f"${n}", dialect="postgres")
+    with psycopg.RawCursor(postgresql) as cursor:
+        cursor.execute("set timezone = 'UTC'")
+        assert cursor.execute(sql.encode(), values).fetchone() == row
+
+
 def test_postgresql_gives_the_values_and_the_strings_as_they_are(postgresql: psycopg.Connection) -> None:
     @settings(max_examples=150, deadline=None)
     @given(queries(ENGINES["postgres"]))
