@@ -15,7 +15,7 @@ SLOT_NAMES = frozenset({"scheduled_time", "last_scheduled_time", "td_scheduled_t
 """Names that mean the slot, in any case."""
 _TYPED = frozenset({"duckdb", "postgres"})
 """Dialects in which a NULL that nobody gave a type fails where a time would not: ``:last_scheduled_time is null``."""
-_IN_WORD = re.compile(r"[\w$]")
+_IN_WORD = re.compile(r"[\w$]|[^\x00-\x7f]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,22 +81,28 @@ def bind(
         except TdFunctionError as error:
             raise configuration("TD_FUNCTION", str(error)) from error
     known = params or {}
-    slots = {"scheduled_time": scheduled_time, "last_scheduled_time": last_scheduled_time}
+    slots: dict[str, object] = {"scheduled_time": scheduled_time, "last_scheduled_time": last_scheduled_time}
     parameters: dict[str, object] = {}
     done, at = "", 0
     for place in places(sql, dialect, lambda name: name in known or name.lower() in slots):
-        name = place.name or "td_scheduled_time"
+        name = "td_scheduled_time" if place.name is None else place.name
         if place.name is None:
-            parameters[name] = int(scheduled_time.timestamp())
+            value: object = int(scheduled_time.timestamp())
         elif name in known:
-            parameters[name] = known[name]
+            value = known[name]
         else:
             name = name.lower()
-            parameters[name] = slots[name]
-        before, behind = sql[at : place.start], sql[place.end : place.end + 1]
-        # limit:n would become another word, and some engines take a blank that is none of ASCII's for a letter.
-        apart = " " if _IN_WORD.fullmatch(before[-1:]) else ""
-        value = f"CAST(${name} AS TIMESTAMPTZ)" if parameters[name] is None and dialect in _TYPED else f"${name}"
-        done += f"{before}{apart}{value}{' ' if behind > chr(127) else ''}"
+            value = slots[name]
+        parameters[name] = value
+        reference = f"CAST(${name} AS TIMESTAMPTZ)" if value is None and dialect in _TYPED else f"${name}"
+        done += _apart(sql[at : place.start], reference, sql[place.end :][:1])
         at = place.end
     return BoundQuery(sql=done + sql[at:], parameters=parameters)
+
+
+def _apart(before: str, reference: str, behind: str) -> str:
+    """Return ``before`` and a reference that is not one word with what it stands beside.
+
+    ``limit:n`` would be, and to some engines a blank that is none of ASCII's is a letter.
+    """
+    return f"{before}{' ' * bool(_IN_WORD.fullmatch(before[-1:]))}{reference}{' ' * (behind > chr(127))}"
