@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from exporter.dialects import dialect_of_type, possible_dialects
 from exporter.failures import ExportError, configuration
+from exporter.sql.dialects import dialect_of_type, possible_dialects
 from scheduler.sql_text import candidates, places
 from scheduler.td_functions import TdFunctionError, rewrite
 
@@ -68,7 +68,7 @@ def bind(
     ``:scheduled_time`` and ``:last_scheduled_time`` become UTC timestamps; the latter is the slot of the job's last
     succeeded run, and NULL before the first. ``:name`` becomes the value that ``params`` has for it; any other is left
     alone, and so is everything else, to the letter. ``engine`` is the source's type, ``dialect`` what its SQL is read
-    as (:func:`exporter.dialects.dialect_of`), by default that of the type.
+    as (:func:`exporter.sql.dialects.dialect_of`), by default that of the type.
 
     Where the engine is not Treasure Data, the calls of its other time functions are rewritten. Raises configuration
     ``TD_FUNCTION`` where that cannot be, ``QUERY_NOT_READ`` for SQL without an end, and ``QUERY_UNCLEAR`` where it is

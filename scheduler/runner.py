@@ -9,7 +9,6 @@ from pathlib import Path
 import structlog
 
 from exporter.connections import Connection
-from exporter.dialects import dialect_of
 from exporter.events import Listener, Progress
 from exporter.failures import ExportError, FailureKind, configuration
 from exporter.mapping import apply_mapping
@@ -17,6 +16,7 @@ from exporter.report import ExportReport
 from exporter.sources import LeavableSource, Query, Source
 from exporter.sources.opening import open_source
 from exporter.spool import Spool
+from exporter.sql.dialects import dialect_of
 from exporter.targets import ExportContext, Target
 from exporter.targets.opening import open_target
 from scheduler.config import Config

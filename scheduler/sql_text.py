@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from exporter.failures import configuration
-from exporter.sql_tokens import Kind, Token, find
+from exporter.sql.kinds import Kind, Token
+from exporter.sql.tokens import find
 
 CALL = "TD_SCHEDULED_TIME"
 _NAMED = re.compile(r"[A-Za-z_]\w*(?![\w$'\"`]|[^\x00-\x7f\s])")

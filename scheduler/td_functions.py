@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from exporter.dialects import dialect_of_type
-from exporter.sql_tokens import Kind, Token, find
+from exporter.sql.dialects import dialect_of_type
+from exporter.sql.kinds import Kind, Token
+from exporter.sql.tokens import find
 from scheduler.td_formats import NoFormError, format_column, format_known, parse_pattern
 from scheduler.zones import ZoneError, zone
 
@@ -41,7 +42,7 @@ def rewrite(sql: str, *, engine: str, scheduled_time: datetime, dialect: str | N
 
     ``engine`` is the source's type, ``dialect`` what its SQL is read and written as, by default that of the type. A
     bare ``TD_SCHEDULED_TIME()`` is left to :func:`scheduler.query.bind`. Raises ExportError as
-    :func:`exporter.sql_tokens.find` does.
+    :func:`exporter.sql.tokens.find` does.
     """
     return _Rewriter(engine, dialect or dialect_of_type(engine), int(scheduled_time.timestamp())).text(
         sql, inside=False

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from exporter.failures import ExportError, configuration
-from exporter.sql_tokens import Kind, read_tokens
+from exporter.sql.kinds import Kind
+from exporter.sql.tokens import read_tokens
 
 _COMMENTS = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|[;(])*", re.DOTALL)
 

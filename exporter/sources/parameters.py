@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 
 from exporter.failures import configuration
-from exporter.sql_tokens import Kind, Token, find
+from exporter.sql.kinds import Kind, Token
+from exporter.sql.tokens import find
 
 _CANDIDATE = re.compile(r"\$[A-Za-z_]")
 _PARAMETER = re.compile(r"\$[A-Za-z_]\w*")
@@ -15,10 +16,10 @@ def number_parameters(
 ) -> tuple[str, list[object]]:
     """Return ``sql`` with each ``$name`` as ``write(n)``, n from 1 in the order of first use, and the values in order.
 
-    Each name gets one number, however often it occurs. ``dialect`` says what is a string or a comment, in which nothing
-    is a parameter (:mod:`exporter.dialects`); all else stays to the letter. Raises configuration ``UNKNOWN_PARAMETER``
-    for a name that is not among ``given``, and what :func:`exporter.sql_tokens.find` raises; values that no name asks
-    for are left out.
+    Each name gets one number, however often it occurs. ``dialect`` (:mod:`exporter.sql.dialects`) says what is a string
+    or a comment, in which nothing is a parameter; all else stays to the letter. Raises configuration
+    ``UNKNOWN_PARAMETER`` for a name that is not among ``given``, and what :func:`exporter.sql.tokens.find` raises;
+    values that no name asks for are left out.
     """
     if _CANDIDATE.search(sql) is None:
         return sql, []

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from exporter.failures import ExportError, configuration, internal
 from exporter.sources.columns import no_select
 from exporter.sources.parameters import parameters_in
-from exporter.sql_tokens import Kind, Token, read_tokens
+from exporter.sql.kinds import Kind, Token
+from exporter.sql.tokens import read_tokens
 
 _BIGINT = 2**63
 _DECIMAL_DIGITS = 38
@@ -36,7 +37,7 @@ def write_query(sql: str, given: Mapping[str, object], *, engine: str) -> str:
 
     Raises configuration ``NOT_ONE_QUERY``, ``NOT_A_SELECT``, ``UNKNOWN_PARAMETER`` for a name that is not among
     ``given``, ``PARAMETER_NOT_SUPPORTED`` for a value that has no literal, and what
-    :func:`exporter.sql_tokens.read_tokens` raises. Values that no name asks for are left out.
+    :func:`exporter.sql.tokens.read_tokens` raises. Values that no name asks for are left out.
     """
     dialect = _HIVE if engine == "hive" else _TRINO
     tokens = read_tokens(sql, dialect.name)

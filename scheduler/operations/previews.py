@@ -69,10 +69,10 @@ def existing_records(config: Config, job: Job) -> int | None:
 @contextmanager
 def open_rows(config: Config, job: Job, *, now: datetime, batch_rows: int) -> "Iterator[pa.RecordBatchReader]":
     """Run a job's query as if its slot were now, and give its mapped rows. Raises ExportError and SecretError."""
-    from exporter.dialects import dialect_of  # noqa: PLC0415 - the same
     from exporter.mapping import apply_mapping  # noqa: PLC0415 - drivers, for those who ask only
     from exporter.sources import Query  # noqa: PLC0415 - the same
     from exporter.sources.opening import open_source  # noqa: PLC0415 - the same
+    from exporter.sql.dialects import dialect_of  # noqa: PLC0415 - the same
     from scheduler.query import bind  # noqa: PLC0415 - the same
 
     connection = make_ready(config, job.source)

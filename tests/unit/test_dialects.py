@@ -15,7 +15,7 @@ from exporter.connections import (
     SqliteConnection,
     TreasureDataConnection,
 )
-from exporter.dialects import dialect_of, dialect_of_type, dialect_of_url, possible_dialects
+from exporter.sql.dialects import dialect_of, dialect_of_type, dialect_of_url, possible_dialects
 
 
 @dataclass(frozen=True)

@@ -93,10 +93,12 @@ ENGINES = {
     "postgres": Ways([standard, c_string, in_dollars], [quoted_name], [*COMMENTS, nested]),
     "sqlite": Ways([standard], [quoted_name, backticks], COMMENTS),
     "trino": Ways([standard], [quoted_name], COMMENTS),
-    "mysql": Ways([single_string, double_string], [backticks], [*COMMENTS, line("#")]),
+    "mysql": Ways(
+        [single_string, lambda body: doubled('"', body.replace("\\", "\\\\"))], [backticks], [*COMMENTS, line("#")]
+    ),
     "snowflake": Ways([single_string, in_pair], [quoted_name], [*COMMENTS, line("//")]),
     "spark": Ways([single_string, double_string], [backticks], [*COMMENTS, nested]),
-    "hive": Ways([single_string, double_string], [backticks], [line("--"), block]),
+    "hive": Ways([single_string, double_string], [backticks], COMMENTS),
     "bigquery": Ways([single_string, double_string], [lambda body: escaped("`", f"n{body}")], [*COMMENTS, line("#")]),
 }
 VALUES = {

@@ -5,7 +5,8 @@ import pytest
 from exporter.failures import ExportError, FailureKind
 from exporter.sources.columns import first_word
 from exporter.sources.parameters import number_parameters
-from exporter.sql_tokens import ANY_ENGINE, Kind, Token, find, read_tokens
+from exporter.sql.kinds import Kind, Token
+from exporter.sql.tokens import ANY_ENGINE, find, read_tokens
 
 STANDARD = ["duckdb", "postgres", "sqlite", "trino"]
 BACKSLASH = ["mysql", "spark", "hive", "bigquery", "snowflake"]
@@ -50,7 +51,8 @@ def test_strings_names_and_comments_hold_no_parameter(dialect: str) -> None:
     [
         (STANDARD, r"select 'a\', <a>"),
         (BACKSLASH, r"select 'it\'s $a', <a>"),
-        (["mysql", "spark", "hive", "bigquery"], r'select "it\"s $a", <a>'),
+        (["spark", "hive", "bigquery"], r'select "it\"s $a", <a>'),
+        (["mysql"], r'select "it\'s ""$a\\\\", <a>, "\\\\"'),
         (["duckdb", "postgres", "sqlite", "trino", "snowflake"], 'select "it\'s ""$a""", <a>'),
         (["mysql", "spark", "hive", "sqlite"], "select `it's ``$a`, <a>"),
         (["bigquery"], r"select `it\`s $a`, <a>"),
@@ -60,6 +62,8 @@ def test_strings_names_and_comments_hold_no_parameter(dialect: str) -> None:
         (["postgres"], "select $é$ it's $a $é$, u&'it''s $a' uescape '!', x$a$b, <a>"),
         (["snowflake"], "select $$it's $a$$, $1, <a>+<a>"),
         (["trino"], "with function f() returns int language python as $$ it's $a $$ select <a>, u&'it''s $a'"),
+        (["oracle"], "select nq'[it's $a]', q'$it's $a$', x$a, <a>"),
+        (["tsql"], "select [it's ]] $a], N'it''s $a', #a$a, <a>"),
         (["bigquery"], "select '''it's $a''', \"\"\"say \\\"\"\" $a\"\"\", r'\\' $a', b'$a', <a>"),
         (["spark"], "select r'\\', <a>, r\"$a\", $t$ it's $a $t$"),
         (["mysql", "spark", "hive", "duckdb", "trino", "sqlite"], "select x'0 0', N'it''s $a', 5L, 0xFF, 0b1, <a>"),
@@ -94,9 +98,11 @@ def test_each_engine_s_own_ways_are_known(dialects: list[str], sql: str) -> None
         ("select $$ $a", "postgres", "QUERY_NOT_READ", "begins in line 1"),
         ("select $a -- x \\\n, $a", "spark", "QUERY_UNCLEAR", "backslash"),
         ("select /*! '*/ $a, ' */ 1 -- '", "mysql", "QUERY_UNCLEAR", "/*!"),
-        ("select E'a'\n'b\\', $a, \\'c'", "postgres", "QUERY_UNCLEAR", "E'"),
+        ("select E'a'\n'-'\n'b\\', $a, \\'c'", "postgres", "QUERY_UNCLEAR", "E'"),
         ("select /*/* */ $a */ $a", "postgres", "QUERY_UNCLEAR", "comment inside a comment"),
         ("select /* /* */* ' */ $a ' */", "postgres", "QUERY_UNCLEAR", "comment inside a comment"),
+        (r'select "it\"s", $a, "\" "', "mysql", "QUERY_UNCLEAR", "ANSI_QUOTES"),
+        ("select /* /* */ */ $a", "hive", "QUERY_UNCLEAR", "comment inside a comment"),
         ("select $$ $a $$", "mysql", "QUERY_UNCLEAR", "dollar signs"),
         ("select $x$ $a $x$", "sqlite", "QUERY_UNCLEAR", "dollar signs"),
     ],

@@ -5,13 +5,15 @@ letter. Where they and an engine may differ the query is refused: better to bind
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from exporter.failures import ExportError, configuration
+from exporter.sql.doubts import Comments, doubt
+from exporter.sql.kinds import Kind, Token
 
 if TYPE_CHECKING:
     from sqlglot.tokens import Tokenizer
@@ -21,28 +23,6 @@ ANY_ENGINE = ("postgres", "mysql", "trino", "snowflake", "bigquery", "spark")
 
 
 Found = TypeVar("Found")
-
-
-class Kind(Enum):
-    """What a token is."""
-
-    WORD = auto()
-    NUMBER = auto()
-    SIGN = auto()
-    """One character of punctuation, or of an operator."""
-    TEXT = auto()
-    """A string with all that belongs to it, such as ``E'…'`` and ``$$…$$``."""
-    QUOTED = auto()
-    """A name in quotes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A part of a query; ``end`` is the place behind it. What lies between tokens is blanks and comments."""
-
-    kind: Kind
-    start: int
-    end: int
 
 
 def find(sql: str, dialect: str | None, look: Callable[[tuple[Token, ...]], Found]) -> Found:
@@ -88,15 +68,24 @@ def read_tokens(sql: str, dialect: str) -> tuple[Token, ...]:
             f"The query cannot be read as {dialect}: a string, quoted name or comment begins {place} and never ends",
         ) from error
     tokens = tuple(Token(_kind(each.token_type.name), each.start, each.end + 1) for each in found)
-    _check(sql, tokens, dialect)
+    _check(sql, tokens, dialect, rules.comments)
     return tokens
+
+
+def _check(sql: str, tokens: tuple[Token, ...], dialect: str, comments: Comments) -> None:
+    edges = Token(Kind.SIGN, 0, 0), Token(Kind.SIGN, len(sql), len(sql))
+    for previous, token in itertools.pairwise((edges[0], *tokens, edges[1])):
+        reason = doubt(sql, previous, token, dialect=dialect, comments=comments)
+        if reason is not None:
+            raise _unclear(reason)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Rules:
-    """A tokenizer, and which dollar signs it has to see."""
+    """A tokenizer, how its dialect comments, and which dollar signs it has to see."""
 
     tokenizer: "type[Tokenizer]"
+    comments: Comments
     kept_dollars: re.Pattern[str] | None
 
 
@@ -142,7 +131,10 @@ def _rules(dialect: str) -> _Rules:
     plain: Any = type(base)("Plain", (base,), changes)
     plain._COMMENTS.pop("{#", None)  # noqa: SLF001 - it is put there whatever a dialect says; a test would notice a change
     kept = _TAG if plain.HEREDOC_STRINGS else _PAIR if "$$" in plain.RAW_STRINGS else None
-    return _Rules(tokenizer=plain, kept_dollars=_ORACLE if dialect == "oracle" else kept)
+    comments = Comments(
+        line=tuple(each for each in plain.COMMENTS if isinstance(each, str)), nested=plain.NESTED_COMMENTS
+    )
+    return _Rules(tokenizer=plain, comments=comments, kept_dollars=_ORACLE if dialect == "oracle" else kept)
 
 
 def _mask(sql: str, kept: re.Pattern[str] | None) -> str:
@@ -168,67 +160,6 @@ def _kind(name: str) -> Kind:
     if name == "NUMBER":
         return Kind.NUMBER
     return Kind.WORD if name == "VAR" else Kind.SIGN
-
-
-_NEW_LINE = re.compile(r"[\r\n]")
-_CONTINUED_COMMENT = re.compile(r"--[^\n]*\\\r?\n")
-_EXECUTED_COMMENT = re.compile(r"/\*M?!(?:(?!\*/).)*(?:['\"`#]|--)", re.DOTALL)
-
-
-def _check(sql: str, tokens: tuple[Token, ...], dialect: str) -> None:
-    """Raise ``QUERY_UNCLEAR`` where an engine reads, or may read, what sqlglot does not."""
-    nested = _rules(dialect).tokenizer.NESTED_COMMENTS
-    line_comments = tuple(each for each in _rules(dialect).tokenizer.COMMENTS if isinstance(each, str))
-    previous = Token(Kind.SIGN, 0, 0)
-    for token in (*tokens, Token(Kind.SIGN, len(sql), len(sql))):
-        between, text = sql[previous.end : token.start], sql[token.start : token.end]
-        if nested and between.count("/*") > 1 and not _is_blank(between, line_comments):
-            raise _unclear("a comment inside a comment is read in different ways: write it without /* in /* … */")
-        if dialect in _SPARK and _CONTINUED_COMMENT.search(between):
-            raise _unclear("a comment with -- ends in a backslash, which takes the next line into it: remove that")
-        if dialect in _MYSQL and _EXECUTED_COMMENT.search(between):
-            raise _unclear(
-                "a comment with /*! is no comment in MySQL, and holds a quote or a comment: write it without"
-            )
-        if (
-            dialect in _POSTGRES
-            and (previous.kind, token.kind) == (Kind.TEXT, Kind.TEXT)
-            and sql[previous.start] in "eE"
-            and _NEW_LINE.search(between)
-            and "\\" in text
-        ):
-            raise _unclear("a string goes on in another line, where a backslash means what it means in E'…': write one")
-        is_code = token.kind in (Kind.WORD, Kind.SIGN)
-        if is_code and ("$$" in text or (text[:1] == "$" and _TAG.match(sql, token.start))):
-            raise _unclear("dollar signs may be the quotes of a string here: write it in other quotes")
-        previous = token
-
-
-def _is_blank(text: str, line_comments: tuple[str, ...]) -> bool:
-    """Whether text is blanks and whole comments, which may hold others; sqlglot miscounts ``/*/*`` and ``*/*``."""
-    at = depth = 0
-    while at < len(text):
-        if depth:
-            sign = _COMMENT_SIGN.search(text, at)
-            if sign is None:
-                return False
-            depth += 1 if sign[0] == "/*" else -1
-            at = sign.end()
-        elif text.startswith("/*", at):
-            depth, at = 1, at + 2
-        elif text.startswith(line_comments, at):
-            at = end.start() if (end := _NEW_LINE.search(text, at)) else len(text)
-        elif text[at].isspace():
-            at += 1
-        else:
-            return False
-    return depth == 0
-
-
-_COMMENT_SIGN = re.compile(r"/\*|\*/")
-_SPARK = frozenset({"spark", "spark2", "databricks"})
-_MYSQL = frozenset({"mysql", "doris", "starrocks", "singlestore"})
-_POSTGRES = frozenset({"postgres", "materialize", "risingwave", "redshift"})
 
 
 def _unclear(reason: str) -> ExportError:

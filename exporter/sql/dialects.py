@@ -2,7 +2,7 @@
 
 from pydantic import SecretStr
 
-from exporter.sql_tokens import ANY_ENGINE
+from exporter.sql.tokens import ANY_ENGINE
 
 _TYPES = {
     "duckdb": "duckdb",
