@@ -21,7 +21,11 @@ _RESERVED = frozenset(
     THEN ELSE AS VALUES UNION EXCEPT INTERSECT ARRAY""".split()  # noqa: SIM905 - a list of thirty quoted words is no better
 )
 """Words that are no column's name: what follows them is no part of them."""
-_NO_SLICES = frozenset({"mysql", "sqlite", "trino", "presto", "athena", "snowflake", "bigquery", "spark", "hive"})
+_NO_PATHS = frozenset(
+    {"postgres", "redshift", "mysql", "sqlite", "trino", "presto", "bigquery", "hive", "oracle", "tsql"}
+)
+"""Dialects in which nothing is written ``word:name``, so that it is a keyword and a value."""
+_NO_SLICES = frozenset({"mysql", "sqlite", "trino", "presto", "snowflake", "bigquery", "spark", "hive"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +45,7 @@ def places(sql: str, dialect: str | None, is_known: Callable[[str], bool]) -> li
     """
     if not any(name is None or is_known(name) for name in _candidates(sql)):
         return []
-    return find(sql, dialect, lambda tokens: _places(sql, tokens, is_known, slices=dialect not in _NO_SLICES))
+    return find(sql, dialect, lambda tokens: _places(sql, tokens, is_known, dialect))
 
 
 def candidates(sql: str) -> frozenset[str]:
@@ -53,7 +57,7 @@ def _candidates(sql: str) -> list[str | None]:
     return [match[1] for match in _CANDIDATE.finditer(sql)]
 
 
-def _places(sql: str, tokens: tuple[Token, ...], is_known: Callable[[str], bool], *, slices: bool) -> list[Place]:
+def _places(sql: str, tokens: tuple[Token, ...], is_known: Callable[[str], bool], dialect: str | None) -> list[Place]:
     found: list[Place] = []
     brackets: list[int] = []
     for at, token in enumerate(tokens):
@@ -70,13 +74,15 @@ def _places(sql: str, tokens: tuple[Token, ...], is_known: Callable[[str], bool]
         elif text == ":" and (named := _NAMED.match(sql, token.end)) and is_known(named[0]):
             opening = brackets[-1] if brackets else None
             inside = "" if opening is None else sql[tokens[opening].start]
-            if slices and inside == "[" and opening == at - 1 and _is_subscript(sql, tokens, opening):
+            if inside == "[" and opening == at - 1 and _is_subscript(sql, tokens, opening, dialect):
                 raise configuration(
                     "QUERY_UNCLEAR",
                     f"[:{named[0]}] may be an index or a slice: write [(:{named[0]})] for the parameter, "
                     f"[1:({named[0]})] for a slice up to a column",
                 )
-            if not _follows_operand(sql, tokens, at, strict=inside in ("[", "{")):
+            touches = at > 0 and tokens[at - 1].end == token.start
+            is_strict = inside in ("[", "{") or (touches and dialect not in _NO_PATHS)
+            if not _follows_operand(sql, tokens, at, strict=is_strict):
                 found.append(Place(start=token.start, end=named.end(), name=named[0]))
     return found
 
@@ -89,16 +95,15 @@ def _end_of_call(sql: str, tokens: tuple[Token, ...], at: int) -> int | None:
     return behind[1].end if is_call and not is_qualified else None
 
 
-def _is_subscript(sql: str, tokens: tuple[Token, ...], opening: int) -> bool:
-    """Whether a ``[`` picks from what stands before it; otherwise it begins a list."""
-    return _follows_operand(sql, tokens, opening, strict=True)
+def _is_subscript(sql: str, tokens: tuple[Token, ...], opening: int, dialect: str | None) -> bool:
+    """Whether a ``[`` picks from what stands before it, in a dialect with slices; otherwise it begins a list."""
+    return dialect not in _NO_SLICES and _follows_operand(sql, tokens, opening, strict=True)
 
 
 def _follows_operand(sql: str, tokens: tuple[Token, ...], at: int, *, strict: bool) -> bool:
     """Whether what stands before a sign is whole, such as a column: no value can follow it.
 
-    A word with a blank behind it may be one of an engine's many keywords. As a value behind a column is an error in
-    every engine, it is taken for a keyword unless ``strict``.
+    Unless ``strict``, a word is one of an engine's many keywords: a value behind a column would be an error anyway.
     """
     if at == 0:
         return False
@@ -109,4 +114,4 @@ def _follows_operand(sql: str, tokens: tuple[Token, ...], at: int, *, strict: bo
     if before.kind is not Kind.WORD:
         return True
     is_column = at > 1 and sql[tokens[at - 2].start] == "."
-    return (is_column or text.upper() not in _RESERVED) and (strict or before.end == tokens[at].start)
+    return strict and (is_column or text.upper() not in _RESERVED)

@@ -124,6 +124,13 @@ def test_paths_slices_keys_aliases_and_casts_are_left_to_the_engine(sql: str) ->
         assert bound(sql, dialect=dialect, a=5) == BoundQuery(sql=sql)
 
 
+def test_a_word_before_a_colon_is_a_keyword_where_an_engine_has_no_paths() -> None:
+    for dialect in ("postgres", "mysql", "sqlite", "trino"):
+        query = bound("select now() - interval:a day, f(x placing:a) from t", dialect=dialect, a=5)
+        assert query.sql == "select now() - interval $a day, f(x placing $a) from t"
+    assert bound("select x[y:a], x[y :a]", dialect="postgres", a=5).parameters == {}
+
+
 def test_an_index_that_may_be_a_slice_is_refused_with_what_to_write() -> None:
     for sql in ("select x[:a]", "select f(x) [:a]"):
         for dialect in ("duckdb", "postgres", None):
