@@ -10,7 +10,6 @@ from exporter.sql.kinds import Kind, Token
 
 _NEW_LINE = re.compile(r"[\r\n]")
 _COMMENT_SIGN = re.compile(r"/\*|\*/")
-_COMMENT_IN_COMMENT = re.compile(r"/\*(?:(?!\*/).)*/\*", re.DOTALL)
 _CONTINUED_COMMENT = re.compile(r"--[^\n]*\\\r?\n")
 _EXECUTED_COMMENT = re.compile(r"/\*M?!(?:(?!\*/).)*(?:['\"`#]|--)", re.DOTALL)
 _ESCAPED_DOUBLE_QUOTE = re.compile(r'".*\\".*"', re.DOTALL)
@@ -55,9 +54,10 @@ def _doubt_of_comment(text: str, dialect: str, comments: Comments) -> str | None
     if not text.strip():
         return None
     inside = "a comment inside a comment is read in different ways: write it without /* in /* … */"
-    if dialect not in _KNOWN_COMMENTS and _COMMENT_IN_COMMENT.search(text):
+    is_known = dialect in _KNOWN_COMMENTS
+    if (comments.nested or not is_known) and not _is_blank(text, comments.line, nested=True):
         return inside
-    if comments.nested and not _is_blank(text, comments.line):
+    if not is_known and not _is_blank(text, comments.line, nested=False):
         return inside
     if dialect in _SPARK and _CONTINUED_COMMENT.search(text):
         return "a comment with -- ends in a backslash, which may take the next line into it: write it without"
@@ -74,15 +74,15 @@ def _doubt_of_text(text: str, dialect: str, *, goes_on: bool) -> str | None:
     return None
 
 
-def _is_blank(text: str, line_comments: tuple[str, ...]) -> bool:
-    """Whether text is blanks and whole comments, which may hold others; sqlglot miscounts ``/*/*`` and ``*/*``."""
+def _is_blank(text: str, line_comments: tuple[str, ...], *, nested: bool) -> bool:
+    """Whether text is blanks and whole comments, if these may hold others; sqlglot miscounts ``/*/*`` and ``*/*``."""
     at = depth = 0
     while at < len(text):
         if depth:
             sign = _COMMENT_SIGN.search(text, at)
             if sign is None:
                 return False
-            depth += 1 if sign[0] == "/*" else -1
+            depth += -1 if sign[0] == "*/" else int(nested)
             at = sign.end()
         elif text.startswith("/*", at):
             depth, at = 1, at + 2

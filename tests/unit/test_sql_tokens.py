@@ -64,6 +64,7 @@ def test_strings_names_and_comments_hold_no_parameter(dialect: str) -> None:
         (["trino"], "with function f() returns int language python as $$ it's $a $$ select <a>, u&'it''s $a'"),
         (["oracle"], "select nq'[it's $a]', q'$it's $a$', x$a, <a>"),
         (["tsql"], "select [it's ]] $a], N'it''s $a', #a$a, <a>"),
+        (["hive", "spark", "mysql"], "select <a> -- /*\n /* it's */, <a>"),
         (["bigquery"], "select '''it's $a''', \"\"\"say \\\"\"\" $a\"\"\", r'\\' $a', b'$a', <a>"),
         (["spark"], "select r'\\', <a>, r\"$a\", $t$ it's $a $t$"),
         (["mysql", "spark", "hive", "duckdb", "trino", "sqlite"], "select x'0 0', N'it''s $a', 5L, 0xFF, 0b1, <a>"),
