@@ -12,7 +12,7 @@ _NEW_LINE = re.compile(r"[\r\n]")
 _COMMENT_SIGN = re.compile(r"/\*|\*/")
 _CONTINUED_COMMENT = re.compile(r"--[^\n]*\\\r?\n")
 _EXECUTED_COMMENT = re.compile(r"/\*M?!(?:(?!\*/).)*(?:['\"`#]|--)", re.DOTALL)
-_ESCAPED_DOUBLE_QUOTE = re.compile(r'".*\\".*"', re.DOTALL)
+_ESCAPED_DOUBLE_QUOTE = re.compile(r'".*(?<!\\)(?:\\\\)*\\".*"', re.DOTALL)
 _DOLLAR_QUOTE = re.compile(r"\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z_0-9\x80-\U0010ffff]*)?\$")
 
 _SPARK = frozenset({"spark", "databricks"})
