@@ -24,7 +24,7 @@ from scheduler.bounds import check_end, check_start
 from scheduler.cron import CronError
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, nearest, show, under
 from scheduler.notices import Told
-from scheduler.query import SLOT_NAMES, names_in
+from scheduler.query import SLOT_NAMES, unused
 from scheduler.schedule import SCHEDULE_KEYS, Schedule, ScheduleError, make_schedule
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -254,7 +254,7 @@ def parse_job(
         found += change_faults(job)
         found += (
             Fault(keys=("params", name), message=f"the query has no :{name}: remove it, or use it there")
-            for name in sorted((job.params or {}).keys() - names_in(job.query))
+            for name in unused(job.params or {}, job.query, kind=connections.get(job.source))
         )
     faults += under(place, found)
     if faults or job is None:

@@ -17,6 +17,7 @@ from exporter.mapping import apply_mapping
 from exporter.report import ExportReport
 from exporter.sources import LeavableSource, Query, Source
 from exporter.sources.opening import open_source
+from exporter.sql.dialects import dialect_of
 from exporter.targets import ExportContext, Target
 from exporter.targets.opening import open_target
 from scheduler.changing import Comparison, is_outdated, select_changes
@@ -120,6 +121,7 @@ def _fill(work: RunWork, job: Job, target: Target) -> None:
         last_scheduled_time=stored.last_success if stored is not None else None,
         params=job.params,
         engine=connection.type,
+        dialect=dialect_of(connection),
     )
     source = open_source(connection, directory=Path(work.config.name).absolute().parent)
     work.control.on_stop(lambda: _stop_source(source, work.control))

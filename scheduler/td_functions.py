@@ -7,25 +7,26 @@ slot. A call that cannot be rewritten so that it means the same is a fault; stri
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, tzinfo
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from scheduler.sql_text import TOKEN
+from exporter.sql.dialects import dialect_of_type
+from exporter.sql.kinds import Kind, Token
+from exporter.sql.tokens import find
+from scheduler.td_formats import NoFormError, format_column, format_known, parse_pattern
 from scheduler.zones import ZoneError, zone
 
 NAMES = ("TD_TIME_RANGE", "TD_TIME_ADD", "TD_INTERVAL", "TD_TIME_FORMAT", "TD_TIME_PARSE", "TD_SCHEDULED_TIME")
-_CALL = re.compile(rf"\b({'|'.join(NAMES)})\s*\(", re.IGNORECASE)
+_CALL = re.compile(rf"\b(?:{'|'.join(NAMES)})\b", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d+")
 _TEXT = re.compile(r"'((?:[^']|'')*)'")
+_SLOT = re.compile(r":(?:last_)?scheduled_time", re.IGNORECASE)
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[ T](\d\d):(\d\d)(?::(\d\d))?)?(?: +(\S+))?")
 _DURATION = re.compile(r"([+-]?\d+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _INTERVAL = re.compile(r"-(\d+)([smhdwMqy])(?:/([+-]?\d+)([smhdwMqy]))?")
 _MONTHS = {"M": 1, "q": 3, "y": 12}
-_LETTERS = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+")
-_FORMATS = {"yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
-"""The letters of a Java date pattern that every engine has words for."""
-_TO_CHAR = {"%Y": "YYYY", "%m": "MM", "%d": "DD", "%H": "HH24", "%M": "MI", "%S": "SS"}
 _ZONES = {"JST": "Asia/Tokyo", "Z": "UTC", "GMT": "UTC"}
 """Short names that mean one zone only, as Treasure Data takes them; its others are refused."""
 _Function = Callable[..., str]
@@ -36,51 +37,68 @@ class TdFunctionError(ValueError):
     """A call of one of Treasure Data's functions that has no faithful form here; the message names it and says why."""
 
 
-def rewrite(sql: str, *, engine: str, scheduled_time: datetime) -> str:
-    """Return ``sql`` for an engine without these functions; ``engine`` is the source's type. Raises TdFunctionError.
+def rewrite(sql: str, *, engine: str, scheduled_time: datetime, dialect: str | None = None) -> str:
+    """Return ``sql`` for an engine without these functions. Raises TdFunctionError.
 
-    A bare ``TD_SCHEDULED_TIME()`` is left to :func:`scheduler.query.bind`.
+    ``engine`` is the source's type, ``dialect`` what its SQL is read and written as, by default that of the type. A
+    bare ``TD_SCHEDULED_TIME()`` is left to :func:`scheduler.query.bind`. Raises ExportError as
+    :func:`exporter.sql.tokens.find` does.
     """
-    return _Rewriter(engine, int(scheduled_time.timestamp())).text(sql, inside=False)
+    return _Rewriter(engine, dialect or dialect_of_type(engine), int(scheduled_time.timestamp())).text(
+        sql, inside=False
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Call:
+    """A call and its arguments, without the blanks and comments around them."""
+
+    name: str
+    start: int
+    end: int
+    arguments: tuple[tuple[int, int], ...]
 
 
 class _Rewriter:
-    def __init__(self, engine: str, slot: int) -> None:
+    def __init__(self, engine: str, dialect: str | None, slot: int) -> None:
         self._engine = engine
+        self._dialect = dialect
         self._slot = slot
 
     def text(self, sql: str, *, inside: bool) -> str:
         """Rewrite the calls in some SQL; ``inside`` the arguments of one, where the slot is a number."""
+        if _CALL.search(sql) is None:
+            return sql
         done, at = [], 0
-        for start, name in _calls(sql):
-            if start < at:
-                continue  # it stands inside one that was rewritten
-            opening = sql.index("(", start)
-            arguments, end = _arguments(sql, opening)
-            if name == "TD_SCHEDULED_TIME" and not inside:
+        for call in find(sql, self._dialect, lambda tokens: _calls(sql, tokens)):
+            if call.name == "TD_SCHEDULED_TIME" and not inside:
                 continue
-            done += [sql[at:start], self._call(name, [self.text(each, inside=True).strip() for each in arguments])]
-            at = end
+            arguments = [self.text(sql[start:end], inside=True) for start, end in call.arguments]
+            done += [sql[at : call.start], self._call(call.name, arguments)]
+            at = call.end
         return "".join([*done, sql[at:]])
 
-    def _call(self, name: str, arguments: list[str]) -> str:
+    def _call(self, name: str, given: list[str]) -> str:
         functions: dict[str, tuple[_Function, int, int]] = {
             "TD_TIME_RANGE": (self._range, 2, 4),
             "TD_TIME_ADD": (self._add, 2, 3),
             "TD_INTERVAL": (self._interval, 2, 3),
             "TD_TIME_FORMAT": (self._format, 2, 3),
             "TD_TIME_PARSE": (self._parse, 1, 2),
+            "TD_SCHEDULED_TIME": (lambda: str(self._slot), 0, 0),
         }
-        if name == "TD_SCHEDULED_TIME":
-            return str(self._slot)
         function, least, most = functions[name]
-        given = [] if arguments == [""] else arguments
         if not least <= len(given) <= most:
             raise TdFunctionError(f"{name} takes {least} to {most} arguments, not {len(given)}")
         try:
+            _check_arguments(given)
             return function(*given)
+        except NoFormError as error:
+            raise TdFunctionError(f"{name} on a source of type {self._engine}: {error}") from error
         except TdFunctionError as error:
             raise TdFunctionError(f"{name}: {error}") from error
+        except (OverflowError, ValueError) as error:
+            raise TdFunctionError(f"{name}: it leads out of the years 1 to 9999") from error
 
     def _range(self, time: str, start: str, end: str = "NULL", timezone: str = "'UTC'") -> str:
         zone_ = _zone(timezone)
@@ -116,74 +134,78 @@ class _Rewriter:
 
     def _format(self, time: str, pattern: str, timezone: str = "'UTC'") -> str:
         zone_ = _zone(timezone)
-        parts = _pattern(_literal(pattern, "the format"))
+        parts = parse_pattern(_literal(pattern, "the format"))
         instant = _instant(time, zone_)
         if instant is not None and _NUMBER.fullmatch(instant):
-            local = _local(int(instant), zone_)
-            return _quoted("".join(local.strftime(part) if part in _TO_CHAR else part for part in parts))
-        name = str(zone_)
-        if self._engine == "duckdb":
-            form = "".join(part if part in _TO_CHAR else part.replace("%", "%%") for part in parts)
-            return f"strftime(to_timestamp({time}) AT TIME ZONE {_quoted(name)}, {_quoted(form)})"
-        if self._engine == "postgresql":
-            form = "".join(_TO_CHAR.get(part) or f'"{part}"'.replace("\\", "\\\\") for part in parts)
-            return f"to_char(to_timestamp({time}) AT TIME ZONE {_quoted(name)}, {_quoted(form)})"
-        if self._engine == "sqlite" and name == "UTC":
-            form = "".join(part if part in _TO_CHAR else part.replace("%", "%%") for part in parts)
-            return f"strftime({_quoted(form)}, {time}, 'unixepoch')"
-        raise TdFunctionError(f"a {self._engine} source has no form of it for {name}: use the engine's own function")
+            return format_known(_local(int(instant), zone_), parts, self._dialect)
+        return format_column(time, parts, zone_, self._dialect)
 
 
-def _calls(sql: str) -> list[tuple[int, str]]:
-    """Return where calls begin, outside of strings, quoted names and comments, and of which function."""
-    skipped = [match.span() for match in TOKEN.finditer(sql) if match["skip"] is not None]
-    found = [(match.start(), match[1].upper()) for match in _CALL.finditer(sql)]
-    return [(at, name) for at, name in found if not any(start <= at < end for start, end in skipped)]
-
-
-def _arguments(sql: str, opening: int) -> tuple[list[str], int]:
-    """Return the arguments between a bracket and its counterpart, and where that ends."""
-    skipped = {match.start(): match.end() for match in TOKEN.finditer(sql) if match["skip"] is not None}
-    arguments, depth, at, begin = list[str](), 0, opening, opening + 1
-    while at < len(sql):
-        if at in skipped:
-            at = skipped[at]
+def _calls(sql: str, tokens: tuple[Token, ...]) -> list[_Call]:
+    """Return the calls of these functions, but not those inside the arguments of another."""
+    found: list[_Call] = []
+    for at, token in enumerate(tokens):
+        if token.kind is not Kind.WORD or (found and token.start < found[-1].end):
             continue
-        char = sql[at]
-        depth += (char in "([{") - (char in ")]}")
+        name, opening = sql[token.start : token.end].upper(), tokens[at + 1 : at + 2]
+        is_qualified = at > 0 and sql[tokens[at - 1].start] == "."  # somebody's own function of that name
+        if name in NAMES and opening and sql[opening[0].start] == "(" and not is_qualified:
+            found.append(_call(sql, name, tokens[at:]))
+    return found
+
+
+def _call(sql: str, name: str, tokens: tuple[Token, ...]) -> _Call:
+    """Return the call that begins with the first of the tokens."""
+    arguments: list[list[Token]] = [[]]
+    depth = 0
+    for token in tokens[1:]:
+        sign = sql[token.start : token.end] if token.kind is Kind.SIGN else ""
+        depth += (sign in _OPENING) - (sign in _CLOSING)
         if depth == 0:
-            return [*arguments, sql[begin:at]], at + 1
-        if char == "," and depth == 1:
-            arguments.append(sql[begin:at])
-            begin = at + 1
-        at += 1
-    raise TdFunctionError("a bracket is not closed")
+            spans = tuple((each[0].start, each[-1].end) for each in arguments if each)
+            if len(spans) != len(arguments) and spans:
+                raise TdFunctionError(f"{name}: an argument is empty")
+            return _Call(name=name, start=tokens[0].start, end=token.end, arguments=spans)
+        if sign == "," and depth == 1:
+            arguments.append([])
+        elif token is not tokens[1]:
+            arguments[-1].append(token)
+    raise TdFunctionError(f"{name}: a bracket is not closed")
+
+
+_OPENING = frozenset("([{")
+_CLOSING = frozenset(")]}")
+
+
+def _check_arguments(given: list[str]) -> None:
+    for argument in given:
+        if _SLOT.fullmatch(argument):
+            raise TdFunctionError(
+                f"{argument} is a timestamp, and this function takes Unix seconds: write TD_SCHEDULED_TIME(), "
+                "or compare a column of timestamps with < and >="
+            )
 
 
 def _literal(argument: str, what: str) -> str:
     found = _TEXT.fullmatch(argument)
     if found is None:
-        raise TdFunctionError(f"{what} has to be written in quotes, not as {argument}")
+        raise TdFunctionError(f"{what} has to be written in single quotes, not as {argument}")
     return found[1].replace("''", "'")
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _zone(argument: str) -> tzinfo:
+def _zone(argument: str) -> ZoneInfo:
     name = _literal(argument, "the time zone")
     return _named(name)
 
 
-def _named(name: str) -> tzinfo:
+def _named(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(zone(_ZONES.get(name.upper(), name)).name)
     except ZoneError as error:
         raise TdFunctionError(f"the time zone {error}") from error
 
 
-def _instant(argument: str, zone_: tzinfo) -> str | None:
+def _instant(argument: str, zone_: ZoneInfo) -> str | None:
     """Return Unix seconds as SQL: the number, where it is known here, else the expression; NULL is None."""
     if argument.upper() == "NULL":
         return None
@@ -201,11 +223,11 @@ def _instant(argument: str, zone_: tzinfo) -> str | None:
     return str(_epoch(local, zone_ if found[7] is None else _named(found[7])))
 
 
-def _local(epoch: int, zone_: tzinfo) -> datetime:
+def _local(epoch: int, zone_: ZoneInfo) -> datetime:
     return (_EPOCH + timedelta(seconds=epoch)).astimezone(zone_).replace(tzinfo=None)
 
 
-def _epoch(local: datetime, zone_: tzinfo) -> int:
+def _epoch(local: datetime, zone_: ZoneInfo) -> int:
     return int(local.replace(tzinfo=zone_).timestamp())
 
 
@@ -227,19 +249,3 @@ def _shift(local: datetime, count: int, unit: str) -> datetime:
         return local + timedelta(seconds=count * seconds)
     months = local.year * 12 + local.month - 1 + count * _MONTHS[unit]
     return local.replace(year=months // 12, month=months % 12 + 1)
-
-
-def _pattern(pattern: str) -> list[str]:
-    """Return the parts of a Java date pattern: %-words of strftime, and text between them."""
-    parts: list[str] = []
-    for found in _LETTERS.finditer(pattern):
-        text = found[0]
-        if found[1] is not None:
-            parts.append(found[1].replace("''", "'") or "'")
-        elif found[2] is None:
-            parts.append(text)
-        elif text in _FORMATS:
-            parts.append(_FORMATS[text])
-        else:
-            raise TdFunctionError(f"the format has {text}, and only {', '.join(_FORMATS)} are known here")
-    return parts

@@ -3,23 +3,34 @@
 import itertools
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 
 from exporter.failures import ExportError, configuration
+from exporter.sql.kinds import Kind
+from exporter.sql.tokens import read_tokens
 
 _COMMENTS = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|[;(])*", re.DOTALL)
 
 
-def first_word(sql: str) -> str:
-    """Return the word that says what a statement does, such as ``SELECT``; empty if there is none."""
+def first_word(sql: str, *, dialect: str | None = None) -> str:
+    """Return the word that says what a statement does, such as ``SELECT``, in upper case; empty if there is none.
+
+    Without a dialect, or if it cannot be read as that, comments are those of the SQL standard.
+    """
+    if dialect is not None:
+        with suppress(ExportError):
+            words = (sql[token.start : token.end] for token in read_tokens(sql, dialect) if token.kind is Kind.WORD)
+            return next(words, "").upper()
     rest = sql[found.end() :] if (found := _COMMENTS.match(sql)) else sql
     return "".join(itertools.takewhile(str.isalpha, rest)).upper()
 
 
-def no_select(sql: str) -> ExportError:
+def no_select(sql: str, *, dialect: str | None = None) -> ExportError:
     """Make the error of a query that gives no columns."""
-    if not first_word(sql):
+    word = first_word(sql, dialect=dialect)
+    if not word:
         return configuration("NOT_ONE_QUERY", "Write one SELECT: the query holds 0 statements")
-    return configuration("NOT_A_SELECT", f"Write one SELECT: the query is of type {first_word(sql)}")
+    return configuration("NOT_A_SELECT", f"Write one SELECT: the query is of type {word}")
 
 
 def check_names(names: Iterable[str]) -> None:

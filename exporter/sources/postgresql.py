@@ -37,13 +37,15 @@ class PostgresqlSource:
     def read(self, query: Query, *, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
         """Run the one SELECT of ``query`` and stream its rows; see the protocol. Parameters are ``$name``."""
         self._canceled.clear()
-        sql, values = number_parameters(query.sql, query.parameters, write=lambda number: f"${number}")
+        sql, values = number_parameters(
+            query.sql, query.parameters, write=lambda number: f"${number}", dialect="postgres"
+        )
         with self._connection() as connection:
             cursor = psycopg.RawCursor(connection)
             with closing(cursor), self._faults():
                 columns = describe(connection, sql, values)
                 if not columns:
-                    raise no_select(sql)
+                    raise no_select(sql, dialect="postgres")
                 check_names(column.name for column in columns)
                 schema = arrow_schema(connection, columns)
                 rows = cursor.stream(sql, values or None, size=_CHUNK)
@@ -113,11 +115,14 @@ class PostgresqlSource:
 
 
 def _address(settings: PostgresqlConnection) -> dict[str, Any]:
-    """Return what psycopg connects with; times are UTC and everything is read only, whatever the role's defaults."""
+    """Return what psycopg connects with; what the role's defaults might change is set here.
+
+    Times are UTC, everything is read only, and a backslash in a string is a letter, as where parameters are looked for.
+    """
     parts: dict[str, Any] = {
         "conninfo": _revealed(settings.url) or "",
         "connect_timeout": _CONNECT_SECONDS,
-        "options": "-c TimeZone=UTC -c default_transaction_read_only=on",
+        "options": "-c TimeZone=UTC -c default_transaction_read_only=on -c standard_conforming_strings=on",
         "application_name": "schedctl",
         "client_encoding": "UTF8",
     }

@@ -44,7 +44,7 @@ class SqliteSource:
                 )
                 first = cursor.fetchmany(batch_rows)
             if cursor.description is None:
-                raise no_select(query.sql)
+                raise no_select(query.sql, dialect="sqlite")
             names = [column[0] for column in cursor.description]
             check_names(names)
             schema = pa.schema([pa.field(name, pa.string()) for name in names])
@@ -139,7 +139,7 @@ def _fault(error: Exception, sql: str) -> ExportError:
     if "one statement at a time" in text:
         code, message = "NOT_ONE_QUERY", "Write one SELECT: the query holds 2 statements or more"
     elif name.startswith("SQLITE_READONLY"):
-        code, message = "QUERY_WRITES", f"The query writes ({first_word(sql)}): a source is only read"
+        code, message = "QUERY_WRITES", f"The query writes ({first_word(sql, dialect='sqlite')}): a source is only read"
     elif isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in text:
         code, message = "NOT_UTF8", "A text of the result is not UTF-8: cast it to BLOB, or mend it"
     elif isinstance(error, OverflowError):

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 
 from exporter.failures import ExportError, configuration, internal
 from exporter.sources.columns import no_select
+from exporter.sources.parameters import parameters_in
+from exporter.sql.kinds import Kind, Token
+from exporter.sql.tokens import read_tokens
 
 _BIGINT = 2**63
 _DECIMAL_DIGITS = 38
-_PARAMETER = r"(?<![\w$]) \$(?P<name> [A-Za-z_]\w* )"
-_COMMENT = r"(?P<comment> --[^\n]* | /\*.*?\*/ )"
 _TOUCHING = frozenset("'\"`&")
 """What a literal may not stand beside: two strings without a blank between them are one, and ``U&'…'`` has escapes."""
 
@@ -24,7 +25,7 @@ _TOUCHING = frozenset("'\"`&")
 class _Dialect:
     """How an engine quotes. ``text`` and ``moment`` write a literal; ``first_words`` begin what only reads."""
 
-    token: re.Pattern[str]
+    name: str
     text: Callable[[str], str]
     moment: Callable[[str], str]
     first_words: frozenset[str]
@@ -35,61 +36,43 @@ def write_query(sql: str, given: Mapping[str, object], *, engine: str) -> str:
     """Return the one SELECT of ``sql`` with each ``$name`` as a literal of ``engine``: trino, presto or hive.
 
     Raises configuration ``NOT_ONE_QUERY``, ``NOT_A_SELECT``, ``UNKNOWN_PARAMETER`` for a name that is not among
-    ``given``, and ``PARAMETER_NOT_SUPPORTED`` for a value that has no literal. Values that no name asks for are left
-    out.
+    ``given``, ``PARAMETER_NOT_SUPPORTED`` for a value that has no literal, and what
+    :func:`exporter.sql.tokens.read_tokens` raises. Values that no name asks for are left out.
     """
     dialect = _HIVE if engine == "hive" else _TRINO
-    statement = _one_select(sql, dialect)
-
-    def replace(match: re.Match[str]) -> str:
-        name = match["name"]
-        if name is None:
-            _check_string(match, given)
-            return match[0]
+    tokens = read_tokens(sql, dialect.name)
+    end = _end_of_select(sql, tokens, dialect)
+    done, at = "", 0
+    for start, stop in parameters_in(sql, tokens):
+        name = sql[start + 1 : stop]
         if name not in given:
             known = ", ".join(f"${each}" for each in sorted(given)) or "none"
             raise configuration("UNKNOWN_PARAMETER", f"The query uses ${name}; the known parameters are: {known}")
+        before, after = sql[:start][-1:], sql[stop:end][:1]
         literal = _literal(name, given[name], dialect)
-        before, after = statement[: match.start()][-1:], statement[match.end() :][:1]
-        return f"{' ' * (before in _TOUCHING)}{literal}{' ' * (after in _TOUCHING)}"
+        done += f"{sql[at:start]}{' ' * (before in _TOUCHING)}{literal}{' ' * (after in _TOUCHING)}"
+        at = stop
+    return done + sql[at:end]
 
-    return dialect.token.sub(replace, statement)
 
-
-def _one_select(sql: str, dialect: _Dialect) -> str:
-    """Return the statement without a semicolon behind it."""
-    bare = dialect.token.sub(lambda match: (" " if match["comment"] else "x") * len(match[0]), sql)
-    if not bare.strip(" \t\r\n;"):
+def _end_of_select(sql: str, tokens: tuple[Token, ...], dialect: _Dialect) -> int:
+    """Return where the one statement ends: before a semicolon behind it. Raises if there is not one that only reads."""
+    semicolons = [at for at, token in enumerate(tokens) if sql[token.start : token.end] == ";"]
+    count = len(tokens)
+    while semicolons and semicolons[-1] == count - 1:
+        count = semicolons.pop()
+    if count == 0:
         raise no_select("")
-    end = len(bare.rstrip(" \t\r\n;"))
-    if ";" in bare[:end]:
+    if semicolons:
         raise configuration("NOT_ONE_QUERY", "Write one SELECT: the query holds 2 statements or more")
-    words = re.findall(r"\w+", bare[:end])
+    words = [sql[token.start : token.end] for token in tokens[:count] if token.kind is Kind.WORD]
     if not words or words[0].upper() not in dialect.first_words:
-        first = words[0] if words else bare.strip()[:1]
+        first = words[0] if words else sql[tokens[0].start]
         raise configuration("NOT_A_SELECT", f'Write one SELECT: the query is of type {first.upper()} ("{first}")')
     for word in words:
         if word.upper() in dialect.writing_words:
             raise configuration("QUERY_WRITES", f"The query writes ({word}): a source is only read")
-    return sql[: _end_of_text(sql, bare, end)]
-
-
-def _end_of_text(sql: str, bare: str, end: int) -> int:
-    """Return where to cut: at the first semicolon behind the statement, so that comments before it stay."""
-    found = bare.find(";", end)
-    return len(sql) if found < 0 else found
-
-
-def _check_string(match: re.Match[str], given: Mapping[str, object]) -> None:
-    r"""Refuse a string in which ``\'`` may have made a parameter of text: outside Hive that would end the string."""
-    text = match[0]
-    if match["comment"] is None and re.search(r"\\['\"]", text):
-        for name in re.findall(r"\$([A-Za-z_]\w*)", text):
-            if name in given:
-                raise configuration(
-                    "AMBIGUOUS_PARAMETER",
-                    f"{name} stands in a string that has a quote behind a backslash: write \\u0027 for that quote",
-                )
+    return tokens[count].start if count < len(tokens) else len(sql)
 
 
 def _literal(name: str, value: object, dialect: _Dialect) -> str:
@@ -157,28 +140,14 @@ def _hive_text(value: str) -> str:
 
 
 _TRINO = _Dialect(
-    token=re.compile(
-        rf"""
-        {_COMMENT}
-        | '(?:[^']|'')*' | "(?:[^"]|"")*" | (?P<tag>\$(?:[A-Za-z_]\w*)?\$).*?(?P=tag)
-        | {_PARAMETER}
-        """,
-        re.VERBOSE | re.DOTALL,
-    ),
+    name="trino",
     text=_trino_text,
     moment=lambda text: f"TIMESTAMP '{text} UTC'",
     first_words=frozenset({"SELECT", "WITH", "VALUES", "TABLE"}),
     writing_words=frozenset(),
 )
 _HIVE = _Dialect(
-    token=re.compile(
-        rf"""
-        {_COMMENT}
-        | '(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | `(?:[^`]|``)*`
-        | {_PARAMETER}
-        """,
-        re.VERBOSE | re.DOTALL,
-    ),
+    name="hive",
     text=_hive_text,
     moment=lambda text: f"CAST('{text}' AS TIMESTAMP)",
     first_words=frozenset({"SELECT", "WITH", "FROM"}),

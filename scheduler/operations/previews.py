@@ -83,10 +83,18 @@ def open_rows(config: Config, job: Job, *, now: datetime, batch_rows: int) -> "I
     from exporter.mapping import apply_mapping  # noqa: PLC0415 - drivers, for those who ask only
     from exporter.sources import Query  # noqa: PLC0415 - the same
     from exporter.sources.opening import open_source  # noqa: PLC0415 - the same
+    from exporter.sql.dialects import dialect_of  # noqa: PLC0415 - the same
     from scheduler.query import bind  # noqa: PLC0415 - the same
 
     connection = make_ready(config, job.source)
-    bound = bind(job.query, scheduled_time=now, last_scheduled_time=None, params=job.params, engine=connection.type)
+    bound = bind(
+        job.query,
+        scheduled_time=now,
+        last_scheduled_time=None,
+        params=job.params,
+        engine=connection.type,
+        dialect=dialect_of(connection),
+    )
     source = open_source(connection, directory=Path(config.name).absolute().parent)
     query = Query(sql=bound.sql, parameters=bound.parameters, scheduled_time=now)
     with source.read(query, batch_rows=batch_rows) as reader:

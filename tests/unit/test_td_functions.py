@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import psycopg
 import pytest
+from sqlglot import parse_one
 
 from exporter.failures import ExportError, FailureKind
 from scheduler.query import bind
@@ -109,7 +110,7 @@ def test_a_string_with_brackets_and_commas_is_one_argument() -> None:
     [
         ("TD_INTERVAL(t, '1d')", "TD_INTERVAL: the interval '1d' has no form here"),
         ("TD_INTERVAL(t, '-1d/now')", "has no form here"),
-        ("TD_INTERVAL(t, x)", "the interval has to be written in quotes, not as x"),
+        ("TD_INTERVAL(t, x)", "the interval has to be written in single quotes, not as x"),
         ("TD_INTERVAL(t)", "TD_INTERVAL takes 2 to 3 arguments, not 1"),
         ("TD_TIME_ADD(t, '1M')", "TD_TIME_ADD: the duration '1M'"),
         ("TD_TIME_RANGE(t, 'yesterday')", "the time 'yesterday' is not written as"),
@@ -117,7 +118,7 @@ def test_a_string_with_brackets_and_commas_is_one_argument() -> None:
         ("TD_TIME_RANGE(t, '2026-02-03', NULL, 'PST')", "'PST' is an abbreviation"),
         ("TD_TIME_RANGE(t, 1, 2, 'UTC', 5)", "takes 2 to 4 arguments, not 5"),
         ("TD_TIME_RANGE(t, 1", "a bracket is not closed"),
-        ("TD_TIME_PARSE(t)", "the time has to be written in quotes"),
+        ("TD_TIME_PARSE(t)", "the time has to be written in single quotes"),
         ("TD_TIME_FORMAT(t, 'EEE')", "the format has EEE"),
     ],
 )
@@ -138,11 +139,72 @@ def test_on_treasure_data_itself_nothing_is_rewritten() -> None:
 
 def test_a_constant_time_is_formatted_here() -> None:
     call = "TD_TIME_FORMAT(TD_SCHEDULED_TIME(), 'yyyy-MM-dd''T''HH:mm:ss', 'JST')"
-    assert sql(call, "trino") == "'2026-11-25T00:30:10'"
-    with pytest.raises(TdFunctionError, match="a trino source has no form of it"):
-        sql("TD_TIME_FORMAT(t, 'yyyy')", "trino")
-    with pytest.raises(TdFunctionError, match="a sqlite source has no form of it for Asia/Tokyo"):
-        sql("TD_TIME_FORMAT(t, 'yyyy', 'JST')", "sqlite")
+    for dialect in ("trino", "mysql", "bigquery", None):
+        assert rewrite(call, engine="sqlalchemy", dialect=dialect, scheduled_time=SLOT) == "'2026-11-25T00:30:10'"
+
+
+@pytest.mark.parametrize(
+    ("call", "engine", "dialect", "says"),
+    [
+        (
+            "TD_TIME_FORMAT(t, 'yyyy')",
+            "sqlalchemy",
+            "oracle",
+            "TD_TIME_FORMAT on a source of type sqlalchemy: this engine",
+        ),
+        ("TD_TIME_FORMAT(t, 'yyyy')", "adbc", None, "write its own function for dates instead"),
+        ("TD_TIME_FORMAT(t, 'yyyy', 'Europe/Berlin')", "sqlite", None, "summer time in Europe/Berlin"),
+        ("TD_TIME_FORMAT(t, 'yyyy', 'America/New_York')", "mysql", None, "use a zone without, such as UTC or JST"),
+        ("TD_TIME_FORMAT(t, 'yyyy''''MM')", "mysql", None, "a quote or a backslash"),
+        ("TD_TIME_FORMAT(t, 'yyyy\"MM')", "adbc", "snowflake", 'holds a "'),
+        ("TD_TIME_FORMAT(5, 'yyyy''''MM')", "adbc", "spark", "a quote or a backslash"),
+        ("TD_TIME_FORMAT(99999999999999999, 'yyyy')", "duckdb", None, "TD_TIME_FORMAT: it leads out of the years"),
+        ("TD_INTERVAL(t, '-5000y')", "duckdb", None, "TD_INTERVAL: it leads out of the years 1 to 9999"),
+        (
+            "TD_TIME_RANGE(t, :last_scheduled_time, NULL)",
+            "sqlite",
+            None,
+            "TD_TIME_RANGE: :last_scheduled_time is a time",
+        ),
+        ("TD_TIME_RANGE(t, , 5)", "sqlite", None, "TD_TIME_RANGE: an argument is empty"),
+    ],
+)
+def test_what_an_engine_cannot_say_is_a_fault_that_names_it_and_what_to_write(
+    call: str, engine: str, dialect: str | None, says: str
+) -> None:
+    with pytest.raises(TdFunctionError) as caught:
+        rewrite(f"select {call}", engine=engine, dialect=dialect, scheduled_time=SLOT)
+    assert says in str(caught.value)
+
+
+def test_comments_around_arguments_go_and_those_inside_stay() -> None:
+    text = "TD_TIME_RANGE(/* the */ t -- time\n + 1 -- of\n , /* from */ '2026-11-01' -- to\n, NULL)"
+    assert sql(text) == f"((t -- time\n + 1) >= {epoch(2026, 11, 1)})"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "says"),
+    [
+        ("mysql", "DATE_FORMAT(TIMESTAMP '1970-01-01 00:00:00' + INTERVAL ((t) + 32400) SECOND, '%Y-%m-%d T%%%H:%i')"),
+        ("trino", "format_datetime(from_unixtime(t, 'Asia/Tokyo'), 'yyyy-MM-dd'' T%''HH:mm')"),
+        ("presto", "format_datetime(from_unixtime(t, 'Asia/Tokyo'), 'yyyy-MM-dd'' T%''HH:mm')"),
+        ("bigquery", "FORMAT_TIMESTAMP('%Y-%m-%d T%%%H:%M', TIMESTAMP_SECONDS(t), 'Asia/Tokyo')"),
+        (
+            "snowflake",
+            "TO_CHAR(CONVERT_TIMEZONE('UTC', 'Asia/Tokyo', TO_TIMESTAMP_NTZ(t, 0)), 'YYYY-MM-DD\" T%\"HH24:MI')",
+        ),
+        ("spark", "substr(CAST(convert_timezone('UTC', 'Asia/Tokyo', timestamp_ntz '1970-01-01 00:00:00' + "),
+        ("databricks", " + make_dt_interval(0, 0, 0, t)) AS STRING), 1, 10), ' T%', substr("),
+        ("postgres", "'YYYY-MM-DD\" T%\"HH24:MI'"),
+        ("sqlite", "((t) + 32400), 'unixepoch')"),
+        ("duckdb", "strftime(to_timestamp(t) AT TIME ZONE 'Asia/Tokyo', '%Y-%m-%d T%%%H:%M')"),
+    ],
+)
+def test_what_each_engine_is_asked_is_sql_of_that_engine(dialect: str, says: str) -> None:
+    text = "select TD_TIME_FORMAT(t, 'yyyy-MM-dd'' T%''HH:mm', 'JST') as x from y where TD_INTERVAL(t, '-1d')"
+    written = rewrite(text, engine="adbc", dialect=dialect, scheduled_time=SLOT)
+    assert parse_one(written, dialect=dialect)
+    assert says in written
 
 
 def ask_duckdb(text: str, _url: str) -> Any:
@@ -178,6 +240,19 @@ def test_the_engines_say_what_treasure_data_says(engine: str, postgresql_url: st
     assert answer("select TD_TIME_FORMAT(t, 'yyyy/MM/dd 100% HH:mm:ss') from (select NOW as t) as x") == (
         "2026/11/24 100% 15:30:10"
     )
-    if engine != "sqlite":
-        assert answer("select TD_TIME_FORMAT(t, 'yyyyMMdd''T''HH', 'JST') from (select NOW as t) as x") == "20261125T00"
+    for pattern, zone, text in FORMATS:
+        if engine == "sqlite" and zone.startswith("America"):
+            continue
+        quoted = pattern.replace("'", "''")
+        call = f"TD_TIME_FORMAT(t, '{quoted}', '{zone}')"
+        assert answer("select CALL from (select NOW as t) as x".replace("CALL", call)) == text
+    assert answer("select TD_TIME_FORMAT(t, 'yyyy') from (select cast(null as integer) as t) as x") is None
     assert answer("select TD_TIME_ADD(t, '-1d') from (select 86400 as t) as x") == 0
+
+
+FORMATS = [
+    ("yyyyMMdd'T'HH", "JST", "20261125T00"),
+    ("dd.MM.yyyy", "Asia/Kolkata", "24.11.2026"),
+    ("yyyy-MM-dd HH:mm:ss", "America/New_York", "2026-11-24 10:30:10"),
+    ("'it''s' yyyy \"\\ % '%Y' #", "UTC", "it's 2026 \"\\ % %Y #"),
+]

@@ -110,11 +110,13 @@ def test_a_server_that_cannot_be_reached(settings: dict[str, Any], kind: Failure
 @given(st.text(alphabet="$a'\"-/*\n`e\\ 1;", max_size=30))
 def test_text_without_a_named_parameter_is_left_as_it_is(text: str) -> None:
     with suppress(ExportError):  # it names one by chance
-        assert number_parameters(text, {}, write=lambda number: f"<{number}>") == (text, [])
+        assert number_parameters(text, {}, write=lambda number: f"<{number}>", dialect="postgres") == (text, [])
 
 
 def test_parameters_get_numbers_in_the_order_of_first_use() -> None:
     sql = "select $b, $a, $b, '$a', $$ $a $$, $t$ $b $t$ -- $a\n, \"$a\", $1 /* $b */"
-    written, values = number_parameters(sql, {"a": 1, "b": 2, "c": 3}, write=lambda number: f"${number}")
+    written, values = number_parameters(
+        sql, {"a": 1, "b": 2, "c": 3}, write=lambda number: f"${number}", dialect="postgres"
+    )
     assert written == "select $1, $2, $1, '$a', $$ $a $$, $t$ $b $t$ -- $a\n, \"$a\", $1 /* $b */"
     assert values == [2, 1]
