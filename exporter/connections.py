@@ -21,6 +21,7 @@ from exporter.settings import (
     key_fault,
     parse_duration,
 )
+from exporter.source_settings import MysqlConnection, SqlalchemyConnection, TrinoConnection
 from exporter.treasure_data_settings import TreasureDataConnection
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "FileExport",
     "MappedColumn",
     "MappingParameter",
+    "MysqlConnection",
     "OutputMapping",
     "PostgresqlConnection",
     "SalesforceConnection",
@@ -45,8 +47,10 @@ __all__ = [
     "SecretStr",
     "Segment",
     "Settings",
+    "SqlalchemyConnection",
     "SqliteConnection",
     "TreasureDataConnection",
+    "TrinoConnection",
     "parse_duration",
 ]
 
@@ -103,6 +107,9 @@ Connection = Annotated[
     DuckdbConnection
     | SqliteConnection
     | PostgresqlConnection
+    | MysqlConnection
+    | TrinoConnection
+    | SqlalchemyConnection
     | TreasureDataConnection
     | FileConnection
     | SalesforceConnection,
@@ -114,6 +121,9 @@ CONNECTION_MODELS: Mapping[
         DuckdbConnection
         | SqliteConnection
         | PostgresqlConnection
+        | MysqlConnection
+        | TrinoConnection
+        | SqlalchemyConnection
         | TreasureDataConnection
         | FileConnection
         | SalesforceConnection
@@ -122,11 +132,24 @@ CONNECTION_MODELS: Mapping[
     "duckdb": DuckdbConnection,
     "sqlite": SqliteConnection,
     "postgresql": PostgresqlConnection,
+    "mysql": MysqlConnection,
+    "trino": TrinoConnection,
+    "sqlalchemy": SqlalchemyConnection,
     "treasure_data": TreasureDataConnection,
     "file": FileConnection,
     "salesforce": SalesforceConnection,
 }
-SOURCE_TYPES = frozenset({"duckdb", "sqlite", "postgresql", "treasure_data"})
+SOURCE_TYPES = frozenset(
+    {
+        "duckdb",
+        "sqlite",
+        "postgresql",
+        "mysql",
+        "trino",
+        "sqlalchemy",
+        "treasure_data",
+    }
+)
 TARGET_TYPES = frozenset({"file", "salesforce"})
 
 _FILE_NAMES = frozenset({"job", "scheduled_time", "date"})
@@ -254,6 +277,6 @@ class OutputMapping(Settings):
 
 
 NOT_YET: Mapping[str, frozenset[str]] = {
-    "type": frozenset({"mysql", "trino", "sqlalchemy", "adbc"}),
+    "type": frozenset({"adbc"}),
 }
 """Values of a key that a later version will take: a fault says so instead of calling them wrong."""
