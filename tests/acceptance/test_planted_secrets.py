@@ -41,7 +41,7 @@ def crash(connection, options):
 scheduler.runner.open_target = crash
 logs.configure(level="debug", mode="json")
 for name in ("", "schedctl", "sqlalchemy.engine", "urllib3", "requests", "apscheduler", "apprise", "simple_salesforce",
-             "tdclient"):
+             "tdclient", "trino"):
     logging.getLogger(name).setLevel(1)
 sys.exit(scheduler.daemon.main(Path(sys.argv[1])))
 """
@@ -55,7 +55,17 @@ SALESFORCE = {
 }
 POSTGRESQL = {"url": "", "password": 'host = "127.0.0.1"\nport = 1\ndatabase = "d"\nuser = "u"'}
 TREASURE_DATA = {"api_key": 'endpoint = "http://127.0.0.1:1"\ndatabase = "d"\nretry_limit = 0'}
-KINDS = {"salesforce": SALESFORCE, "postgresql": POSTGRESQL, "treasure_data": TREASURE_DATA}
+MYSQL = {"url": "", "password": 'host = "127.0.0.1"\nport = 1\ndatabase = "d"\nuser = "u"'}
+TRINO = {"password": 'host = "127.0.0.1"\nport = 1\nhttp_scheme = "http"\nuser = "u"'}
+SQLALCHEMY = {"url": ""}
+KINDS = {
+    "salesforce": SALESFORCE,
+    "postgresql": POSTGRESQL,
+    "treasure_data": TREASURE_DATA,
+    "mysql": MYSQL,
+    "trino": TRINO,
+    "sqlalchemy": SQLALCHEMY,
+}
 
 
 class Garden:
@@ -81,11 +91,14 @@ class Garden:
         return f'{{ credential = "{name}" }}' if form == "credential" else f'{{ file = "{path}" }}'
 
 
-def planted(key: str, form: str) -> str:
-    """Return a secret as it would stand under a key."""
+SCHEMES = {"postgresql": "postgresql", "mysql": "mysql", "sqlalchemy": "postgresql+psycopg"}
+
+
+def planted(key: str, form: str, kind: str = "postgresql") -> str:
+    """Return a secret as it would stand under a key of that kind of connection."""
     secret = f"{PLANT}-{form}+/s3cret"
     wrapped = {
-        "url": f"postgresql://u:{PLANT}-{form}@127.0.0.1:1/d",
+        "url": f"{SCHEMES.get(kind)}://u:{PLANT}-{form}@127.0.0.1:1/d",
         "proxy": f"http://u:{PLANT}-{form}@127.0.0.1:1",
     }
     return wrapped.get(key, secret)
@@ -105,7 +118,7 @@ def config(garden: Garden, org: str, metrics: int, hook: int) -> tuple[str, list
             for form in FORMS:
                 name = f"{kind}-{key}-{form}"
                 address = f'login_url = "{org}"\nretry_limit = 0' if kind == "salesforce" else ""
-                reference = garden.plant(planted(key, form), form)
+                reference = garden.plant(planted(key, form, kind), form)
                 parts.append(f'[connections.{name}]\ntype = "{kind}"\n{address}\n{rest}\n{key} = {reference}')
                 source, target = ("here", name) if kind == "salesforce" else (name, "files")
                 parts.append(job(name, source, target, kind))
