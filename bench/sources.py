@@ -1,0 +1,204 @@
+"""Speed and peak memory of each kind of source: whole runs of the installed command, from a table to a CSV file.
+
+Prints one row per source; exits 1 if rows are missing or a peak is over the limit. A source whose server or driver is
+not here is skipped by name. Usage: sources.py [--rows N] [NAME …]
+"""
+
+import argparse
+import importlib.util
+import os
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+from memory import run
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+LIMIT_MB = 300
+CONFIG = """
+[connections.source]
+{connection}
+[connections.files]
+type = "file"
+directory = "out"
+[jobs.rows]
+source = "source"
+query = "select * from contacts"
+export = {{ connection = "files", file = "rows.csv" }}
+"""
+COLUMNS = {
+    "duckdb": """i::bigint as id, 'user' || i || '@example.org' as email, 'First' || (i % 5000) as first_name,
+        'Last' || md5(i::varchar) as last_name, (i * 1.37)::decimal(18, 2) as amount,
+        timestamptz '2026-01-01 00:00:00+00' + interval 1 second * (i % 10000000) as updated_at, i % 2 = 0 as active,
+        date '2020-01-01' + (i % 2000)::int as born""",
+    "sqlite": """i as id, 'user' || i || '@example.org' as email, 'First' || (i % 5000) as first_name,
+        'Last' || hex(i) || '0123456789abcdef' as last_name, round(i * 1.37, 2) as amount,
+        datetime('2026-01-01', (i % 10000000) || ' seconds') as updated_at, i % 2 = 0 as active,
+        date('2020-01-01', (i % 2000) || ' days') as born""",
+    "postgresql": """i::bigint as id, 'user' || i || '@example.org' as email, 'First' || (i % 5000) as first_name,
+        'Last' || md5(i::text) as last_name, (i * 1.37)::numeric(18, 2) as amount,
+        timestamptz '2026-01-01 00:00:00+00' + interval '1 second' * (i % 10000000) as updated_at, i % 2 = 0 as active,
+        date '2020-01-01' + (i % 2000)::int as born""",
+    "mysql": """cast(seq as signed) as id, concat('user', seq, '@example.org') as email,
+        concat('First', seq mod 5000) as first_name, concat('Last', md5(seq)) as last_name,
+        cast(seq * 1.37 as decimal(18, 2)) as amount,
+        timestamp '2026-01-01 00:00:00' + interval (seq mod 10000000) second as updated_at, seq mod 2 = 0 as active,
+        date '2020-01-01' + interval (seq mod 2000) day as born""",
+}
+"""Eight columns: a number, three texts, a decimal, a time, a boolean and a date, in each engine's own words."""
+
+
+class NotHereError(Exception):
+    """A source that cannot be measured on this machine, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A table that is there to be read: the connection's lines in the config, and what serves it."""
+
+    connection: str
+    server: str
+
+
+Maker = Callable[[Path, int], AbstractContextManager[Prepared]]
+
+
+@contextmanager
+def on_duckdb(directory: Path, rows: int) -> Iterator[Prepared]:
+    """Make a DuckDB file."""
+    with duckdb.connect(str(directory / "rows.duckdb")) as connection:
+        connection.execute(f"create table contacts as select {COLUMNS['duckdb']} from range({rows}) t(i)")  # noqa: S608 - our own numbers
+    yield Prepared(connection='type = "duckdb"\npath = "rows.duckdb"', server=f"DuckDB {duckdb.__version__}")
+
+
+@contextmanager
+def on_sqlite(directory: Path, rows: int, *, url: bool = False) -> Iterator[Prepared]:
+    """Make a SQLite file."""
+    numbers = f"with recursive t(i) as (select 0 union all select i + 1 from t where i < {rows - 1})"  # noqa: S608 - our own numbers
+    with closing(sqlite3.connect(directory / "rows.db")) as connection, connection:
+        connection.execute(f"create table contacts as {numbers} select {COLUMNS['sqlite']} from t")  # noqa: S608 - our own numbers
+    lines = 'type = "sqlalchemy"\nurl = "sqlite:///rows.db"' if url else 'type = "sqlite"\npath = "rows.db"'
+    yield Prepared(connection=lines, server=f"SQLite {sqlite3.sqlite_version}")
+
+
+@contextmanager
+def on_postgresql(_: Path, rows: int, *, url: bool = False) -> Iterator[Prepared]:
+    """Start PostgreSQL with a table."""
+    need("psycopg")
+    import psycopg  # noqa: PLC0415 - an extra
+    from support import postgres  # noqa: PLC0415 - the tests' own
+
+    try:
+        server = postgres.start()
+    except postgres.NoPostgresqlError as error:
+        raise NotHereError(str(error)) from error
+    try:
+        with psycopg.connect(f"host={server} user=postgres") as connection:
+            version = connection.info.server_version
+            connection.execute(
+                f"create table contacts as select {COLUMNS['postgresql']} from generate_series(0, {rows - 1}) t(i)"  # noqa: S608 - our own numbers
+            )
+        address = postgres.url(server, "postgres")
+        lines = f'type = "sqlalchemy"\nurl = "{address}"'
+        if not url:
+            lines = f'type = "postgresql"\nurl = "{address.replace("+psycopg", "")}"'
+        yield Prepared(connection=lines, server=f"PostgreSQL {version // 10_000}.{version % 10_000}")
+    finally:
+        postgres.stop(server)
+
+
+@contextmanager
+def on_mysql(_: Path, rows: int) -> Iterator[Prepared]:
+    """Start MariaDB with a table."""
+    need("pymysql")
+    from support import mariadb  # noqa: PLC0415 - the tests' own
+
+    try:
+        server = mariadb.start()
+    except mariadb.NoMariadbError as error:
+        raise NotHereError(str(error)) from error
+    try:
+        with closing(server.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("create database rows_")
+            cursor.execute("use rows_")
+            cursor.execute(f"create table contacts as select {COLUMNS['mysql']} from seq_0_to_{rows - 1}")  # noqa: S608 - our own numbers
+        lines = f'type = "mysql"\nhost = "{server.socket}"\nuser = "root"\ndatabase = "rows_"'
+        yield Prepared(connection=lines, server=f"MariaDB {server.version()}")
+    finally:
+        server.stop()
+
+
+@contextmanager
+def on_trino(_: Path, rows: int) -> Iterator[Prepared]:
+    """Start the tests' server of Trino's protocol; it shares the machine's processors, and is the slower side."""
+    need("trino")
+    from support.trino_server import trino_server  # noqa: PLC0415 - the tests' own
+
+    with trino_server(page_rows=5000) as server:
+        server.engine.execute(f"create table contacts as select {COLUMNS['duckdb']} from range({rows}) t(i)")  # noqa: S608 - our own numbers
+        lines = f'type = "trino"\nhost = "127.0.0.1"\nport = {server.port}\nhttp_scheme = "http"\nuser = "bench"'
+        yield Prepared(connection=lines, server="a server of Trino's protocol, in Python")
+
+
+SOURCES: dict[str, Maker] = {
+    "duckdb": on_duckdb,
+    "sqlite": on_sqlite,
+    "postgresql": on_postgresql,
+    "mysql": on_mysql,
+    "trino": on_trino,
+    "sqlalchemy, SQLite": lambda directory, rows: on_sqlite(directory, rows, url=True),
+    "sqlalchemy, PostgreSQL": lambda directory, rows: on_postgresql(directory, rows, url=True),
+}
+"""One line for each; the first is what the others are compared with."""
+
+
+def need(module: str) -> None:
+    """Raise NotHereError without a driver."""
+    if importlib.util.find_spec(module) is None:
+        raise NotHereError(f"{module} is not installed")
+
+
+def measure(maker: Maker, rows: int) -> tuple[str, bool, float, float]:
+    """Return what served the rows, whether all arrived, how many a second, and the peak in MB of the run's process."""
+    with tempfile.TemporaryDirectory(prefix="schedctl-bench-") as name:
+        directory = Path(name)
+        environment = {**os.environ, "XDG_STATE_HOME": name, "SCHEDCTL_CONFIG": str(directory / "config.toml")}
+        with maker(directory, rows) as prepared:
+            config = directory / "config.toml"
+            config.write_text(CONFIG.format(connection=prepared.connection), encoding="utf-8")
+            config.chmod(0o600)
+            answer, seconds, peak = run(directory, environment)
+        whole = answer["outcome"] == "succeeded" and answer["rows"]["accepted"] == rows  # type: ignore[index,call-overload]
+    return prepared.server, whole, rows / seconds, peak
+
+
+def main() -> None:
+    """Measure the sources that are named, or all, and print their table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {'; '.join(SOURCES)}")
+    parser.add_argument("--rows", type=int, default=4_000_000)
+    given = parser.parse_args()
+    print("| source | against | rows/s | of DuckDB's | peak MB of the run's process |")
+    print("|---|---|---|---|---|")
+    held, first = True, None
+    for name in given.names or SOURCES:
+        try:
+            server, whole, speed, peak = measure(SOURCES[name], given.rows)
+        except NotHereError as error:
+            print(f"| {name} | skipped: {error} | | | |", flush=True)
+            continue
+        first = first or (speed if name == "duckdb" else None)
+        ratio = f"{speed / first:.2f}" if first else ""
+        print(f"| {name} | {server} | {speed:,.0f} | {ratio} | {peak:.0f} |", flush=True)
+        held = held and whole and peak < LIMIT_MB
+    sys.exit(0 if held else 1)
+
+
+if __name__ == "__main__":
+    main()
