@@ -52,6 +52,7 @@ class MysqlSource:
         sql = _with_literals(one_select(query.sql, lexis=MYSQL, refused=_WRITING_WORDS), query.parameters)
         with self._connection() as connection, closing(_Cursor(connection)) as cursor:
             try:
+                self._check_canceled()
                 with self._faults():
                     cursor.execute(sql)
                     columns = cursor.columns()

@@ -51,6 +51,7 @@ class SqlalchemySource:
         sql = one_select(query.sql, lexis=MYSQL if is_mysql(engine.dialect.name) else STANDARD, refused=_WRITING_WORDS)
         statement, values = _statement(sql, query.parameters, engine.dialect.name)
         with self._connection(engine, sql) as connection:
+            self._check_canceled()
             with self._faults(sql):
                 result = connection.execute(
                     statement, values, execution_options={"stream_results": True, "max_row_buffer": batch_rows}

@@ -56,6 +56,8 @@ class TrinoSource:
         sql, values = _with_marks(one_select(query.sql, lexis=STANDARD), query.parameters)
         with self._cursor() as cursor:
             with self._faults():
+                if values:
+                    cursor.connection.legacy_prepared_statements = _is_old(cursor.connection)
                 cursor.execute(sql, values)
                 described = cursor.description
             self._check_canceled()
@@ -102,7 +104,7 @@ class TrinoSource:
     def _cursor(self) -> Iterator[Any]:
         """Give a cursor whose query is ended over there when it is left; the client's own has no types."""
         with self._faults():
-            connection: Any = _connect(self._settings)
+            connection: Any = _connect(self._settings, self._canceled)
             # Values as they were sent: the client's own objects would be rounded to microseconds.
             cursor = connection.cursor(legacy_primitive_types=True)
         with self._lock:
@@ -124,7 +126,7 @@ class TrinoSource:
             raise (query_canceled() if self._canceled.is_set() else trino_fault(error)) from error
 
 
-def _connect(settings: TrinoConnection) -> Connection:
+def _connect(settings: TrinoConnection, canceled: threading.Event) -> Connection:
     password = _revealed(settings.password)
     return Connection(
         host=settings.host,
@@ -136,13 +138,24 @@ def _connect(settings: TrinoConnection) -> Connection:
         http_scheme=settings.http_scheme,
         auth=None if password is None else BasicAuthentication(settings.user, password),
         allow_insecure_auth=True,  # the settings allow it to this machine only
-        http_session=TrinoSession(settings),
+        http_session=TrinoSession(settings, stopped=canceled.is_set),
         timezone="UTC",
         max_attempts=_CALLS,
         request_timeout=_CALL_SECONDS,
         # Pages of about 1 MB; the segments of its other protocol hold many times that.
         encoding=None,  # type: ignore[arg-type] # the client takes it
     )
+
+
+def _is_old(connection: Any) -> bool:  # noqa: ANN401 - the client's own has no types
+    """Whether a cluster is from before EXECUTE IMMEDIATE. The client's own question would leave a query open there."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute("EXECUTE IMMEDIATE 'SELECT 1'")
+        cursor.fetchall()
+    except trino.exceptions.TrinoUserError:
+        return True
+    return False
 
 
 def _with_marks(sql: str, given: Mapping[str, object]) -> tuple[str, list[object]]:

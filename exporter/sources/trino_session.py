@@ -1,6 +1,7 @@
 """The HTTP below Trino's client: the certificates and the login that the settings name, and no others."""
 
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -15,11 +16,20 @@ class PlainUriError(InvalidSchema):
     """The cluster wants its pages fetched by plain HTTP, although it was called by HTTPS."""
 
 
-class TrinoSession(requests.Session):
-    """A session for the client. Making one raises configuration ``CA_FILE``."""
+class StoppedError(requests.RequestException):
+    """The query was canceled, so that no page of it is wanted."""
 
-    def __init__(self, settings: TrinoConnection) -> None:
+
+class TrinoSession(requests.Session):
+    """A session for the client, which asks for no page any more once ``stopped`` is true.
+
+    The client waits for a query's first rows, and lets nobody stop it meanwhile. Making one raises configuration
+    ``CA_FILE``.
+    """
+
+    def __init__(self, settings: TrinoConnection, *, stopped: Callable[[], bool]) -> None:
         super().__init__()
+        self._stopped = stopped
         self._ca_file = settings.ca_file
         self._scheme = settings.http_scheme
         if self._ca_file is not None:
@@ -29,6 +39,8 @@ class TrinoSession(requests.Session):
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' own signature, of twenty arguments
         """Send a request. Raises :class:`PlainUriError` for one that would show the password on the network."""
+        if method == "GET" and self._stopped():
+            raise StoppedError("stopped")
         if self._scheme == "https" and not str(url).startswith("https://"):
             raise PlainUriError("plain HTTP")
         if self._ca_file is not None:

@@ -42,6 +42,7 @@ class Statement:
     pages: Any = None
     error: dict[str, Any] | None = None
     canceled: bool = False
+    update: str | None = None
     token: int = 0
     page: tuple[str, bool] = ("", False)
     thread: Any = None
@@ -114,10 +115,10 @@ class TrinoServer:
         answered: dict[str, str] = {}
         if prepare := re.fullmatch(r"PREPARE (\w+) FROM (.*)", sql, re.DOTALL):
             answered["X-Trino-Added-Prepare"] = f"{prepare[1]}={urllib.parse.quote_plus(prepare[2])}"
-            sql = "select true as result"
+            sql, statement.update = "select true as result", "PREPARE"
         elif deallocate := re.fullmatch(r"DEALLOCATE PREPARE (\w+)", sql):
             answered["X-Trino-Deallocated-Prepare"] = deallocate[1]
-            sql = "select true as result"
+            sql, statement.update = "select true as result", "DEALLOCATE"
         statement.thread = threading.Thread(target=self._work, args=(statement, sql), daemon=True)
         statement.thread.start()
         return self._answer(statement, "QUEUED", next_uri=self._uri("queued", statement, 1)), answered
@@ -199,7 +200,13 @@ class TrinoServer:
             "stats": {"state": state, "queued": state == "QUEUED", "scheduled": state != "QUEUED"},
             "warnings": [],
         }
-        parts = {"nextUri": next_uri, "columns": columns, "error": error, "data": data or None}
+        parts = {
+            "updateType": statement.update,
+            "nextUri": next_uri,
+            "columns": columns,
+            "error": error,
+            "data": data or None,
+        }
         return answer | {key: value for key, value in parts.items() if value is not None}
 
 

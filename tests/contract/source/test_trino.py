@@ -177,6 +177,7 @@ def test_values_are_bound_as_what_they_are_by_new_and_old_clusters(*, immediate:
         assert row == {"s": slot, "i": -7, "n": None, "b": True, "f": 1.5, "big": 2**70}
         posted = [statement.sql.partition(" ")[0] for statement in server.statements.values()]
         assert ("PREPARE" in posted) is not immediate
+        assert server.running() == []
 
 
 def test_the_session_is_in_utc_and_in_the_catalog_and_schema_of_the_settings(server: TrinoServer) -> None:
@@ -209,6 +210,29 @@ def test_a_canceled_query_is_ended_over_there(server: TrinoServer, source: Trino
         source.cancel()
         thread.join(0.05)
     assert (outcome[0].kind, outcome[0].code) == (FailureKind.TRANSIENT, "QUERY_CANCELED")
+    assert server.running() == []
+
+
+def test_one_cancel_is_enough_before_the_first_answer_too(
+    server: TrinoServer, source: TrinoSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted, go_on = threading.Event(), threading.Event()
+    post = server.post
+
+    def late(*arguments: Any) -> Any:
+        posted.set()
+        go_on.wait(30)
+        return post(*arguments)
+
+    monkeypatch.setattr(server, "post", late)
+    outcome = list[ExportError]()
+    thread = threading.Thread(target=lambda: outcome.append(fault_of(source)))
+    thread.start()
+    assert posted.wait(30)
+    source.cancel()
+    go_on.set()
+    thread.join(30)
+    assert [fault.code for fault in outcome] == ["QUERY_CANCELED"]
     assert server.running() == []
 
 
