@@ -120,6 +120,11 @@ def test_a_timestamp_is_in_utc_whatever_the_zone_of_the_server(
     assert only_row(source, "select ts from moments where ts >= $slot", slot=slot) == {"ts": slot}
 
 
+def test_a_date_of_zeros_is_made_null_as_the_fault_says(source: Source) -> None:
+    sql = "select nullif(d, 0) as d from (select cast('0000-00-00' as date) as d union all select '2026-02-28') t"
+    assert sorted(map(str, (row["d"] for row in rows_of(source, sql)))) == ["2026-02-28", "None"]
+
+
 def test_an_empty_result_has_its_columns(source: Source) -> None:
     with source.read(Query(sql="select 1 as a, 'x' as b from dual where false"), batch_rows=10) as reader:
         assert reader.schema.names == ["a", "b"]

@@ -255,6 +255,13 @@ def test_what_passes_by_itself_costs_no_row_and_doubles_none(
     assert read(source, "select n from numbers order by n").column("n").to_pylist() == list(range(30_000))
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make each call twice at most: the pauses between five take seconds."""
+    monkeypatch.setattr("exporter.sources.trino._CALLS", 2)
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("call", [FIRST, PAGE])
 @pytest.mark.parametrize(
     ("what", "code"),
@@ -283,6 +290,7 @@ def test_a_wrong_password_and_a_wrong_path_are_configuration() -> None:
         assert fault_of(source_of(server, password=SecretStr(PASSWORD))).code == "HTTP_404"
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("others", "kind", "code"),
     [
