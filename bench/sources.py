@@ -1,7 +1,7 @@
 """Speed and peak memory of each kind of source: whole runs of the installed command, from a table to a CSV file.
 
 Prints one row per source; exits 1 if rows are missing or a peak is over the limit. A source whose server or driver is
-not here is skipped by name. Usage: sources.py [--rows N] [NAME …]
+not here is skipped by name. Usage: sources.py [--rows N] [--write-docs] [NAME …]
 """
 
 import argparse
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,17 @@ from memory import SCHEDCTL
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 LIMIT_MB = 300
+DOCS = Path(__file__).parents[1] / "docs" / "benchmarks-sources.md"
+HEAD = ("| source | against | rows/s | of DuckDB's | CPU seconds | peak MB |", "|---|---|---:|---:|---:|---:|")
+PAGE = """# How fast rows come from each source
+
+Written by `python bench/sources.py --write-docs`: whole runs of the installed command, {rows:,} rows of 8 columns (a
+number, three texts, a decimal, a time, a boolean, a date) from a table into a CSV file; Python {python}, {cores} cores,
+which the server and whatever else runs share. CPU seconds and peak memory are those of the run's process; the limit is
+{limit} MB. Elapsed time tells as much of the machine as of the source: the CPU seconds are what to look at.
+
+{table}
+"""
 CONFIG = """
 [connections.source]
 {connection}
@@ -226,26 +237,35 @@ def resident(pid: int) -> float:
     return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0) * 1024 / 1e6
 
 
+def page(lines: Sequence[str], rows: int) -> str:
+    """Return the page of the docs for a table."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    return PAGE.format(rows=rows, python=python, cores=os.cpu_count(), limit=LIMIT_MB, table="\n".join([*HEAD, *lines]))
+
+
 def main() -> None:
     """Measure the sources that are named, or all, and print their table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {'; '.join(SOURCES)}")
     parser.add_argument("--rows", type=int, default=4_000_000)
+    parser.add_argument("--write-docs", action="store_true", help=f"write {DOCS.name} as well")
     given = parser.parse_args()
-    print("| source | against | rows/s | of DuckDB's | CPU seconds | peak MB |")
-    print("|---|---|---|---|---|---|")
-    held, first = True, None
+    print("\n".join(HEAD))
+    held, first, lines = True, None, []
     for name in given.names or SOURCES:
         try:
             server, found = measure(SOURCES[name], given.rows)
         except NotHereError as error:
-            print(f"| {name} | skipped: {error} | | | | |", flush=True)
-            continue
-        first = first or (found.rows_per_second if name == "duckdb" else None)
-        ratio = f"{found.rows_per_second / first:.2f}" if first else ""
-        figures = f"{found.rows_per_second:,.0f} | {ratio} | {found.processor_seconds:.0f} | {found.peak_megabytes:.0f}"
-        print(f"| {name} | {server} | {figures} |", flush=True)
-        held = held and found.whole and found.peak_megabytes < LIMIT_MB
+            lines.append(f"| {name} | skipped: {error} | | | | |")
+        else:
+            first = first or (found.rows_per_second if name == "duckdb" else None)
+            ratio = f"{found.rows_per_second / first:.2f}" if first else ""
+            speed, processor, peak = found.rows_per_second, found.processor_seconds, found.peak_megabytes
+            lines.append(f"| {name} | {server} | {speed:,.0f} | {ratio} | {processor:.0f} | {peak:.0f} |")
+            held = held and found.whole and peak < LIMIT_MB
+        print(lines[-1], flush=True)
+    if given.write_docs:
+        DOCS.write_text(page(lines, given.rows), encoding="utf-8")
     sys.exit(0 if held else 1)
 
 

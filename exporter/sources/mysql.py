@@ -16,7 +16,7 @@ from pymysql.cursors import SSCursor
 from exporter.connections import MysqlConnection
 from exporter.failures import ExportError, configuration, internal
 from exporter.sources import Query
-from exporter.sources.columns import check_names
+from exporter.sources.columns import check_names, no_select
 from exporter.sources.mysql_address import driver_arguments
 from exporter.sources.mysql_columns import ServerColumn, arrow_batch, arrow_schema
 from exporter.sources.mysql_faults import mysql_fault, query_canceled
@@ -56,6 +56,8 @@ class MysqlSource:
                 with self._faults():
                     cursor.execute(sql)
                     columns = cursor.columns()
+                if not columns:
+                    raise no_select(sql)
                 check_names(column.name for column in columns)
                 schema = arrow_schema(columns)
                 with self._faults():
@@ -80,6 +82,7 @@ class MysqlSource:
 
     def check(self) -> None:
         """Raise if the database cannot be reached with these settings."""
+        self._canceled.clear()
         with self._connection() as connection, self._faults(), closing(connection.cursor()) as cursor:
             cursor.execute("select 1")
             cursor.fetchall()
@@ -177,7 +180,7 @@ class _Cursor(SSCursor):  # type: ignore[misc] # the same
                 scale=field.scale,
                 charset=field.charsetnr,
             )
-            for field in self._result.fields
+            for field in getattr(self._result, "fields", ())  # without rows, not even that is there
         ]
 
     def abandon(self) -> None:
