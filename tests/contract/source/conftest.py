@@ -125,7 +125,8 @@ def _mysql(server: Mariadb, database: str) -> Sample:
         broken=open_source(mysql_connection(server, "gone")),
         ordered="select n, name from numbers order by n",
         # what is no number would be 0: here it makes a subquery with two rows, which is an error
-        by_parameter="select name from numbers where n = if($wanted regexp '\\D', (select 1 union select 2), $wanted)",
+        by_parameter="select name from numbers "
+        "where n = if($wanted regexp '[^0-9]', (select 1 union select 2), $wanted)",
         endless="select n.n from numbers n, numbers m, numbers o where sqrt(n.n + m.n) = o.n + 0.5",
         late_failure="select if(n = 29000, exp(n), n) as i from numbers",
     )
