@@ -27,6 +27,9 @@ from exporter.sources.statements import MYSQL, STANDARD, one_select
 _WRITING_WORDS = frozenset({"INTO"})
 """A SELECT with it makes a table, a file, or a variable."""
 
+_MARK = "\0"
+"""What no query holds: it stands for a parameter until all other colons are marked as none."""
+
 _Rows = Iterator[Sequence[Sequence[Any]]]
 
 
@@ -181,8 +184,10 @@ def _is_of_a_driver(error: Exception) -> bool:
 
 def _statement(sql: str, given: Mapping[str, object], dialect: str) -> tuple[sa.TextClause, dict[str, object]]:
     """Return the SQL with each ``$name`` as a bound parameter; no other colon means one to SQLAlchemy."""
-    escaped = sql.replace(":", "\\:")
-    written, values = number_parameters(escaped, given, write=lambda number: f" :schedctl_{number} ")
+    if _MARK in sql:
+        raise configuration("QUERY_REFUSED", "The query holds a NUL character: remove it")
+    marked, values = number_parameters(sql, given, write=lambda number: f" {_MARK}{number} ")
+    written = marked.replace(":", "\\:").replace(_MARK, ":schedctl_")
     named = {f"schedctl_{number}": _value(value, dialect) for number, value in enumerate(values, start=1)}
     return sa.text(written), named
 

@@ -123,6 +123,10 @@ def test_text_without_a_parameter_reaches_the_driver_as_it_is(dialect: Any, text
     assert str(statement.compile(dialect=dialect)) == (text.replace("%", "%%") if doubled else text)
 
 
+def test_a_query_with_a_nul_character_is_refused(on_sqlite: SqlalchemySource) -> None:
+    assert fault_of(on_sqlite, "select '\0001' as x, $a as a", a=1).code == "QUERY_REFUSED"
+
+
 def test_a_result_of_any_size_comes_in_pieces(on_postgresql: SqlalchemySource) -> None:
     with on_postgresql.read(Query(sql="select n from generate_series(1, 25000) n"), batch_rows=1000) as reader:
         assert [batch.num_rows for batch in reader] == [1000] * 25
