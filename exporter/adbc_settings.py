@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from exporter.salesforce_settings import is_loopback
 from exporter.settings import ConnectionSettings, Secret, SecretReference, Text, check_path, check_secret, key_fault
+from exporter.sql.dialects import DIALECTS
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _LIBRARY_ENDINGS = (".so", ".dylib", ".dll")
@@ -66,6 +67,12 @@ def _check_driver(value: str) -> str:
     return value.removeprefix("adbc_driver_").removeprefix("adbc-driver-").replace("-", "_")
 
 
+def _check_dialect(value: str) -> str:
+    if value not in DIALECTS:
+        raise ValueError(f"use one of {', '.join(sorted(DIALECTS))}")
+    return value
+
+
 def _check_options(value: object) -> object:
     """Turn each option into text, or, by its name or since it is a reference, into a secret."""
     if not isinstance(value, Mapping):
@@ -97,6 +104,12 @@ class AdbcConnection(ConnectionSettings):
         description="`flightsql`, `snowflake`, `bigquery`, or another NAME whose package `adbc-driver-NAME` is "
         "installed; or the path of a driver's shared library",
         examples=['"flightsql"'],
+    )
+    dialect: Annotated[Text, AfterValidator(_check_dialect)] | None = Field(
+        default=None,
+        description="the SQL that is spoken there, such as `spark` or `postgres`: tells strings, comments and values "
+        "apart, and what Treasure Data's time functions become; default: by the driver, and none for Flight SQL",
+        examples=['"spark"'],
     )
     uri: Secret | None = Field(
         default=None,

@@ -22,6 +22,7 @@ from exporter.settings import (
     key_fault,
     parse_duration,
 )
+from exporter.source_settings import MysqlConnection, SqlalchemyConnection, TrinoConnection
 from exporter.treasure_data_settings import TreasureDataConnection
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "FileExport",
     "MappedColumn",
     "MappingParameter",
+    "MysqlConnection",
     "OutputMapping",
     "PostgresqlConnection",
     "SalesforceConnection",
@@ -47,8 +49,10 @@ __all__ = [
     "SecretStr",
     "Segment",
     "Settings",
+    "SqlalchemyConnection",
     "SqliteConnection",
     "TreasureDataConnection",
+    "TrinoConnection",
     "parse_duration",
 ]
 
@@ -105,6 +109,9 @@ Connection = Annotated[
     DuckdbConnection
     | SqliteConnection
     | PostgresqlConnection
+    | MysqlConnection
+    | TrinoConnection
+    | SqlalchemyConnection
     | TreasureDataConnection
     | AdbcConnection
     | FileConnection
@@ -117,6 +124,9 @@ CONNECTION_MODELS: Mapping[
         DuckdbConnection
         | SqliteConnection
         | PostgresqlConnection
+        | MysqlConnection
+        | TrinoConnection
+        | SqlalchemyConnection
         | TreasureDataConnection
         | AdbcConnection
         | FileConnection
@@ -126,13 +136,16 @@ CONNECTION_MODELS: Mapping[
     "duckdb": DuckdbConnection,
     "sqlite": SqliteConnection,
     "postgresql": PostgresqlConnection,
+    "mysql": MysqlConnection,
+    "trino": TrinoConnection,
+    "sqlalchemy": SqlalchemyConnection,
     "treasure_data": TreasureDataConnection,
     "adbc": AdbcConnection,
     "file": FileConnection,
     "salesforce": SalesforceConnection,
 }
-SOURCE_TYPES = frozenset({"duckdb", "sqlite", "postgresql", "treasure_data"}) | {"adbc"}
 TARGET_TYPES = frozenset({"file", "salesforce"})
+SOURCE_TYPES = frozenset(CONNECTION_MODELS) - TARGET_TYPES
 
 _FILE_NAMES = frozenset({"job", "scheduled_time", "date"})
 _FILE_ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -256,9 +269,3 @@ class OutputMapping(Settings):
                 key_fault("columns", f'"{each.column}" goes out twice: give one of them another name')
             seen.add(each.column)
         return self
-
-
-NOT_YET: Mapping[str, frozenset[str]] = {
-    "type": frozenset({"mysql", "trino", "sqlalchemy"}),
-}
-"""Values of a key that a later version will take: a fault says so instead of calling them wrong."""

@@ -10,8 +10,6 @@ from typing import get_args
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from exporter.connections import NOT_YET
-
 Keys = tuple[str | int, ...]
 """Where a value stands: the keys from the top of the file, and positions (from 0) in lists."""
 
@@ -111,11 +109,8 @@ def unknown_key(key: str, legal: Iterable[str]) -> str:
 
 
 def unknown_value(key: str, value: object, legal: Iterable[str]) -> str:
-    """Say which values a key takes, or that a later version will take this one."""
-    fix = f"use {_either(json.dumps(each) for each in legal)}"
-    if isinstance(value, str) and value in NOT_YET.get(key, ()):
-        return f"{key} = {show(value)}: this version does not have it yet; {fix}"
-    return f"{key} = {show(value)}: {fix}"
+    """Say which values a key takes."""
+    return f"{key} = {show(value)}: use {_either(json.dumps(each) for each in legal)}"
 
 
 def model_faults(error: ValidationError, *, model: type[BaseModel], table: Mapping[str, object]) -> list[Fault]:

@@ -47,15 +47,20 @@ def postgresql_url(postgresql_server: Path) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+_TOLD = {"cells": "exports that were killed or disturbed", "source contract": "source contract"}
+"""What tests record to be told at the end, and under which title."""
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures that tests recorded as ``cells``, also those of other workers."""
+    """Print what tests recorded, also those of other workers: each line once."""
     found = [report for kind in terminalreporter.stats.values() for report in kind]
     reports = [report for report in found if hasattr(report, "user_properties")]  # one that failed to collect has none
-    told = {str(value) for report in reports for key, value in report.user_properties if key == "cells"}
-    if told:
-        terminalreporter.section("exports that were killed or disturbed")
-        for line in sorted(told):
-            terminalreporter.write_line(line)
+    for name, title in _TOLD.items():
+        told = {str(value) for report in reports for key, value in report.user_properties if key == name}
+        if told:
+            terminalreporter.section(title)
+            for line in sorted(told):
+                terminalreporter.write_line(line)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

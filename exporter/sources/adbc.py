@@ -29,6 +29,7 @@ from exporter.sources.adbc_faults import adbc_fault, query_canceled
 from exporter.sources.adbc_literals import PROBE, doubtful, echo, not_supported, odd_texts, paste, quoting_of, used
 from exporter.sources.adbc_sql import check_select
 from exporter.sources.columns import check_names, no_select
+from exporter.sql.dialects import dialect_of
 
 _BATCH_BYTES = 16 * 2**20
 _LEAST_SECRET = 4
@@ -46,6 +47,7 @@ class AdbcSource:
 
     def __init__(self, settings: AdbcConnection, *, directory: Path | None = None) -> None:
         self._driver = settings.driver
+        self._dialect = dialect_of(settings)
         self._options = sort_options({name: _revealed(value) for name, value in settings.options.items()})
         self._address = library(settings.driver, directory)
         if settings.uri is not None:
@@ -65,7 +67,7 @@ class AdbcSource:
     def read(self, query: Query, *, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
         """Run the one SELECT of ``query`` and stream its rows; see the protocol. Parameters are ``$name``."""
         self._canceled.clear()
-        check_select(query.sql)
+        check_select(query.sql, self._dialect)
         with ExitStack() as stack:
             connection = stack.enter_context(self._connection())
             reader = self._begin(stack, connection, query)
@@ -102,7 +104,7 @@ class AdbcSource:
 
     def _begin(self, stack: ExitStack, connection: adbc.AdbcConnection, query: Query) -> AdbcRecordBatchReader:
         """Run the query with its values bound, or, where something says that it cannot bind them, as literals."""
-        values = used(query.sql, query.parameters)
+        values = used(query.sql, query.parameters, self._dialect)
         if values:
             with ExitStack() as trial:
                 try:
@@ -122,7 +124,7 @@ class AdbcSource:
         """Return a statement with its values; it has not run yet."""
         refused: ExportError | None = None
         for form in forms(self._driver):
-            written, bound = form(sql, values, written_values(self._driver))
+            written, bound = form(sql, values, written_values(self._driver), self._dialect)
             with ExitStack() as trial:
                 statement = self._new(trial, connection, written)
                 try:
@@ -137,13 +139,13 @@ class AdbcSource:
                 else:
                     stack.push(trial.pop_all())
                     return statement
-        raise refused or no_select(sql)
+        raise refused or no_select(sql, dialect=self._dialect)
 
     def _pasted(self, connection: adbc.AdbcConnection, sql: str, values: Mapping[str, object]) -> str:
         """Return the SQL with literals, for a server that cannot bind; it is asked how it reads them first."""
         is_odd = bool(odd_texts(values.values()))
         quoting = quoting_of(self._answer(connection, PROBE)) if is_odd else None
-        written = paste(sql, values, quoting)
+        written = paste(sql, values, quoting, self._dialect)
         asked = doubtful(values.values())
         if asked:
             back = self._answer(connection, echo(asked, quoting))
@@ -164,7 +166,7 @@ class AdbcSource:
         with self._faults(sql), self._call():
             handle, _ = statement.execute_query()
         if not handle.is_valid:
-            raise no_select(sql)
+            raise no_select(sql, dialect=self._dialect)
         with self._faults(sql):
             reader = AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001 - it has no other door
         return stack.enter_context(closing(reader))

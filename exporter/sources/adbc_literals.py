@@ -64,13 +64,13 @@ def echo(values: Sequence[object], quoting: Quoting | None) -> str:
     return f"select {', '.join(written)}"
 
 
-def used(sql: str, given: Mapping[str, object]) -> dict[str, object]:
+def used(sql: str, given: Mapping[str, object], dialect: str | None = None) -> dict[str, object]:
     """Return those of the values that the query names, in the order of first use."""
-    _, names = number_parameters(sql, {name: name for name in given}, write=str)
+    _, names = number_parameters(sql, {name: name for name in given}, write=str, dialect=dialect)
     return {str(name): given[str(name)] for name in names}
 
 
-def paste(sql: str, values: Mapping[str, object], quoting: Quoting | None) -> str:
+def paste(sql: str, values: Mapping[str, object], quoting: Quoting | None, dialect: str | None = None) -> str:
     """Return ``sql`` with a literal for each ``$name``; ``values`` are those of :func:`used`.
 
     Raises configuration ``PARAMETER_NOT_SUPPORTED``, also for a query whose own text has an escaped quote: where its
@@ -83,7 +83,7 @@ def paste(sql: str, values: Mapping[str, object], quoting: Quoting | None) -> st
             "use the other kind of quotes there",
         )
     written = [literal(name, value, quoting) for name, value in values.items()]
-    return number_parameters(sql, values, write=lambda number: written[number - 1])[0]
+    return number_parameters(sql, values, write=lambda number: written[number - 1], dialect=dialect)[0]
 
 
 def literal(name: str, value: object, quoting: Quoting | None) -> str:

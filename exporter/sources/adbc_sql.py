@@ -26,15 +26,15 @@ _WRITES = re.compile(
 _SECOND = re.compile(r";\s*[^\s;]")
 
 
-def check_select(sql: str) -> None:
+def check_select(sql: str, dialect: str | None = None) -> None:
     """Raise configuration unless ``sql`` is one statement that begins as a query and names no writing.
 
     How an unknown engine quotes is not known here: what is wrong in either reading of a backslash, and not in the
     other, is left to the engine.
     """
-    word = first_word(sql)
+    word = first_word(sql, dialect=dialect)
     if word in _STATEMENTS or not word:
-        raise no_select(sql)
+        raise no_select(sql, dialect=dialect)
     if word not in _READS:
         written = re.search(word, sql, re.IGNORECASE)
         raise configuration(
@@ -54,8 +54,8 @@ def _blank(match: re.Match[str]) -> str:
 
 Write = Callable[[object], str | None]
 """How a value is written into the query rather than bound; None for one that is bound."""
-Form = Callable[[str, Mapping[str, object], Write], tuple[str, list[object]]]
-"""From SQL and the values that it names, in the order of first use, to what is prepared and what is bound."""
+Form = Callable[[str, Mapping[str, object], Write, str | None], tuple[str, list[object]]]
+"""From SQL of a dialect and the values that it names, in the order of first use, to what is prepared and bound."""
 
 
 def nulls(value: object) -> str | None:
@@ -70,7 +70,9 @@ def snowflake_values(value: object) -> str | None:
     return nulls(value)
 
 
-def question_marks(sql: str, values: Mapping[str, object], write: Write) -> tuple[str, list[object]]:
+def question_marks(
+    sql: str, values: Mapping[str, object], write: Write, dialect: str | None = None
+) -> tuple[str, list[object]]:
     """Return ``sql`` with a question mark for each ``$name`` that is bound, and a value for each mark."""
     names, bound = list(values), list[object]()
 
@@ -81,10 +83,12 @@ def question_marks(sql: str, values: Mapping[str, object], write: Write) -> tupl
             bound.append(value)
         return written or "?"
 
-    return number_parameters(sql, values, write=place)[0], bound
+    return number_parameters(sql, values, write=place, dialect=dialect)[0], bound
 
 
-def dollar_numbers(sql: str, values: Mapping[str, object], write: Write) -> tuple[str, list[object]]:
+def dollar_numbers(
+    sql: str, values: Mapping[str, object], write: Write, dialect: str | None = None
+) -> tuple[str, list[object]]:
     """Return ``sql`` with ``$1``, ``$2``, … for the ``$name``s that are bound, each once among the values."""
     names = list(values)
     bound = [name for name in names if write(values[name]) is None]
@@ -93,4 +97,4 @@ def dollar_numbers(sql: str, values: Mapping[str, object], write: Write) -> tupl
         name = names[number - 1]
         return write(values[name]) or f"${bound.index(name) + 1}"
 
-    return number_parameters(sql, values, write=place)[0], [values[name] for name in bound]
+    return number_parameters(sql, values, write=place, dialect=dialect)[0], [values[name] for name in bound]

@@ -6,9 +6,12 @@ from exporter.connections import (
     AdbcConnection,
     Connection,
     DuckdbConnection,
+    MysqlConnection,
     PostgresqlConnection,
+    SqlalchemyConnection,
     SqliteConnection,
     TreasureDataConnection,
+    TrinoConnection,
 )
 from exporter.failures import configuration
 from exporter.sources import Source
@@ -36,6 +39,8 @@ def open_source(settings: Connection, *, directory: Path | None = None, spill: P
             return _open_treasure_data(settings, spill)
         case AdbcConnection():
             return _open_adbc(settings, directory)
+        case MysqlConnection() | TrinoConnection() | SqlalchemyConnection():
+            return _open_by_rows(settings, directory)
         case _:
             raise configuration("NOT_A_SOURCE", f"a connection of type {settings.type} gives no rows")
 
@@ -63,6 +68,35 @@ def _open_adbc(settings: AdbcConnection, directory: Path | None) -> Source:
         extra = settings.driver if settings.driver in {"snowflake", "bigquery"} else "adbc"
         raise _driver_missing("ADBC", extra, error) from error
     return AdbcSource(settings, directory=directory)
+
+
+def _open_by_rows(settings: MysqlConnection | TrinoConnection | SqlalchemyConnection, directory: Path | None) -> Source:
+    """Open one of those whose drivers give rows, not Arrow's columns."""
+    match settings:
+        case MysqlConnection():
+            return _open_mysql(settings)
+        case TrinoConnection():
+            return _open_trino(settings)
+        case SqlalchemyConnection():
+            from exporter.sources.sqlalchemy import SqlalchemySource  # noqa: PLC0415 - pyarrow takes 0.2 s
+
+            return SqlalchemySource(settings, directory=directory)
+
+
+def _open_mysql(settings: MysqlConnection) -> Source:
+    try:
+        from exporter.sources.mysql import MysqlSource  # noqa: PLC0415 - an extra; and pyarrow takes 0.2 s
+    except ModuleNotFoundError as error:
+        raise _driver_missing("MySQL", "mysql", error) from error
+    return MysqlSource(settings)
+
+
+def _open_trino(settings: TrinoConnection) -> Source:
+    try:
+        from exporter.sources.trino import TrinoSource  # noqa: PLC0415 - an extra; and pyarrow takes 0.2 s
+    except ModuleNotFoundError as error:
+        raise _driver_missing("Trino", "trino", error) from error
+    return TrinoSource(settings)
 
 
 def _driver_missing(name: str, extra: str, error: ModuleNotFoundError) -> Exception:

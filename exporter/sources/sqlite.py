@@ -98,7 +98,7 @@ class SqliteSource:
         try:
             yield
         except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeDecodeError) as error:
-            raise _fault(error, sql) from error
+            raise sqlite_fault(error, sql) from error
 
 
 class _Values(dict[str, object]):
@@ -128,7 +128,8 @@ def _text(value: object) -> str | None:
             return str(value)
 
 
-def _fault(error: Exception, sql: str) -> ExportError:
+def sqlite_fault(error: Exception, sql: str) -> ExportError:
+    """Return the ExportError for an error of Python's SQLite; values that it quotes are not shown."""
     name = getattr(error, "sqlite_errorname", "") or ""
     text = str(error)
     if any(name == code or name.startswith(f"{code}_") for code in _PASSING):

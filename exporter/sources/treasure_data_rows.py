@@ -13,16 +13,16 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date
 from decimal import Decimal
 from itertools import islice
 from typing import IO, Any
-from zoneinfo import ZoneInfo
 
 import msgpack
 import pyarrow as pa
 
 from exporter.failures import ExportError, configuration, transient
+from exporter.sources.moments import read_naive, read_zoned
 
 _INTEGERS = {
     "tinyint": pa.int8(),
@@ -35,8 +35,6 @@ _INTEGERS = {
 _FLOATS = {"real": pa.float32(), "float": pa.float32(), "double": pa.float64()}
 _DECIMAL = re.compile(r"decimal\((\d+)(?:, ?(\d+))?\)")
 _TIMESTAMP = re.compile(r"timestamp(?:\((\d+)\))?( with time zone| with local time zone)?")
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d(?:\.\d{1,12})?)?)(?: ?(\S+))?")
-_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")
 _MICROSECONDS = 6
 _DECIMAL_DIGITS = 38
 _READ_BYTES = 256 * 1024
@@ -138,7 +136,7 @@ def _type_of(kind: str) -> tuple[pa.DataType, Converter]:
     if (match := _DECIMAL.fullmatch(kind)) and 1 <= int(match[1]) <= _DECIMAL_DIGITS:
         return pa.decimal128(int(match[1]), int(match[2] or 0)), _decimal
     if (match := _TIMESTAMP.fullmatch(kind)) and int(match[1] or 0) <= _MICROSECONDS:
-        return (pa.timestamp("us", "UTC"), _zoned) if match[2] else (pa.timestamp("us"), _naive)
+        return (pa.timestamp("us", "UTC"), read_zoned) if match[2] else (pa.timestamp("us"), read_naive)
     return pa.string(), _text
 
 
@@ -165,37 +163,6 @@ def _boolean(value: object) -> bool:
 
 def _decimal(value: object) -> Decimal:
     return Decimal(repr(value) if isinstance(value, float) else str(value))
-
-
-def _naive(value: str) -> datetime:
-    moment, zone = _moment(value)
-    if zone is not None:
-        raise ValueError("a zone where none belongs")
-    return moment
-
-
-def _zoned(value: str) -> datetime:
-    moment, zone = _moment(value)
-    if zone is None or zone in ("UTC", "Z"):
-        return moment.replace(tzinfo=UTC)
-    if match := _OFFSET.fullmatch(zone):
-        offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
-        return moment.replace(tzinfo=timezone(-offset if match[1] == "-" else offset))
-    return moment.replace(tzinfo=ZoneInfo(zone))
-
-
-def _moment(value: str) -> tuple[datetime, str | None]:
-    match = _MOMENT.fullmatch(value)
-    if match is None:
-        raise ValueError("no time")
-    day, clock, zone = match.groups()
-    clock, _, decimals = clock.partition(".")
-    if decimals[_MICROSECONDS:].strip("0"):
-        raise ValueError("finer than microseconds")
-    moment = datetime.fromisoformat(f"{day} {clock}").replace(
-        microsecond=int(decimals[:_MICROSECONDS].ljust(_MICROSECONDS, "0"))
-    )
-    return moment, zone
 
 
 def _text(value: object) -> str:

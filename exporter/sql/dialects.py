@@ -47,6 +47,8 @@ _NAMES = {
     "trino": "trino",
 }
 """The names of ADBC's drivers, and what SQLAlchemy's URLs begin with, before a + and the driver."""
+DIALECTS = frozenset(_NAMES)
+"""The names of dialects that settings may use."""
 
 
 def dialect_of(connection: object) -> str | None:

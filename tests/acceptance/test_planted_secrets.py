@@ -41,7 +41,7 @@ def crash(connection, options):
 scheduler.runner.open_target = crash
 logs.configure(level="debug", mode="json")
 for name in ("", "schedctl", "sqlalchemy.engine", "urllib3", "requests", "apscheduler", "apprise", "simple_salesforce",
-             "tdclient"):
+             "tdclient", "trino"):
     logging.getLogger(name).setLevel(1)
 sys.exit(scheduler.daemon.main(Path(sys.argv[1])))
 """
@@ -56,8 +56,18 @@ SALESFORCE = {
 POSTGRESQL = {"url": "", "password": 'host = "127.0.0.1"\nport = 1\ndatabase = "d"\nuser = "u"'}
 TREASURE_DATA = {"api_key": 'endpoint = "http://127.0.0.1:1"\ndatabase = "d"\nretry_limit = 0'}
 ADBC = {"uri": 'driver = "flightsql"', "options": 'driver = "flightsql"\nuri = "grpc://127.0.0.1:1"'}
-KINDS = {"salesforce": SALESFORCE, "postgresql": POSTGRESQL, "treasure_data": TREASURE_DATA}
-KINDS["adbc"] = ADBC
+MYSQL = {"url": "", "password": 'host = "127.0.0.1"\nport = 1\ndatabase = "d"\nuser = "u"'}
+TRINO = {"password": 'host = "127.0.0.1"\nport = 1\nhttp_scheme = "http"\nuser = "u"'}
+SQLALCHEMY = {"url": ""}
+KINDS = {
+    "salesforce": SALESFORCE,
+    "postgresql": POSTGRESQL,
+    "treasure_data": TREASURE_DATA,
+    "adbc": ADBC,
+    "mysql": MYSQL,
+    "trino": TRINO,
+    "sqlalchemy": SQLALCHEMY,
+}
 
 
 class Garden:
@@ -83,11 +93,14 @@ class Garden:
         return f'{{ credential = "{name}" }}' if form == "credential" else f'{{ file = "{path}" }}'
 
 
-def planted(key: str, form: str) -> str:
-    """Return a secret as it would stand under a key."""
+SCHEMES = {"postgresql": "postgresql", "mysql": "mysql", "sqlalchemy": "postgresql+psycopg"}
+
+
+def planted(key: str, form: str, kind: str = "postgresql") -> str:
+    """Return a secret as it would stand under a key of that kind of connection."""
     secret = f"{PLANT}-{form}+/s3cret"
     wrapped = {
-        "url": f"postgresql://u:{PLANT}-{form}@127.0.0.1:1/d",
+        "url": f"{SCHEMES.get(kind)}://u:{PLANT}-{form}@127.0.0.1:1/d",
         "proxy": f"http://u:{PLANT}-{form}@127.0.0.1:1",
         "uri": f"grpc://u:{PLANT}-{form}@127.0.0.1:1/{PLANT}",
     }
@@ -108,7 +121,7 @@ def config(garden: Garden, org: str, metrics: int, hook: int) -> tuple[str, list
             for form in FORMS:
                 name = f"{kind}-{key}-{form}"
                 address = f'login_url = "{org}"\nretry_limit = 0' if kind == "salesforce" else ""
-                reference = garden.plant(planted(key, form), form)
+                reference = garden.plant(planted(key, form, kind), form)
                 if key == "options":
                     reference = f'{{ password = {reference}, username = "u" }}'
                 parts.append(f'[connections.{name}]\ntype = "{kind}"\n{address}\n{rest}\n{key} = {reference}')

@@ -72,11 +72,11 @@ CONNECTIONS = [
     ("[connections.a]\n", '1: connections.a.type: type is missing: write type = "duckdb", "file" or "salesforce"'),
     (
         "[connections.a]\ntype = 'duckbd'",
-        '2: connections.a.type: type = "duckbd": use "duckdb", "sqlite", "postgresql", "treasure_data"',
+        '2: connections.a.type: type = "duckbd": use "duckdb", "sqlite", "postgresql", "mysql", "trino", ',
     ),
     (
-        "[connections.a]\ntype = 'trino'",
-        'type = "trino": this version does not have it yet; use "duckdb", "sqlite", "postgresql", ',
+        "[connections.a]\ntype = 'adbc'",
+        'type = "adbc": this version does not have it yet; use "duckdb", "sqlite", "postgresql", ',
     ),
     ("[connections]\na = 1", "2: connections.a: write a table: [connections.a]"),
     (

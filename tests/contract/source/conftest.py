@@ -1,25 +1,40 @@
 """One of each source, over the same little table: what every source owes whoever reads it."""
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import duckdb
 import pytest
 from pydantic import SecretStr
+from support import mariadb
+from support.mariadb import Mariadb
 from support.sail import NoSailError, Sail, execute, sail_server
 from support.spark import NoSparkError, spark_server
 from support.td_server import DATABASE, KEY, TdServer, td_server
+from support.trino_server import PASSWORD as TRINO_PASSWORD
+from support.trino_server import TrinoServer, trino_server
 
 from exporter.adbc_settings import AdbcConnection
-from exporter.connections import DuckdbConnection, PostgresqlConnection, SqliteConnection, TreasureDataConnection
+from exporter.connections import (
+    DuckdbConnection,
+    MysqlConnection,
+    PostgresqlConnection,
+    SqlalchemyConnection,
+    SqliteConnection,
+    TreasureDataConnection,
+    TrinoConnection,
+)
 from exporter.sources import Source
 from exporter.sources.opening import open_source
 
 NUMBERS = 30_000
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +107,57 @@ def _treasure_data(server: TdServer) -> Sample:
     )
 
 
+def _trino(server: TrinoServer) -> Sample:
+    server.engine.execute(f"create table numbers as select n, 'n' || n as name from range({NUMBERS}) t(n)")  # noqa: S608 - our own number
+    return Sample(
+        source=open_source(trino_connection(server)),
+        broken=open_source(trino_connection(server, password=SecretStr("wrong"))),
+        ordered="select n, name from numbers order by n",
+        by_parameter="select name from numbers where n = $wanted",
+        endless="select n.n from numbers n, numbers m, numbers o where sqrt(n.n + m.n) = o.n + 0.5",
+        late_failure="select cast(case when n = 29000 then 'no number' else '1' end as integer) as i from numbers",
+    )
+
+
+def _mysql(server: Mariadb, database: str) -> Sample:
+    with closing(server.connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"create table numbers as select seq as n, concat('n', seq) as name from seq_0_to_{NUMBERS - 1}"  # noqa: S608 - our own number
+        )
+    return Sample(
+        source=open_source(mysql_connection(server, database)),
+        broken=open_source(mysql_connection(server, "gone")),
+        ordered="select n, name from numbers order by n",
+        # what is no number would be 0: here it makes a subquery with two rows, which is an error
+        by_parameter="select name from numbers "
+        "where n = if($wanted regexp '[^0-9]', (select 1 union select 2), $wanted)",
+        endless="select n.n from numbers n, numbers m, numbers o where sqrt(n.n + m.n) = o.n + 0.5",
+        late_failure="select if(n = 29000, exp(n), n) as i from numbers",
+    )
+
+
+def _sqlalchemy(inner: Sample, url: str, missing: str) -> Sample:
+    """Return the sample of another source's database, over SQLAlchemy."""
+    return replace(inner, source=open_source(by_url(url)), broken=open_source(by_url(missing)))
+
+
+def by_url(url: str) -> SqlalchemyConnection:
+    return SqlalchemyConnection(type="sqlalchemy", url=SecretStr(url))
+
+
+def mysql_connection(server: Mariadb, database: str, **others: object) -> MysqlConnection:
+    """Return a connection to that server over TCP, as its ordinary account."""
+    settings = {"host": "127.0.0.1", "port": server.port, "database": database, **others}
+    login = {"user": mariadb.USER, "password": SecretStr(mariadb.PASSWORD)}
+    return MysqlConnection.model_validate({"type": "mysql", **login, **settings})
+
+
+def trino_connection(server: TrinoServer, **others: object) -> TrinoConnection:
+    """Return a connection to that server, with the password that it may ask for."""
+    settings = {"host": "127.0.0.1", "port": server.port, "http_scheme": "http", "user": "reader", **others}
+    return TrinoConnection.model_validate({"type": "trino", "password": SecretStr(TRINO_PASSWORD), **settings})
+
+
 def td_connection(server: TdServer, *, api_key: str = KEY, **others: object) -> TreasureDataConnection:
     """Return a connection to that server, which does not wait between its tries."""
     settings = {"endpoint": server.url, "database": DATABASE, "initial_retry_delay": 0, **others}
@@ -129,12 +195,6 @@ def adbc_source(driver: str, *, uri: str | None = None, directory: Path | None =
     return open_source(AdbcConnection.model_validate({"type": "adbc", **settings}), directory=directory)
 
 
-MAKERS: dict[str, Callable[[Path], Sample]] = {"duckdb": _duckdb, "sqlite": _sqlite}
-MAKERS["adbc-duckdb"] = _adbc_duckdb
-SAIL = pytest.param("adbc-sail", marks=pytest.mark.xdist_group("sail"))  # one server for one of the workers
-SPARK = pytest.param("adbc-spark", marks=[pytest.mark.xdist_group("spark"), pytest.mark.slow])
-
-
 @pytest.fixture
 def treasure_data() -> Iterator[TdServer]:
     with td_server() as server:
@@ -166,18 +226,113 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip(str(error))
 
 
-@pytest.fixture(params=[*sorted(MAKERS), "postgresql", "treasure_data", SAIL, SPARK])
-def sample(request: pytest.FixtureRequest, tmp_path: Path) -> Sample:
-    if request.param == "adbc-spark":
-        uri = request.getfixturevalue("spark")
-        return _of_spark_dialect("spark", uri, f"{uri}/;use_ssl=true")
-    if request.param == "adbc-sail":
-        return _adbc_sail(request.getfixturevalue("sail"))
-    if request.param == "treasure_data":
-        return _treasure_data(request.getfixturevalue("treasure_data"))
-    if request.param == "postgresql":
-        return _postgresql(plain_url(request.getfixturevalue("postgresql_url")))
-    return MAKERS[request.param](tmp_path)
+@pytest.fixture
+def trino() -> Iterator[TrinoServer]:
+    with trino_server(login=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[Mariadb]:
+    try:
+        server = mariadb.start()
+    except mariadb.NoMariadbError as error:
+        pytest.skip(str(error))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def mysql_database(mariadb_server: Mariadb) -> Iterator[str]:
+    """Make an empty database and return its name; it is dropped after the test."""
+    name = f"test_{next(_numbers)}"
+    with closing(mariadb_server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(f"create database {name} character set utf8mb4")
+        yield name
+        cursor.execute(f"drop database {name}")
+
+
+KINDS: dict[str, Callable[[pytest.FixtureRequest, Path], Sample]] = {
+    "duckdb": lambda _, directory: _duckdb(directory),
+    "sqlite": lambda _, directory: _sqlite(directory),
+    "postgresql": lambda request, _: _postgresql(plain_url(request.getfixturevalue("postgresql_url"))),
+    "treasure_data": lambda request, _: _treasure_data(request.getfixturevalue("treasure_data")),
+    "trino": lambda request, _: _trino(request.getfixturevalue("trino")),
+    "mysql": lambda request, _: _mysql(
+        request.getfixturevalue("mariadb_server"), request.getfixturevalue("mysql_database")
+    ),
+    "sqlalchemy-sqlite": lambda _, directory: _sqlalchemy(
+        _sqlite(directory), f"sqlite:///{directory}/sample.db", f"sqlite:///{directory}/missing.db"
+    ),
+    "sqlalchemy-postgresql": lambda request, _: _sqlalchemy_postgresql(request.getfixturevalue("postgresql_url")),
+    "sqlalchemy-mysql": lambda request, _: _sqlalchemy_mysql(
+        request.getfixturevalue("mariadb_server"), request.getfixturevalue("mysql_database")
+    ),
+    "adbc-duckdb": lambda _, directory: _adbc_duckdb(directory),
+    "adbc-sail": lambda request, _: _adbc_sail(request.getfixturevalue("sail")),
+    "adbc-spark": lambda request, _: _adbc_spark(request.getfixturevalue("spark")),
+}
+"""Each kind of source, and how a sample of it is made."""
+SLOW = frozenset({"mysql", "sqlalchemy-mysql", "adbc-spark"})
+"""Those whose server has to be installed on the machine."""
+GROUPS = {"adbc-sail": "sail", "adbc-spark": "spark"}
+"""Those whose server is one for one of the workers."""
+
+
+def _marks(kind: str) -> list[pytest.MarkDecorator]:
+    marks = [pytest.mark.slow] if kind in SLOW else []
+    return marks + ([pytest.mark.xdist_group(GROUPS[kind])] if kind in GROUPS else [])
+
+
+def _adbc_spark(uri: str) -> Sample:
+    return _of_spark_dialect("spark", uri, f"{uri}/;use_ssl=true")
+
+
+def _sqlalchemy_postgresql(url: str) -> Sample:
+    return _sqlalchemy(_postgresql(plain_url(url)), url, url.replace("test_", "gone_"))
+
+
+def _sqlalchemy_mysql(server: Mariadb, database: str) -> Sample:
+    return _sqlalchemy(_mysql(server, database), mysql_url(server, database), mysql_url(server, "gone"))
+
+
+def mysql_url(server: Mariadb, database: str) -> str:
+    """Return SQLAlchemy's URL of a database, by the server's socket."""
+    return f"mysql+pymysql://root@/{database}?charset=utf8mb4&unix_socket={server.socket}"
+
+
+def _server_of(kind: str, request: pytest.FixtureRequest) -> str:
+    """Return the name and version of the real thing behind a kind of source."""
+    name = SERVERS[kind.rpartition("-")[2]]
+    return name(request) if callable(name) else name
+
+
+SERVERS: dict[str, str | Callable[[pytest.FixtureRequest], str]] = {
+    "duckdb": f"DuckDB {duckdb.__version__}",
+    "sqlite": f"SQLite {sqlite3.sqlite_version}",
+    "postgresql": lambda request: f"PostgreSQL {postgresql_version(request.getfixturevalue('postgresql_url'))}",
+    "mysql": lambda request: f"MariaDB {request.getfixturevalue('mariadb_server').version()}",
+    "trino": f"a server of Trino's protocol, called by trino {version('trino')}",
+    "treasure_data": f"a server of Treasure Data's API, called by td-client {version('td-client')}",
+    "sail": f"Sail {version('pysail')}, over Flight SQL",
+    "spark": lambda _request: f"Apache Spark {version('pyspark')}, over Spark Connect",
+}
+"""The real thing behind each kind of source."""
+
+
+def postgresql_version(url: str) -> str:
+    import psycopg  # noqa: PLC0415 - an extra
+
+    with psycopg.connect(plain_url(url)) as connection:
+        number = connection.info.server_version
+    return f"{number // 10_000}.{number % 10_000}"
+
+
+@pytest.fixture(params=[pytest.param(kind, marks=_marks(kind)) for kind in KINDS])
+def sample(request: pytest.FixtureRequest, tmp_path: Path, record_property: Callable[[str, object], None]) -> Sample:
+    made = KINDS[request.param](request, tmp_path)
+    record_property("source contract", f"{request.param} against {_server_of(request.param, request)}")
+    return made
 
 
 def plain_url(url: str) -> str:
