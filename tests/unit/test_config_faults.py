@@ -74,10 +74,6 @@ CONNECTIONS = [
         "[connections.a]\ntype = 'duckbd'",
         '2: connections.a.type: type = "duckbd": use "duckdb", "sqlite", "postgresql", "mysql", "trino", ',
     ),
-    (
-        "[connections.a]\ntype = 'adbc'",
-        'type = "adbc": this version does not have it yet; use "duckdb", "sqlite", "postgresql", ',
-    ),
     ("[connections]\na = 1", "2: connections.a: write a table: [connections.a]"),
     (
         "[connections.'a b']\ntype = 'duckdb'",
