@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from exporter.failures import ExportError, FailureKind
+from scheduler.followers import Fired, fire_followers, hold_followers, tell_followers
 from scheduler.holds import hold, lift
 from scheduler.notices import Ended, notices_of
 from scheduler.outcome import Conclusion, Outcome
@@ -15,7 +16,6 @@ from scheduler.work import RunWork, log
 from storage import jobs, ledger, notices, runs
 from storage.database import Session
 from storage.runs import StoredRun
-from storage.statements import lock_names
 
 
 def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredRun:
@@ -23,8 +23,10 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredR
     now = work.clock()
     failure, report = conclusion.failure, conclusion.report
     failed = (failure.kind.value, failure.code, failure.message) if failure is not None else None
+    fired: list[Fired] = []
     with work.database.write() as session:
-        lock_names(session, [work.run.job])  # or two runs that end at once would count one failure between them
+        # Locked, or two runs that end at once would count one failure between them.
+        following = hold_followers(session, work.run, conclusion.outcome)
         stored = jobs.get_job(session, work.run.job)
         decisions = decide(
             conclusion,
@@ -56,10 +58,12 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredR
                 succeeded = conclusion.outcome is Outcome.SUCCEEDED
                 last = work.run.scheduled_time if succeeded else stored.last_success
                 jobs.record_outcome(session, work.run.job, streak=decisions.streak, last_success=last)
+            fired = fire_followers(session, work.run, following, now)
             if decisions.disable is not None:
                 settle_owed(session, [work.run.job], DISABLED, now)
                 jobs.disable_job(session, work.run.job, by="daemon", reason=decisions.disable, now=now)
     _tell(work, conclusion, decisions)
+    tell_followers(fired)
     try:
         if _is_spool_done_with(work, conclusion, decisions):
             work.spool.discard()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scheduler.advice import advise
+from scheduler.after import idle, when
 from scheduler.cli import options
 from scheduler.cli.connecting import add_connection
 from scheduler.cli.groups import add_command, add_group
@@ -141,6 +142,8 @@ def _warnings(loaded: "Config", now: datetime) -> list[str]:
     found += [f"{label}: {reason}" for label, reason in notify.faults_in(visible)] if visible else []
     for job in loaded.jobs.values():
         found += [f"job {job.name}: {advice.words}" for advice in (advise(job.schedule, now) if job.schedule else ())]
+        if told := idle(job.name, loaded.jobs, now):
+            found.append(f"job {job.name} runs {when(job.after)}, but {told}")
     return found
 
 

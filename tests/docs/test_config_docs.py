@@ -161,7 +161,7 @@ def test_every_key_says_what_it_is() -> None:
 
 def test_the_example_is_a_sound_config() -> None:
     config = load_example(EXAMPLE.read_text(encoding="utf-8"))
-    assert set(config.jobs) == {"contacts", "orders", "campaign"}
+    assert set(config.jobs) == {"contacts", "orders", "journey", "campaign"}
     # it shows every login, those that are deprecated too, and is warned of nothing else
     assert {fault.keys for fault in config.warnings} == {
         ("connections", name, "auth") for name in ("crm_password", "crm_session")
