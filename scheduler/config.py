@@ -19,6 +19,7 @@ from exporter.salesforce_settings import DEPRECATED_LOGINS, OLDEST_SAFE_API_VERS
 from exporter.settings import SecretReference, Settings
 from scheduler.config_files import Reading, read
 from scheduler.config_tables import (
+    NO_RELAY,
     Config,
     DaemonSettings,
     IncludeTable,
@@ -114,6 +115,8 @@ def _build(documents: Sequence[Document], *, state: Path | None) -> Config:
     for each in documents:
         found += each.locate(_parse_jobs(each, jobs, types, defaults))
     found += _graph_faults(documents, jobs)
+    if "smtp" not in tables.get("notify", {}):
+        found += _unmailable(documents, jobs)
     found += _taken_names(documents)
     if found:
         raise ConfigError(found, name=main.name)
@@ -193,6 +196,15 @@ def _graph_faults(documents: Sequence[Document], jobs: Mapping[str, Job]) -> Ite
     for name in parents:
         faults = graph_faults(parents, known, where=" in the config file", names=[name])
         yield from places["jobs", name].locate(faults)
+
+
+def _unmailable(documents: Sequence[Document], jobs: Mapping[str, Job]) -> Iterator[Fault]:
+    """Yield a fault for each job with recipients, where there is no mail server."""
+    places = {place: each for each in documents for place in _places(each)}
+    for name, job in jobs.items():
+        if job.email is not None and not job.email.is_empty:
+            fault = Fault(keys=("jobs", name, "email"), message=NO_RELAY)
+            yield from places["jobs", name].locate([fault])
 
 
 def _located(faults: Iterable[Fault], origins: Mapping[Keys, str], documents: Sequence[Document]) -> list[Fault]:
@@ -326,5 +338,7 @@ def _plain_secrets(config: Config) -> Iterator[tuple[Keys, str]]:
     for position, url in enumerate(config.notify.urls):
         if isinstance(url, SecretStr):
             yield ("notify", "urls", position), url.get_secret_value()
+    if isinstance(config.notify.smtp, SecretStr):
+        yield ("notify", "smtp"), config.notify.smtp.get_secret_value()
     if password := urlsplit(config.storage.url).password:
         yield ("storage", "url"), password

@@ -27,6 +27,7 @@ from scheduler.faults import ConfigError, Fault, Keys, model_faults, nearest, sh
 from scheduler.notices import Told
 from scheduler.parents import UNSET, key_faults
 from scheduler.query import SLOT_NAMES, names_in
+from scheduler.recipients import Email
 from scheduler.schedule import SCHEDULE_KEYS, Schedule, ScheduleError, make_schedule
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -128,6 +129,7 @@ class Job(JobDefaults):
         description="instead of `cron`: run when these jobs have succeeded for the same slot",
         examples=['["segment"]'],
     )
+    email: Email | None = Field(default=None, description="who is mailed how its runs end; besides `notify`")
     description: str | None = Field(default=None, description="what the job is for")
     source: str = Field(description="the connection that the query runs on", examples=['"warehouse"'])
     query: str = Field(description="the SQL; or `query_file`", examples=['"select …", or query_file = "job.sql"'])

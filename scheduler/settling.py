@@ -7,10 +7,11 @@ from datetime import datetime
 from exporter.failures import ExportError, FailureKind
 from scheduler.followers import Fired, fire_followers, hold_followers, tell_followers
 from scheduler.holds import hold, lift
-from scheduler.notices import Ended, notices_of
+from scheduler.notices import Ended, NoticeText, notices_of
 from scheduler.outcome import Conclusion, Outcome
 from scheduler.owed import DISABLED, settle_owed
 from scheduler.policy import Decisions, Policies, decide
+from scheduler.recipients import mails_of
 from scheduler.secrets import mask
 from scheduler.work import RunWork, log
 from storage import jobs, ledger, notices, runs
@@ -128,7 +129,8 @@ def _announce(
         disable=decisions.disable,
         was_failing=runs.last_verdict(session, run.job, other_than=run.id) == Outcome.FAILED.value,
     )
-    for notice in notices_of(ended, on):
+    told: list[tuple[NoticeText, tuple[str, ...]]] = [(notice, ()) for notice in notices_of(ended, on)]
+    for notice, recipients in [*told, *mails_of(ended, run.definition.get("email"))]:
         notices.add(
             session,
             job=run.job,
@@ -137,6 +139,7 @@ def _announce(
             subject=mask(notice.subject),
             body=mask(notice.body),
             now=now,
+            recipients=recipients,
         )
 
 

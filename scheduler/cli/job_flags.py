@@ -113,6 +113,20 @@ FLAGS = (
     _job("disable_after", "Disable after so many configuration failures in a row; 0: never.", "N", "whole"),
     _job("max_rejected", "More refused rows make a run failed, not partial.", "ROWS|PERCENT%"),
     _job("notify", "What is told of it, with commas between; none: nothing.", "WORD,WORD", "words"),
+    Flag(
+        key=("email", "success"),
+        help="Who is mailed when a run has succeeded, with commas between; none: nobody.",
+        metavar="ADDRESS,ADDRESS",
+        kind="words",
+        option="--email-success",
+    ),
+    Flag(
+        key=("email", "failure"),
+        help="Who is mailed when one failed, refused rows or disabled the job; none: nobody.",
+        metavar="ADDRESS,ADDRESS",
+        kind="words",
+        option="--email-failure",
+    ),
     _job("description", "What the job is for."),
 )
 

@@ -125,9 +125,18 @@ def _sheet(view: "JobView", now: datetime) -> list[tuple[str, str | None]]:
         ("export", ", ".join(f"{key} = {value}" for key, value in export.items())),
         ("mapping", str(stored.definition["mapping"]) if job.mapping is not None else None),
         ("policies", _policies(view)),
+        ("email", _email(view)),
         ("last success", iso(stored.last_success)),
         ("changed", f"{iso(stored.updated_at)} (revision {stored.revision})"),
     ]
+
+
+def _email(view: "JobView") -> str | None:
+    email = view.job.email
+    if email is None or email.is_empty:
+        return None
+    told = {"success": email.success, "failure": email.failure}
+    return "\n".join(f"{key}: {', '.join(names)}" for key, names in told.items() if names)
 
 
 def _policies(view: "JobView") -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from scheduler.after import Timed, idle
 from scheduler.config import Config
+from scheduler.config_tables import NO_RELAY
 from scheduler.edits import EDITS, Edits, edits_of
 from scheduler.errors import failed, not_found, usage
 from scheduler.faults import ConfigError, Fault
@@ -167,6 +168,8 @@ def make_job(name: str, table: Mapping[str, Any], config: Config, now: datetime,
     except ConfigError as error:
         faults = [_as_typed(str(fault), name) for fault in error.faults]
         raise usage(f"job {name}: {'; '.join(faults)}", faults=faults) from error
+    if job.email is not None and not job.email.is_empty and config.notify.smtp is None:
+        raise usage(f"job {name}: {NO_RELAY}", faults=[f"email: {NO_RELAY}"])
     check_schedule(job, now)
     return job
 

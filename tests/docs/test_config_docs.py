@@ -32,6 +32,7 @@ from scheduler.config_tables import (
     parse_size,
 )
 from scheduler.job import Job, JobDefaults
+from scheduler.recipients import Email
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "configuration.md"
@@ -52,6 +53,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "jobs.NAME.mapping.columns[]": MappedColumn,
     "jobs.NAME.mapping.columns[].parameters[]": MappingParameter,
     "jobs.NAME.segment": Segment,
+    "jobs.NAME.email": Email,
     "a reference to a secret": SecretReference,
 }
 
@@ -84,7 +86,7 @@ def kind(field: FieldInfo) -> str:
     if low is not None and high is not None:
         return f"{low} … {high}"
     if get_origin(field.annotation) is tuple:
-        return "list of tables"
+        return "list of text" if "str" in name else "list of tables"
     return words.get(name) or ("text" if "str" in name else "table")
 
 
@@ -191,6 +193,8 @@ def tables(text: str) -> Iterator[tuple[type[BaseModel], dict[str, Any]]]:
                 yield from ((MappingParameter, parameter) for parameter in column.get("parameters", ()))
         if "segment" in job:
             yield Segment, job["segment"]
+        if "email" in job:
+            yield Email, job["email"]
 
 
 @pytest.mark.parametrize("model", [model for model in SECTIONS.values() if model is not SecretReference])
