@@ -41,8 +41,12 @@ class Following(Protocol):
 def owed_slots(changes: Sequence[Following], successes: Mapping[str, Sequence[Success]]) -> set[int]:
     """Return the slots that a follower owes a row for: the last of its parents succeeded while it followed them."""
     owed: set[int] = set()
+    known: dict[tuple[tuple[str, ...], int | None], dict[int, list[datetime]]] = {}
     for change, until in _stretches(changes):
-        for slot, chances in _chances(change, successes).items():
+        key = (change.after, change.ends)  # most changes of a job are of something else
+        if key not in known:
+            known[key] = _chances(*key, successes)
+        for slot, chances in known[key].items():
             if any(change.valid_from + MARGIN < at and (until is None or at < until - MARGIN) for at in chances):
                 owed.add(slot)
     return owed
@@ -50,7 +54,8 @@ def owed_slots(changes: Sequence[Following], successes: Mapping[str, Sequence[Su
 
 def complete_slots(changes: Sequence[Following], successes: Mapping[str, Sequence[Success]]) -> set[int]:
     """Return the slots that it may have a row for: those for which all parents of one of its times succeeded."""
-    return {slot for change in changes if change.after for slot in _chances(change, successes)}
+    keys = {(change.after, change.ends) for change in changes if change.after}
+    return {slot for after, ends in keys for slot in _chances(after, ends, successes)}
 
 
 def _stretches(changes: Sequence[Following]) -> Iterator[tuple[Following, datetime | None]]:
@@ -62,16 +67,18 @@ def _stretches(changes: Sequence[Following]) -> Iterator[tuple[Following, dateti
             yield change, changes[index + 1].valid_from if index + 1 < len(changes) else None
 
 
-def _chances(change: Following, successes: Mapping[str, Sequence[Success]]) -> dict[int, list[datetime]]:
+def _chances(
+    after: tuple[str, ...], ends: int | None, successes: Mapping[str, Sequence[Success]]
+) -> dict[int, list[datetime]]:
     """Return, by slot, the times at which a parent succeeded and the others had, or did so then."""
     by_slot: dict[int, list[Success]] = {}
-    for parent in change.after:
+    for parent in after:
         for success in successes.get(parent, ()):
-            if change.ends is None or success.slot < change.ends:
+            if ends is None or success.slot < ends:
                 by_slot.setdefault(success.slot, []).append(success)
     chances: dict[int, list[datetime]] = {}
     for slot, found in by_slot.items():
-        missing = set(change.after)
+        missing = set(after)
         for success in sorted(found, key=lambda each: each.at):
             missing.discard(success.job)
             if not missing:

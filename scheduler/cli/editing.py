@@ -156,7 +156,7 @@ def edit(
 def remove(*, name: options.Name, as_json: options.Json = False, config: options.Config = None) -> None:
     """Remove a job that was added here.
 
-    Its runs and its history stay.
+    Its runs and its history stay. A job that others run after is not removed.
     """
     now = datetime.now(UTC)
     with workbench.opened(config, now, giving_up=name) as bench:

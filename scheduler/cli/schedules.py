@@ -68,7 +68,7 @@ def next_(
     """Show the coming fires of a job or a cron.
 
     There is a note where the clock changes. For a job, its own zone, delay and policies hold; the options are for
-    an expression.
+    an expression. A job that runs after others has the slots that all of those have.
     """
     now = datetime.now(UTC)
     if is_cron(what):

@@ -123,6 +123,17 @@ def test_daemons_that_are_killed_at_any_moment_run_each_follower_once(service: S
     assert service.command("audit", "--json").json["findings"] == []
 
 
+def test_once_runs_the_followers_of_what_it_runs_too(service: Service) -> None:
+    jobs = JOBS.format(delay="0s").replace("*/10 * * * *", "* * * * *").replace('starts_at = "2027-12-01"\n', "")
+    service.configure(jobs)
+    service.owe_a_slot()
+    with service.daemon("--once") as daemon:
+        assert daemon.wait(timeout=60) == 0
+    parents, following = service.runs("segment"), service.runs("journey")
+    assert [run.outcome for run in following] == ["succeeded"] * len(parents)
+    assert {run.scheduled_time for run in following} == {run.scheduled_time for run in parents}
+
+
 FOLLOWER = """
 [jobs.journey]
 after = ["nightly"]

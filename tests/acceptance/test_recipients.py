@@ -65,7 +65,7 @@ def test_success_and_failure_are_mailed_to_whom_each_concerns_over_a_kill_9(serv
         ("team@example.com", "schedctl: job good succeeded"),
     }
     assert len(told) <= 4  # the one that was on its way when the daemon was killed may come again
-    assert {str(each["From"]) for each in mail.mails} == {"schedctl <sender@example.com>"}
+    assert {str(each["From"]) for each in mail.mails} == {"sender@example.com"}
 
 
 def test_refused_rows_are_no_success(service: Service, mail: MailServer) -> None:
