@@ -1,11 +1,13 @@
 """Whether every slot that was owed has exactly one row: recomputed from what each job was, from when on. Pure."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal
 
+from scheduler.completions import Success, complete_slots, owed_slots
 from scheduler.schedule import Schedule
 
 
@@ -13,13 +15,16 @@ from scheduler.schedule import Schedule
 class Change:
     """What happened to a job at ``valid_from``. It owes no slot at or before ``anchored_at``.
 
-    ``schedule`` is the one it had from then on; None if it had none.
+    ``schedule`` is the one it had from then on; None if it had none. ``after`` is what it ran after from then on, and
+    ``ends`` the Unix time from which on it had no slots, if it ran after something.
     """
 
     change: Literal["put", "removed", "disabled", "enabled"]
     schedule: Schedule | None
     valid_from: datetime
     anchored_at: datetime
+    after: tuple[str, ...] = ()
+    ends: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,8 +41,8 @@ class SlotRow:
 class Finding:
     """Something wrong with ``count`` slots of a job from ``first`` to ``last``; ``runs`` are the rows about it, if any.
 
-    ``hole``: no row. ``double``: more than one row. ``stray``: a row for a time that the schedule does not name, or one
-    for several slots whose number is another.
+    ``hole``: no row. ``double``: more than one row. ``stray``: a row for a time that the schedule does not name, or for
+    which what the job runs after has not succeeded, or one for several slots whose number is another.
     """
 
     kind: Literal["hole", "double", "stray"]
@@ -82,6 +87,10 @@ class _Slots:
 
     owed: list[int]
     cover: list[int]
+    allowed: set[int] = field(default_factory=set)
+    """Further slots that may have a row: what the job runs after has succeeded for them."""
+    is_follower: bool = False
+    """Whether it never had a schedule, and every row has to be of a slot that may have one."""
     runs: dict[int, list[int]] = field(default_factory=dict)
 
 
@@ -92,11 +101,13 @@ def audit_job(
     *,
     settled_until: datetime | None,
     since: datetime | None = None,
+    successes: Mapping[str, Sequence[Success]] = MappingProxyType({}),
 ) -> Audit:
     """Compare what one job owed with the rows that there are.
 
     ``changes`` are all there ever were, oldest first. Slots up to ``settled_until`` (the job's high-water mark; None:
     no slot came yet) were looked at, later ones are not owed yet. Slots at or before ``since`` are left out.
+    ``successes`` are the runs that succeeded, by job, of all that it ever ran after.
     """
     periods = list(_periods(changes))
     owed: list[int] = []
@@ -106,7 +117,14 @@ def audit_job(
         if until is not None and until > after:
             epochs = period.schedule.epochs_between(_epoch(after), _epoch(until))
             owed += epochs[bisect_right(epochs, owed[-1]) :] if owed else epochs
-    slots = _Slots(owed=owed, cover=[0] * len(owed))
+    allowed: set[int] = set()
+    if any(change.after for change in changes):
+        begin = _epoch(since) if since is not None else None
+        following = {slot for slot in owed_slots(changes, successes) if begin is None or slot > begin}
+        owed = sorted(following.union(owed))
+        allowed = complete_slots(changes, successes)
+    is_follower = bool(changes) and all(change.after for change in changes)
+    slots = _Slots(owed=owed, cover=[0] * len(owed), allowed=allowed, is_follower=is_follower)
     strays = list(_lay(name, slots, rows, periods, settled_until=settled_until, since=since))
     findings = [*_runs_of(name, slots, "hole"), *_runs_of(name, slots, "double"), *strays]
     findings.sort(key=lambda finding: (finding.first, finding.kind))
@@ -158,7 +176,9 @@ def _lay(
             slots.runs.setdefault(index, []).append(row.run)
         if (high > low) if is_cut else (high - low == row.count):
             continue
-        if any(_is_in(period, row.slot) for period in periods):
+        if _epoch(row.slot) in slots.allowed:
+            continue
+        if slots.is_follower or any(_is_in(period, row.slot) for period in periods):
             yield Finding(kind="stray", job=name, first=first, last=row.slot, count=row.count, runs=(row.run,))
 
 

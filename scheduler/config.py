@@ -19,6 +19,7 @@ from exporter.salesforce_settings import DEPRECATED_LOGINS, OLDEST_SAFE_API_VERS
 from exporter.settings import SecretReference, Settings
 from scheduler.config_files import Reading, read
 from scheduler.config_tables import (
+    NO_RELAY,
     Config,
     DaemonSettings,
     IncludeTable,
@@ -30,6 +31,7 @@ from scheduler.config_tables import (
 from scheduler.config_text import Document, document
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, show, under, unknown_key, unknown_value
 from scheduler.job import Job, JobDefaults, QueryFiles, name_fault, parse_job, schedule_faults
+from scheduler.parents import graph_faults
 from scheduler.paths import default_spool, default_storage_url, sqlite_file, state_directory
 from scheduler.secrets import register
 
@@ -112,6 +114,9 @@ def _build(documents: Sequence[Document], *, state: Path | None) -> Config:
     jobs: dict[str, Job] = {}
     for each in documents:
         found += each.locate(_parse_jobs(each, jobs, types, defaults))
+    found += _graph_faults(documents, jobs)
+    if "smtp" not in tables.get("notify", {}):
+        found += _unmailable(documents, jobs)
     found += _taken_names(documents)
     if found:
         raise ConfigError(found, name=main.name)
@@ -181,6 +186,25 @@ def _parse_jobs(
         else:
             jobs.setdefault(name, job)
     return faults
+
+
+def _graph_faults(documents: Sequence[Document], jobs: Mapping[str, Job]) -> Iterator[Fault]:
+    """Yield the faults of jobs that run after others: what they name has to be in the file too, and makes no circle."""
+    places = {place: each for each in documents for place in _places(each)}
+    known = {str(name) for key, name in places if key == "jobs"}
+    parents = {name: job.after for name, job in jobs.items()}
+    for name in parents:
+        faults = graph_faults(parents, known, where=" in the config file", names=[name])
+        yield from places["jobs", name].locate(faults)
+
+
+def _unmailable(documents: Sequence[Document], jobs: Mapping[str, Job]) -> Iterator[Fault]:
+    """Yield a fault for each job with recipients, where there is no mail server."""
+    places = {place: each for each in documents for place in _places(each)}
+    for name, job in jobs.items():
+        if job.email is not None and not job.email.is_empty:
+            fault = Fault(keys=("jobs", name, "email"), message=NO_RELAY)
+            yield from places["jobs", name].locate([fault])
 
 
 def _located(faults: Iterable[Fault], origins: Mapping[Keys, str], documents: Sequence[Document]) -> list[Fault]:
@@ -320,5 +344,7 @@ def _plain_secrets(config: Config) -> Iterator[tuple[Keys, str]]:
     for position, url in enumerate(config.notify.urls):
         if isinstance(url, SecretStr):
             yield ("notify", "urls", position), url.get_secret_value()
+    if isinstance(config.notify.smtp, SecretStr):
+        yield ("notify", "smtp"), config.notify.smtp.get_secret_value()
     if password := urlsplit(config.storage.url).password:
         yield ("storage", "url"), password

@@ -117,6 +117,16 @@ def _check_notify_url(value: SecretStr | SecretReference) -> SecretStr | SecretR
     return value
 
 
+MAIL_SCHEMES = ("mailto", "mailtos")
+NO_RELAY = 'recipients need a mail server: set smtp = "mailtos://user:password@host?from=…" under [notify]'
+
+
+def _check_relay(value: SecretStr | SecretReference) -> SecretStr | SecretReference:
+    if isinstance(value, SecretStr) and value.get_secret_value().partition("://")[0].lower() not in MAIL_SCHEMES:
+        raise ValueError("write a mail server, such as mailtos://user:password@host?from=schedctl@example.com")
+    return value
+
+
 class NotifySettings(Settings):
     """Whom to tell what."""
 
@@ -127,6 +137,10 @@ class NotifySettings(Settings):
         default=("failed", "partial", "disabled", "recovered"),
         strict=False,
         description="what is told of jobs; `notify` of a job overrides it",
+    )
+    smtp: Annotated[Secret, AfterValidator(_check_relay)] | None = Field(
+        default=None,
+        description="the mail server for the recipients in `email` of jobs: `mailtos://user:password@host?from=…`",
     )
 
 

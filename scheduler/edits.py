@@ -1,13 +1,15 @@
 """What an edit of the config file changes: jobs, their keys, and their fires of the coming days. Pure."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
+from scheduler.after import common_slots
 from scheduler.job import Job
 from scheduler.merge import Changes
+from scheduler.schedule import Schedule
 
 DAYS = 7
 """How many days of fires are compared."""
@@ -45,7 +47,8 @@ class JobEdit:
 
     Of its fires in the coming DAYS days, ``added`` are slots that were none before, ``dropped`` slots that are none any
     more, and ``moved`` slots that stay but run at another time, since the delay changed. ``next_before`` and
-    ``next_after`` are the next run times, UTC; None where nothing fires.
+    ``next_after`` are the next run times, UTC; None where nothing fires, or only ``after`` others have succeeded: those
+    that it runs after from now on. The fires of such a job are the slots that it can come to run for.
     """
 
     job: str
@@ -56,6 +59,7 @@ class JobEdit:
     dropped: int = 0
     next_before: datetime | None = None
     next_after: datetime | None = None
+    after: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON: times ISO 8601 in UTC with Z."""
@@ -66,6 +70,7 @@ class JobEdit:
             "fires": {"added": self.added, "moved": self.moved, "dropped": self.dropped},
             "next_before": _iso(self.next_before),
             "next_after": _iso(self.next_after),
+            "after": list(self.after),
         }
 
 
@@ -88,18 +93,53 @@ class Edits:
 def edits_of(changes: Changes, stored: Iterable[StoredState], now: datetime) -> Edits:
     """Compare the jobs that ``changes`` puts and removes with those that are ``stored``, from ``now`` on."""
     known = {each.name: each for each in stored}
-    found = [_edit(name, known.get(name), job, now) for name, job in changes.put.items()]
-    found += [_edit(name, known[name], None, now) for name in changes.remove]
+    all_ = _Jobs(known, {}, frozenset()), _Jobs(known, changes.put, changes.remove)
+    found = [_edit(name, known.get(name), job, now, all_) for name, job in changes.put.items()]
+    found += [_edit(name, known[name], None, now, all_) for name in changes.remove]
     return Edits(jobs=tuple(sorted(found, key=lambda edit: edit.job)))
 
 
-def _edit(name: str, stored: StoredState | None, job: Job | None, now: datetime) -> JobEdit:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Known:
+    """A job with what decides whether it fires."""
+
+    schedule: Schedule | None
+    after: tuple[str, ...]
+    delay: int
+    ends: int | None
+    is_enabled: bool
+
+
+class _Jobs(Mapping[str, _Known]):
+    """All jobs before or after an edit, each read when it is asked for: there may be thousands."""
+
+    def __init__(self, stored: Mapping[str, StoredState], put: Mapping[str, Job], removed: Collection[str]) -> None:
+        self._stored, self._put, self._removed = stored, put, removed
+
+    def __getitem__(self, name: str) -> _Known:
+        stored = self._stored.get(name)
+        job = self._put.get(name) or (_read(stored) if name not in self._removed else None)
+        if job is None:
+            raise KeyError(name)
+        # An edit lifts what the daemon disabled.
+        lifted = name in self._put and stored is not None and stored.disabled_by == "daemon"
+        is_enabled = stored is None or stored.disabled_by is None or lifted
+        return _Known(schedule=job.schedule, after=job.after, delay=job.delay, ends=job.ends, is_enabled=is_enabled)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((self._stored.keys() | self._put.keys()) - set(self._removed))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def _edit(name: str, stored: StoredState | None, job: Job | None, now: datetime, all_: tuple[_Jobs, _Jobs]) -> JobEdit:
     before = _read(stored)
     was_on = stored is not None and stored.disabled_by is None
     is_on = stored is None or stored.disabled_by != "person"  # an edit lifts what the daemon disabled
     since = now if stored is None or stored.high_water is None else max(now, stored.high_water)
-    old = _slots(before, since) if was_on else {}
-    new = _slots(job, since) if is_on else {}
+    old = _slots(before, since, all_[0]) if was_on else {}
+    new = _slots(job, since, all_[1]) if is_on else {}
     both = old.keys() & new.keys()
     return JobEdit(
         job=name,
@@ -110,6 +150,7 @@ def _edit(name: str, stored: StoredState | None, job: Job | None, now: datetime)
         dropped=len(old.keys() - both),
         next_before=_next(before, since) if was_on else None,
         next_after=_next(job, since) if is_on else None,
+        after=job.after if job is not None and is_on else (),
     )
 
 
@@ -121,13 +162,16 @@ def _read(stored: StoredState | None) -> Job | None:
         return None
 
 
-def _slots(job: Job | None, since: datetime) -> dict[int, int]:
+def _slots(job: Job | None, since: datetime, jobs: _Jobs) -> dict[int, int]:
     """Return the slots of the coming days, each with its delay in seconds."""
+    begin = int(since.timestamp())
+    until = begin + int(timedelta(days=DAYS).total_seconds())
+    if job is not None and job.after:
+        common = common_slots(job.name, jobs)
+        return {} if common is None else dict.fromkeys(common.epochs_between(begin, until), common.delay)
     schedule = job.schedule if job is not None else None
     if schedule is None:
         return {}
-    begin = int(since.timestamp())
-    until = begin + int(timedelta(days=DAYS).total_seconds())
     return dict.fromkeys(schedule.epochs_between(begin, until), schedule.delay)
 
 

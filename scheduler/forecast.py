@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from scheduler.after import Common
 from scheduler.dates import DayMasks
 from scheduler.schedule import DAY, Schedule
 
@@ -21,10 +22,13 @@ POLL_SECONDS = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expected:
-    """A job to forecast. The rest is None if the job exports to no org, ``rows`` and ``seconds`` if it never ran."""
+    """A job to forecast: its schedule, or the slots that it shares with what it runs after.
+
+    The rest is None if the job exports to no org, ``rows`` and ``seconds`` if it never ran.
+    """
 
     name: str
-    schedule: Schedule
+    schedule: Schedule | Common
     batch_size: int | None = None
     rows: int | None = None
     seconds: float | None = None
@@ -70,8 +74,18 @@ def forecast(jobs: Iterable[Expected], *, start: datetime, days: int) -> Forecas
     return Forecast(start=first, hours=tuple(total), jobs=tuple(loads))
 
 
-def runs_by_hour(schedule: Schedule, begin: int, hours: int) -> dict[int, int]:
-    """Count the runs (slot and delay) in each of ``hours`` hours from the Unix time ``begin`` on, by hour from 0."""
+def runs_by_hour(schedule: Schedule | Common, begin: int, hours: int) -> dict[int, int]:
+    """Count the runs (slot and delay) in each of ``hours`` hours from the Unix time ``begin`` on, by hour from 0.
+
+    Those of a job that runs after others as if these took no time, and always succeeded.
+    """
+    if isinstance(schedule, Common):
+        if len(schedule.schedules) != 1 or schedule.ends is not None:
+            first = begin - schedule.delay - 1
+            return dict(
+                Counter((slot - first - 1) // HOUR for slot in schedule.epochs_between(first, first + hours * HOUR))
+            )
+        schedule = replace(schedule.schedules[0], delay=schedule.delay)
     low, high = begin - schedule.delay - 1, begin + hours * HOUR - schedule.delay - 1
     offset = _steady_offset(schedule.timezone, low // DAY, high // DAY + 1)
     if offset is None or schedule.bounds.clip(low, high) != (low, high):

@@ -79,7 +79,8 @@ def _rests(job: StoredJob) -> str:
 def held_apart(held_back: Iterable[StoredJob], now: datetime) -> tuple[tuple[StoredJob, ...], tuple[StoredJob, ...]]:
     """Part the jobs that do not fire into those that the daemon disabled, and those that fired ahead of now."""
     found = tuple(held_back)
-    ahead = tuple(job for job in found if job.high_water is not None and job.high_water > now + AHEAD)
+    clocked = (job for job in found if not job.definition.get("after"))  # a follower runs for any slot, late or early
+    ahead = tuple(job for job in clocked if job.high_water is not None and job.high_water > now + AHEAD)
     return tuple(job for job in found if job.disabled_by == "daemon"), ahead
 
 

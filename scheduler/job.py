@@ -20,11 +20,14 @@ from exporter.connections import (
     Segment,
 )
 from exporter.settings import Duration, PathText, PositiveDuration, Settings, check_path
+from scheduler.after import end_of
 from scheduler.bounds import check_end, check_start
 from scheduler.cron import CronError
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, nearest, show, under
 from scheduler.notices import Told
+from scheduler.parents import UNSET, key_faults
 from scheduler.query import SLOT_NAMES, unused
+from scheduler.recipients import Email
 from scheduler.schedule import SCHEDULE_KEYS, Schedule, ScheduleError, make_schedule
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -131,6 +134,13 @@ class Job(JobDefaults):
     ends_on: Annotated[str | None, BeforeValidator(check_end)] = Field(
         default=None, description="the last day, in `timezone`, on which it fires", examples=["2027-03-31"]
     )
+    after: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description="instead of `cron`: run when these jobs have succeeded for the same slot",
+        examples=['["segment"]'],
+    )
+    email: Email | None = Field(default=None, description="who is mailed how its runs end; besides `notify`")
     description: str | None = Field(default=None, description="what the job is for")
     source: str = Field(description="the connection that the query runs on", examples=['"warehouse"'])
     query: str = Field(description="the SQL; or `query_file`", examples=['"select …", or query_file = "job.sql"'])
@@ -165,9 +175,19 @@ class Job(JobDefaults):
     @property
     def schedule(self) -> Schedule | None:
         """The schedule, or None for a job that runs only when asked to. Raises CronError or ScheduleError."""
-        if not self.cron and self.starts_at is None:
+        if self.after or (not self.cron and self.starts_at is None):
             return None
         return _schedule(*(getattr(self, key) for key in SCHEDULE_KEYS))
+
+    @property
+    def ends(self) -> int | None:
+        """The Unix time at which its last day is over; None without one."""
+        return end_of(self.ends_on, self.timezone)
+
+    @property
+    def is_enabled(self) -> bool:
+        """A definition alone is never disabled."""
+        return True
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as JSON values, all keys there; the export's keys are those of the config file."""
@@ -246,6 +266,7 @@ def parse_job(
     values["name"] = name
     if "name" in table:
         found.append(Fault(keys=("name",), message="a job's name stands in the header: [jobs.NAME]; remove it here"))
+    found += key_faults(values)
     job = _validate(values, export, found)
     if isinstance(source := values.get("source"), str):
         found += _connection_faults(("source",), source, connections, SOURCE_TYPES)
@@ -263,9 +284,13 @@ def parse_job(
 
 
 def _fitting(defaults: Mapping[str, object], table: Mapping[str, object]) -> dict[str, object]:
-    """Return the defaults that the table leaves in force: a job's own ``dst`` sets its gap and fold too."""
-    own_pair = {"gap", "fold"} if "dst" in table else set()
-    return {key: value for key, value in defaults.items() if key not in own_pair}
+    """Return the defaults that the table leaves in force: a job's own ``dst`` sets its gap and fold too.
+
+    What is said of schedules does not concern a job that runs after others.
+    """
+    left = {"gap", "fold"} if "dst" in table else set()
+    left |= UNSET.keys() if table.get("after") else set()
+    return {key: value for key, value in defaults.items() if key not in left}
 
 
 _PLACEHOLDER = Export(connection="", options=FileExport())

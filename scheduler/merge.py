@@ -1,9 +1,10 @@
 """The jobs of the config file against those in the database: what has to change, or which names are taken. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from scheduler.faults import ConfigError, Fault
 from scheduler.job import Job
 
 
@@ -44,6 +45,31 @@ class NameConflicts(Exception):  # noqa: N818 - what it says, as ConfigError wou
                 for name in self.names
             )
         )
+
+
+class LostParents(ConfigError):  # noqa: N818 - as NameConflicts
+    """Jobs that left the file, by name, with those of the command line that run after them."""
+
+    def __init__(self, lost: Mapping[str, Sequence[str]], *, name: str) -> None:
+        self.followers = frozenset(follower for each in lost.values() for follower in each)
+        super().__init__([_lost(parent, names) for parent, names in lost.items()], name=name)
+
+
+def _lost(parent: str, names: Sequence[str]) -> Fault:
+    verb, them = ("runs", "it") if len(names) == 1 else ("run", "them")
+    way = f"leave it in the file, or first give {them} another after, or remove {them} (schedctl edit, schedctl remove)"
+    message = f"it is gone, but {', '.join(names)}, added by schedctl add, {verb} after it: {way}"
+    return Fault(keys=("jobs", parent), message=message)
+
+
+def lost_parents(changes: Changes, stored: Iterable[StoredDefinition]) -> dict[str, list[str]]:
+    """Return the jobs that leave the file although jobs of the command line run after them, with the names of those."""
+    lost: dict[str, list[str]] = {}
+    for each in stored:
+        for parent in each.definition.get("after") or () if each.origin == "cli" else ():
+            if parent in changes.remove:
+                lost.setdefault(parent, []).append(each.name)
+    return lost
 
 
 def merge(file_jobs: Mapping[str, Job], stored: Iterable[StoredDefinition]) -> Changes:

@@ -10,14 +10,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
 from exporter.settings import SecretReference
-from scheduler.config_tables import NotifySettings
+from scheduler.config_tables import MAIL_SCHEMES, NotifySettings
 from scheduler.logs import get_logger
 from scheduler.notices import PER_MINUTE, WINDOW, NoticeText, bundling, digest, next_try
 from scheduler.secrets import SecretError, resolve
@@ -43,11 +44,15 @@ Send = Callable[[str, NoticeText], Sent]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Address:
-    """Where notices go: ``label`` names it in the config file; ``url`` is None if its secret cannot be had."""
+    """Where notices go: ``label`` names it in the config file; ``url`` is None if its secret cannot be had.
+
+    That of a ``recipient`` of one job is labeled with the recipient's address.
+    """
 
     label: str
     url: str | None = field(repr=False)
     fault: str = ""
+    is_recipient: bool = False
 
 
 @dataclass(kw_only=True)
@@ -59,6 +64,12 @@ class _InHand:
     errors: list[str] = field(default_factory=list)
     tried: bool = False
 
+    def lacks(self, address: Address) -> bool:
+        """Whether it is for this address, which does not have it yet."""
+        recipients = self.notice.recipients
+        is_for_it = address.label in recipients if address.is_recipient else not recipients
+        return is_for_it and address.label not in self.sent_to
+
 
 def addresses(settings: NotifySettings) -> list[Address]:
     """Return the addresses, their secrets looked up anew: a changed secret needs no reload."""
@@ -68,10 +79,37 @@ def addresses(settings: NotifySettings) -> list[Address]:
 def _address(position: int, each: SecretStr | SecretReference, settings: NotifySettings) -> Address:
     label = f"notify.urls[{position}]"
     try:
-        (secret,) = resolve(settings.model_copy(update={"urls": (each,)})).urls
+        (secret,) = resolve(settings.model_copy(update={"urls": (each,), "smtp": None})).urls
     except SecretError as error:
         return Address(label=label, url=None, fault=str(error))
     return Address(label=label, url=secret.get_secret_value() if isinstance(secret, SecretStr) else None)
+
+
+def relay(settings: NotifySettings) -> Address | None:
+    """Return the mail server for recipients, its secret looked up anew; None if there is none."""
+    label = "notify.smtp"
+    if settings.smtp is None:
+        return None
+    try:
+        secret = resolve(settings.model_copy(update={"urls": ()})).smtp
+    except SecretError as error:
+        return Address(label=label, url=None, fault=str(error))
+    url = secret.get_secret_value() if isinstance(secret, SecretStr) else ""
+    if url.partition("://")[0].lower() not in MAIL_SCHEMES:
+        return Address(label=label, url=None, fault="it does not begin with mailto:// or mailtos://")
+    return Address(label=label, url=url)
+
+
+def recipient(address: str, server: Address | None) -> Address:
+    """Return where a mail to this address goes: through the server, to nobody else that its URL may name."""
+    if server is None or server.url is None:
+        fault = "[notify] has no smtp" if server is None else f"{server.label}: {server.fault}"
+        return Address(label=address, url=None, fault=fault, is_recipient=True)
+    head, _, query = server.url.partition("?")
+    scheme, _, rest = head.partition("://")
+    kept = [each for each in query.split("&") if each and each.partition("=")[0].lower() != "to"]
+    query = "&".join([*kept, f"to={quote(address, safe='')}"])
+    return Address(label=address, url=f"{scheme}://{rest.partition('/')[0]}?{query}", is_recipient=True)
 
 
 def faults_in(known: Iterable[Address]) -> Iterator[tuple[str, str]]:
@@ -144,7 +182,8 @@ class Notifier:
         if settings == self._checked:
             return
         self._checked = settings
-        for label, reason in faults_in(addresses(settings)):
+        server = relay(settings)
+        for label, reason in faults_in([*addresses(settings), *([server] if server is not None else [])]):
             log.warning("notice.address_unusable", address=label, reason=reason)
 
     def look(self) -> int:
@@ -154,11 +193,13 @@ class Notifier:
             traffic = notices.traffic(session, now=now, within=WINDOW)
         if not traffic.due:
             return 0
-        known = addresses(self._settings())
+        settings = self._settings()
+        known = addresses(settings)
+        can_tell = bool(known) or settings.smtp is not None
         how = bundling(due=traffic.due, recently=traffic.recently, last_digest=traffic.last_digest, now=now)
-        if how == "none" and known:
+        if how == "none" and can_tell:
             return 0
-        limit = PER_MINUTE - traffic.recently if how == "each" and known else AT_ONCE
+        limit = PER_MINUTE - traffic.recently if how == "each" and can_tell else AT_ONCE
         with self._database.write() as session:
             shared = shared_now(session, now)
             claimed = notices.claim(session, owner=self._owner, now=shared, lease_seconds=LEASE_SECONDS, limit=limit)
@@ -167,17 +208,35 @@ class Notifier:
         ]
         for address in known:
             self._tell(address, hands, in_one=how == "one")
+        self._mail(settings, hands, in_one=how == "one")
         return self._settle(hands, known)
 
-    def _tell(self, address: Address, hands: Sequence[_InHand], *, in_one: bool) -> None:
-        """Send to an address what it does not have yet. After its first refusal the rest is left for the next time."""
-        rest = [hand for hand in hands if address.label not in hand.sent_to]
+    def _mail(self, settings: NotifySettings, hands: Sequence[_InHand], *, in_one: bool) -> None:
+        """Send to the recipients of jobs what they do not have yet.
+
+        A server that gives two of them the same reason why not is left alone until the next time: it is away, and to
+        wait for it 20 times would hold up the others.
+        """
+        server, said = relay(settings), ["", ""]
+        for name in dict.fromkeys(name for hand in hands for name in hand.notice.recipients):
+            address = recipient(name, server)
+            if said[-1] and said[-1] == said[-2]:
+                address = replace(address, url=None, fault=said[-1])
+            if any(hand.lacks(address) for hand in hands):
+                said.append(self._tell(address, hands, in_one=in_one))
+
+    def _tell(self, address: Address, hands: Sequence[_InHand], *, in_one: bool) -> str:
+        """Send to an address what it does not have yet, and return why it refuses it.
+
+        After its first refusal the rest is left for the next time.
+        """
+        rest = [hand for hand in hands if hand.lacks(address)]
         while rest and not self._done.is_set():
             ours = self._renew(hands)
             rest = [hand for hand in rest if hand.notice.id in ours]
             bundle = rest if in_one else rest[:1]
             if not bundle:
-                return
+                return ""
             sent = Sent(arrived=False, reason=address.fault)
             if address.url is not None:
                 sent = self._send(address.url, _text(bundle))
@@ -187,9 +246,10 @@ class Notifier:
                 log.warning("notice.not_sent", address=address.label, reason=sent.reason, notices=len(rest))
                 for hand in rest:
                     hand.errors.append(f"{address.label}: {sent.reason}")
-                return
+                return sent.reason
             self._note(address, bundle)
             rest = rest[len(bundle) :]
+        return ""
 
     def _renew(self, hands: Sequence[_InHand]) -> set[int]:
         claimed = [hand.notice for hand in hands]
@@ -230,7 +290,7 @@ class Notifier:
         with self._database.write() as session:
             for hand in hands:
                 notice, error = hand.notice, "; ".join(hand.errors) or None
-                if labels <= set(hand.sent_to):
+                if (set(notice.recipients) or labels) <= set(hand.sent_to):
                     ending: notices.Ending = "sent" if hand.sent_to else "nobody"
                 elif error is not None and now - notice.created_at > GIVE_UP:
                     ending = "partly" if hand.sent_to else "given_up"

@@ -6,18 +6,19 @@ from datetime import datetime
 
 from exporter.failures import ExportError, FailureKind, transient
 from scheduler.changing import Move, discard_stagings, lost_snapshot, next_snapshot
+from scheduler.followers import Fired, fire_followers, hold_followers, tell_followers
 from scheduler.holds import hold, lift
 from scheduler.job import Job
-from scheduler.notices import Ended, notices_of
+from scheduler.notices import Ended, NoticeText, notices_of
 from scheduler.outcome import Conclusion, Outcome, conclude_error
 from scheduler.owed import DISABLED, settle_owed
 from scheduler.policy import Decisions, Policies, decide
+from scheduler.recipients import mails_of
 from scheduler.secrets import mask
 from scheduler.work import RunWork, log
 from storage import jobs, ledger, notices, runs
 from storage.database import Session
 from storage.runs import StoredRun
-from storage.statements import lock_names
 
 
 def settle(work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_snapshot: bool = True) -> StoredRun:
@@ -38,12 +39,14 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_sn
                 else:
                     conclusion = replace(conclude_error(transient(error.code, error.message)), report=conclusion.report)
                     policies = replace(policies, retry_limit=work.run.attempt)
-        decisions = _settle(work, conclusion, policies, move)
+        written = _settle(work, conclusion, policies, move)
         if move is not None:
-            move.clean(stored=decisions is not None)
-        if decisions is not None:
+            move.clean(stored=written is not None)
+        if written is not None:
             break
+    decisions, fired = written
     _tell(work, conclusion, decisions)
+    tell_followers(fired)
     try:
         if _is_spool_done_with(work, conclusion, decisions):
             work.spool.discard()
@@ -70,7 +73,10 @@ class _SnapshotMovedError(Exception):
     """Somebody changed the job's snapshot since it was looked at."""
 
 
-def _settle(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move | None) -> Decisions | None:
+_Written = tuple[Decisions, list[Fired]]
+
+
+def _settle(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move | None) -> _Written | None:
     """Write all of it; None, and nothing is written, if the snapshot is not what ``move`` began with."""
     try:
         return _write(work, conclusion, policies, move)
@@ -78,12 +84,14 @@ def _settle(work: RunWork, conclusion: Conclusion, policies: Policies, move: Mov
         return None
 
 
-def _write(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move | None) -> Decisions:
+def _write(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move | None) -> _Written:
     now = work.clock()
     failure, report = conclusion.failure, conclusion.report
     failed = (failure.kind.value, failure.code, failure.message) if failure is not None else None
+    fired: list[Fired] = []
     with work.database.write() as session:
-        lock_names(session, [work.run.job])  # or two runs that end at once would count one failure between them
+        # Locked, or two runs that end at once would count one failure between them.
+        following = hold_followers(session, work.run, conclusion.outcome)
         stored = jobs.get_job(session, work.run.job)
         decisions = decide(
             conclusion,
@@ -115,12 +123,13 @@ def _write(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move
                 succeeded = conclusion.outcome is Outcome.SUCCEEDED
                 last = work.run.scheduled_time if succeeded else stored.last_success
                 jobs.record_outcome(session, work.run.job, streak=decisions.streak, last_success=last)
+            fired = fire_followers(session, work.run, following, now)
             if decisions.disable is not None:
                 settle_owed(session, [work.run.job], DISABLED, now)
                 jobs.disable_job(session, work.run.job, by="daemon", reason=decisions.disable, now=now)
             if move is not None and not move.store(session, work):
                 raise _SnapshotMovedError
-    return decisions
+    return decisions, fired
 
 
 def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> bool:
@@ -179,7 +188,8 @@ def _announce(
         disable=decisions.disable,
         was_failing=runs.last_verdict(session, run.job, other_than=run.id) == Outcome.FAILED.value,
     )
-    for notice in notices_of(ended, on):
+    told: list[tuple[NoticeText, tuple[str, ...]]] = [(notice, ()) for notice in notices_of(ended, on)]
+    for notice, recipients in [*told, *mails_of(ended, run.definition.get("email"))]:
         notices.add(
             session,
             job=run.job,
@@ -188,6 +198,7 @@ def _announce(
             subject=mask(notice.subject),
             body=mask(notice.body),
             now=now,
+            recipients=recipients,
         )
 
 

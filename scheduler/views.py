@@ -1,18 +1,25 @@
 """Jobs as people look at them. Pure, and made without the models that check a definition: `list` has 1,000 of them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
+from scheduler.after import Common, common_slots, end_of, join, when
 from scheduler.schedule import SCHEDULE_KEYS, FireTime, Schedule, make_schedule
 from storage.values import StoredJob, StoredRun
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobLine:
-    """A job with its state and the run that ended last: what a line of `list` tells."""
+    """A job with its state and the run that ended last: what a line of `list` tells.
+
+    ``common`` are the slots of a job that runs after others, if :func:`with_slots` found them.
+    """
 
     stored: StoredJob
     last_run: StoredRun | None = None
+    common: Common | None = None
 
     @property
     def name(self) -> str:
@@ -25,9 +32,24 @@ class JobLine:
         return str(self.stored.definition.get("cron") or "")
 
     @property
+    def after(self) -> tuple[str, ...]:
+        """What it runs after; empty for a job that has a schedule, or runs only when asked to."""
+        return tuple(self.stored.definition.get("after") or ())
+
+    @property
+    def ends(self) -> int | None:
+        """The Unix time at which its last day is over; None without one."""
+        return end_of(self.stored.definition.get("ends_on"), self.timezone)
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether it fires at all."""
+        return self.stored.disabled_at is None
+
+    @property
     def is_scheduled(self) -> bool:
-        """Whether it runs by itself: it has a cron, or a time to run once."""
-        return bool(self.cron or self._text("starts_at"))
+        """Whether it runs by itself: it has a cron, or a time to run once, or runs after others."""
+        return bool(self.cron or self._text("starts_at") or self.after)
 
     @property
     def timezone(self) -> str:
@@ -42,7 +64,7 @@ class JobLine:
     @property
     def schedule(self) -> Schedule | None:
         """When it runs; None for a job without one. Raises ValueError for what another version stored."""
-        if not self.is_scheduled:
+        if self.after or not self.is_scheduled:
             return None
         given = self.stored.definition
         others = {key: given[key] for key in SCHEDULE_KEYS[1:] if given.get(key) is not None}
@@ -58,12 +80,14 @@ class JobLine:
     @property
     def words(self) -> str:
         """When it runs, in words, such as ``at 03:00 from Monday to Friday``."""
+        begin, end = self._text("starts_at"), self._text("ends_on")
+        if self.after:
+            return f"after {join(self.after)}" + (f", until {end}" if end else "")
         schedule = self.schedule
         if schedule is None:
             return "only when asked to"
         if not self.cron:
-            return f"once, at {self._text('starts_at')}"
-        begin, end = self._text("starts_at"), self._text("ends_on")
+            return f"once, at {begin}"
         return schedule.cron.in_words() + (f", from {begin}" if begin else "") + (f", until {end}" if end else "")
 
     @property
@@ -80,9 +104,37 @@ class JobLine:
         """Return a time of the definition as people read it, empty if it has none."""
         return str(self.stored.definition.get(key) or "").replace("T", " ")
 
+    @property
+    def when(self) -> str:
+        """When a job that runs after others does, such as ``when segment has succeeded``."""
+        return when(self.after)
+
+    def next_slot(self, now: datetime) -> datetime | None:
+        """Return the next slot that it will fire for, or, if it runs after others, can come to run for."""
+        fire = self.next_fire(now)
+        if fire is not None or self.common is None or not self.is_enabled:
+            return None if fire is None else fire.scheduled_time
+        return self.common.next_after(self.settled_until(now))
+
     def next_fire(self, now: datetime) -> FireTime | None:
         """Return the next slot that will fire; None for a job without a schedule, without a future, or disabled."""
         if self.stored.disabled_at is not None:
             return None
         schedule = self.schedule
         return None if schedule is None else schedule.next_after(self.settled_until(now))
+
+
+_Line = TypeVar("_Line", bound=JobLine)
+
+
+def with_slots(lines: Sequence[_Line], others: Iterable[JobLine] = ()) -> list[_Line]:
+    """Return the jobs, those that run after others with the slots for that; what is not among them is in ``others``."""
+    known: dict[str, JobLine] = {each.name: each for each in others} | {each.name: each for each in lines}
+    return [replace(line, common=_common(line.name, known)) if line.after else line for line in lines]
+
+
+def _common(name: str, known: dict[str, JobLine]) -> Common | None:
+    try:
+        return common_slots(name, known)
+    except ValueError:  # another version wrote the schedule of one of them
+        return None

@@ -1,6 +1,6 @@
 """Jobs, their state, and the history of what each was from when on."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, ins
 from sqlalchemy.orm import Session
 
 from storage.definitions import DEFINITION, digest, keep
+from storage.followers import set_parents
 from storage.models import WAITING, table
 from storage.statements import chunks, lock_names
 from storage.types import UtcDateTime, utc
@@ -28,6 +29,7 @@ __all__ = [
     "enable_job",
     "get_job",
     "high_waters",
+    "job_names",
     "lock_marks",
     "put_job",
     "put_jobs",
@@ -141,6 +143,7 @@ def put_job(
         if lifted:
             new |= {"disabled_at": None, "disabled_by": None, "disabled_reason": None}
         _update(session, name, **new)
+    set_parents(session, {name: _after(definition)})
     _record(session, name, "put", now)
     if lifted:
         _record(session, name, "enabled", now)
@@ -201,6 +204,7 @@ def _insert_jobs(session: Session, origin: str, new: Mapping[str, Mapping[str, A
         for name in new
     ]
     session.execute(insert(_JOB), rows)
+    set_parents(session, {name: parents for name, definition in new.items() if (parents := _after(definition))})
     history = [
         {"job": row["name"], "change": "put", "valid_from": now, **{key: row[key] for key in _SHARED}} for row in rows
     ]
@@ -217,6 +221,7 @@ def remove_job(session: Session, name: str, *, now: datetime) -> bool:
         return False
     _record(session, name, "removed", now)
     session.execute(delete(_JOB).where(_JOB.c.name == name))
+    set_parents(session, {name: ()})
     _skip_waiting(session, name, _RUN.c.id.is_not(None), reason="the job was removed", now=now)
     waiting = update(_RUN).where(_RUN.c.job == name, _RUN.c.state == WAITING)
     # A time beside a column in a function does not take on the column's type: it has to be told.
@@ -235,6 +240,11 @@ def all_jobs(session: Session) -> list[StoredJob]:
     """Return every job, ordered by name."""
     jobs = [StoredJob(**row) for row in session.execute(_jobs()).mappings()]
     return sorted(jobs, key=lambda job: job.name)
+
+
+def job_names(session: Session) -> set[str]:
+    """Return the names of all jobs."""
+    return set(session.execute(select(_JOB.c.name)).scalars())
 
 
 def count_jobs(session: Session) -> tuple[int, int]:
@@ -354,6 +364,11 @@ def record_outcome(session: Session, name: str, *, streak: int, last_success: da
     """Note how a run ended, where its settling is: the streak, and the slot if it succeeded (it never moves back)."""
     values = {"job": name, "streak": streak, "slot": last_success}  # no slot is later than none: the mark stays
     session.connection().execute(_RECORD_OUTCOME, values)
+
+
+def _after(definition: Mapping[str, Any]) -> Sequence[str]:
+    """Return which jobs this one runs after: one of the two things that this package reads in a definition."""
+    return list(definition.get("after") or ())
 
 
 def _anchor(job: StoredJob, now: datetime) -> datetime:

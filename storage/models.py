@@ -98,6 +98,16 @@ class JobChange(SQLModel, table=True):
     anchored_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class JobParent(SQLModel, table=True):
+    """That a job runs after another: its definition's ``after``, where it can be asked from the other side."""
+
+    __tablename__ = "job_parent"
+    __table_args__ = (Index("job_parent_parent", "parent", "job"),)
+
+    job: str = Field(primary_key=True, sa_type=CleanText)
+    parent: str = Field(primary_key=True, sa_type=CleanText)
+
+
 class Run(SQLModel, table=True):
     """One execution of a job for one slot, or the record of why there is none. Names its job without needing it."""
 
@@ -296,6 +306,7 @@ class Notice(SQLModel, table=True):
     closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ending: str | None = Field(default=None, sa_type=CleanText)
     error: str | None = Field(default=None, sa_type=CleanText)
+    recipients: list[str] = _default("recipients", JSON, "'[]'")
 
 
 class Snapshot(SQLModel, table=True):

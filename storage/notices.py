@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, case, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.models import table
@@ -48,6 +48,7 @@ class StoredNotice:
     """A notice that is still to be told; about a job and a run, or about neither.
 
     ``attempt`` counts the tries so far; ``sent_to`` are the addresses, by their labels, that have it already.
+    ``recipients`` are the mail addresses that it is for; empty: it is for everybody who is told of things.
     """
 
     id: int
@@ -59,6 +60,7 @@ class StoredNotice:
     created_at: datetime
     attempt: int
     sent_to: tuple[str, ...]
+    recipients: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,10 +73,19 @@ class Traffic:
 
 
 def add(
-    session: Session, *, job: str | None, run_id: int | None, kind: str, subject: str, body: str, now: datetime
+    session: Session,
+    *,
+    job: str | None,
+    run_id: int | None,
+    kind: str,
+    subject: str,
+    body: str,
+    now: datetime,
+    recipients: Collection[str] = (),
 ) -> None:
-    """Put a notice into the outbox."""
-    values = {"job": job, "run_id": run_id, "kind": kind, "subject": subject, "body": body}
+    """Put a notice into the outbox: for everybody who is told of things, or for these recipients alone."""
+    values: dict[str, Any] = {"job": job, "run_id": run_id, "kind": kind, "subject": subject, "body": body}
+    values["recipients"] = list(recipients)
     session.execute(insert(_NOTICE).values({**values, "created_at": now, "due_at": now}))
 
 
@@ -105,7 +116,7 @@ def claim(session: Session, *, owner: str, now: datetime, lease_seconds: float, 
     columns = [_NOTICE.c[name] for name in StoredNotice.__dataclass_fields__]
     for chunk in chunks(numbers):
         rows = session.execute(select(*columns).where(_NOTICE.c.id.in_(chunk))).mappings()
-        found |= {row["id"]: StoredNotice(**{**row, "sent_to": tuple(row["sent_to"])}) for row in rows}
+        found |= {row["id"]: _stored(row) for row in rows}
     return [found[number] for number in numbers]
 
 
@@ -162,6 +173,11 @@ def prune(session: Session, *, before: datetime, limit: int) -> int:
     """Delete up to ``limit`` notices that left the outbox before then, and return how many."""
     old = select(_NOTICE.c.id).where(_NOTICE.c.closed_at < before).order_by(_NOTICE.c.id).limit(limit)
     return len(session.execute(delete(_NOTICE).where(_NOTICE.c.id.in_(old)).returning(_NOTICE.c.id)).all())
+
+
+def _stored(row: RowMapping) -> StoredNotice:
+    lists = {key: tuple(row[key]) for key in ("sent_to", "recipients")}
+    return StoredNotice(**{**row, **lists})
 
 
 def _claimable(now: datetime) -> list[ColumnElement[bool]]:

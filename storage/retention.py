@@ -61,7 +61,7 @@ def prune_runs(session: Session, *, before: datetime, after: int = 0) -> Step:
         settings.put(session, _NEWEST, str(numbers[-1]))
     through: dict[str, datetime] = {}
     for row in old:
-        if row.kind == "schedule":
+        if row.kind != "manual":  # one by hand stands for no slot
             through[row.job] = max(row.scheduled_time, through.get(row.job, row.scheduled_time))
     _note(session, through)
     return Step(runs=len(old), rows=0, after=numbers[-1])

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, Select, Update, bindparam, exists, func, literal_column, or_, select, update
 from sqlalchemy.orm import Session
@@ -146,19 +146,27 @@ def replace_waiting(
     return len(session.execute(replaced).all())
 
 
-def redefine_waiting(session: Session, job: str, definition: Mapping[str, Any], *, delay: timedelta) -> int:
+def redefine_waiting(
+    session: Session,
+    job: str,
+    definition: Mapping[str, Any],
+    *,
+    delay: timedelta,
+    since: Literal["scheduled_time", "created_at"] = "scheduled_time",
+) -> int:
     """Give those runs of a job a new definition that wait and never started; return how many.
 
-    A scheduled one is due ``delay`` after its slot from now on. A retry stays as it is: it repeats what was.
+    A scheduled one is due ``delay`` after its slot from now on, or after it was stored, which is when a follower's
+    parents had succeeded. A retry stays as it is: it repeats what was.
     """
     mark = digest(definition)
     values: dict[str, Any] = {"definition_id": keep(session, {mark: definition})[mark]}
     values |= {"revision": _revisions(session, [job])[job], "alone": _is_alone(definition)}
     waiting = [RUN.c.id.in_(_of_job(job, WAITING)), RUN.c.state == WAITING, RUN.c.started_at.is_(None)]
     waiting += [RUN.c.kind != "retry", RUN.c.cancel_requested_at.is_(None)]
-    changed = update(RUN).where(*waiting).values(values).returning(RUN.c.id, RUN.c.kind, RUN.c.scheduled_time)
+    changed = update(RUN).where(*waiting).values(values).returning(RUN.c.id, RUN.c.kind, RUN.c[since].label("begin"))
     found = session.execute(changed).all()
-    times = [{"number": run.id, "due": run.scheduled_time + delay} for run in found if run.kind == "schedule"]
+    times = [{"number": run.id, "due": run.begin + delay} for run in found if run.kind == "schedule"]
     if times:
         later = update(RUN).where(RUN.c.id == bindparam("number"))
         session.connection().execute(later.values(run_time=bindparam("due", type_=UtcDateTime())), times)
@@ -328,7 +336,7 @@ def _row(run: NewRun, *, definition_id: int, revision: int, now: datetime) -> di
 
 
 def _is_alone(definition: Mapping[str, Any]) -> bool:
-    """Tell whether a job's runs go one by one: the one thing that this package reads in a definition."""
+    """Tell whether a job's runs go one by one: one of the two things that this package reads in a definition."""
     return definition.get("overlap") != "allow"
 
 

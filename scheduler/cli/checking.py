@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scheduler.advice import advise
+from scheduler.after import idle, when
 from scheduler.cli import options
 from scheduler.cli.connecting import add_connection
 from scheduler.cli.groups import add_command, add_group
@@ -137,10 +138,14 @@ def _cells(row: dict[str, Any]) -> list[str]:
 def _warnings(loaded: "Config", now: datetime) -> list[str]:
     found = [fault.told(loaded.name) for fault in loaded.warnings]
     # A secret that only the daemon can see is no fault here.
+    server = notify.relay(loaded.notify) if loaded.notify.smtp is not None else None
     visible = [address for address in notify.addresses(loaded.notify) if address.url] if loaded.notify.urls else []
+    visible += [server] if server is not None and server.url else []
     found += [f"{label}: {reason}" for label, reason in notify.faults_in(visible)] if visible else []
     for job in loaded.jobs.values():
         found += [f"job {job.name}: {advice.words}" for advice in (advise(job.schedule, now) if job.schedule else ())]
+        if told := idle(job.name, loaded.jobs, now):
+            found.append(f"job {job.name} runs {when(job.after)}, but {told}")
     return found
 
 

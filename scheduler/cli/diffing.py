@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from scheduler.after import when
 from scheduler.cli.output import put, put_table
 from scheduler.cli.times import relative
 
@@ -24,6 +25,8 @@ def put_edits(edits: Mapping[str, Any], now: datetime) -> None:
 def _row(edit: Mapping[str, Any], now: datetime) -> list[str]:
     after = edit["next_after"]
     next_run = "never" if after is None else f"{after}, {relative(datetime.fromisoformat(after), now)}"
+    if parents := edit.get("after"):
+        next_run = when(parents)
     keys = ", ".join(edit["keys"]) or "-"
     return [edit["job"], edit["change"], keys, _fires(edit["fires"]), next_run]
 

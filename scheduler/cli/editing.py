@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scheduler.advice import advise
+from scheduler.after import when
 from scheduler.cli import options
 from scheduler.cli.groups import add_command
 from scheduler.cli.job_flags import Flag, job_table, takes_job_flags
@@ -79,7 +80,8 @@ def add(
     with workbench.opened(config, now) as bench:
         jobs.check_name_free(bench.database, name)
         job = jobs.make_job(name, job_table(given), bench.config, now)
-        _advise(job, now)
+        jobs.check_parents(bench.database, job)
+        _advise(bench, job, now)
         if check:
             _check(bench, job)
         if dry_run:
@@ -106,7 +108,7 @@ def _add_to_file(
         draft = config_edits.draft(bench.path, "jobs", name, table)
         job = draft.config.jobs[name]
         jobs.check_schedule(job, now)
-        _advise(job, now)
+        _advise(bench, job, now)
         if check:
             _check(bench, job)
     if dry_run:
@@ -134,12 +136,13 @@ def edit(
     now = datetime.now(UTC)
     if not given:
         raise usage("nothing to change: name a flag, such as --cron")
-    with workbench.opened(config, now) as bench:
+    with workbench.opened(config, now, changing=name) as bench:
         before = jobs.view_job(bench.database, name)
         jobs.require_cli_origin(before.stored, bench.config, "edit")
         table = job_table(given, jobs.table_of(before.stored.definition))
         job = jobs.make_job(name, table, bench.config, now)
-        _advise(job, now)
+        jobs.check_parents(bench.database, job)
+        _advise(bench, job, now)
         if check:
             _check(bench, job)
         if dry_run:
@@ -153,7 +156,7 @@ def edit(
 def remove(*, name: options.Name, as_json: options.Json = False, config: options.Config = None) -> None:
     """Remove a job that was added here.
 
-    Its runs and its history stay.
+    Its runs and its history stay. A job that others run after is not removed.
     """
     now = datetime.now(UTC)
     with workbench.opened(config, now, giving_up=name) as bench:
@@ -216,7 +219,9 @@ def _person() -> str:
         return "a person"
 
 
-def _advise(job: "Job", now: datetime) -> None:
+def _advise(bench: "Bench", job: "Job", now: datetime) -> None:
+    if idle := jobs.idle_follower(bench.database, job, now):
+        warn(f"{job.name} runs {when(job.after)}, but {idle}")
     if job.schedule is None:
         return
     for advice in advise(job.schedule, now):
@@ -248,7 +253,9 @@ def _put_changed(view: "JobView", now: datetime, verb: str, *, as_json: bool) ->
         put_json({"job": job_details_json(view, now)})
         return
     fire = view.next_fire(now)
-    if fire is not None:
+    if view.after and view.is_enabled:
+        follow = f"it runs {view.when}"
+    elif fire is not None:
         follow = f"next run {local(fire.run_time, view.job.timezone)} ({relative(fire.run_time, now)})"
     elif view.stored.disabled_at is not None:
         follow = f"no run until schedctl enable {view.name}"

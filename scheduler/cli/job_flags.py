@@ -17,8 +17,8 @@ from scheduler.errors import usage
 class Flag:
     """A flag and the key that it stands for.
 
-    ``kind`` is ``text``, ``whole`` (a number), ``words`` (with commas between), ``switch``, ``pairs`` (columns) or
-    ``values`` (by name).
+    ``kind`` is ``text``, ``whole`` (a number), ``words`` (with commas between), ``names`` (one each time), ``switch``,
+    ``pairs`` (columns) or ``values`` (by name).
     """
 
     key: tuple[str, ...]
@@ -50,6 +50,7 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?")
 
 FLAGS = (
     _job("cron", "When it runs, in the td dialect; empty: only when asked to.", "CRON"),
+    _job("after", "Instead of --cron: run when this job has succeeded for the slot; may be repeated.", "JOB", "names"),
     _job("timezone", "Time zone of the schedule; default: that of [daemon].", "ZONE"),
     _job("delay", "How long after its slot a run starts.", "TIME"),
     _job("starts_at", "Nothing fires before; without --cron the job runs once, then.", "TIME"),
@@ -115,6 +116,20 @@ FLAGS = (
     _job("disable_after", "Disable after so many configuration failures in a row; 0: never.", "N", "whole"),
     _job("max_rejected", "More refused rows make a run failed, not partial.", "ROWS|PERCENT%"),
     _job("notify", "What is told of it, with commas between; none: nothing.", "WORD,WORD", "words"),
+    Flag(
+        key=("email", "success"),
+        help="Who is mailed when a run has succeeded, with commas between; none: nobody.",
+        metavar="ADDRESS,ADDRESS",
+        kind="words",
+        option="--email-success",
+    ),
+    Flag(
+        key=("email", "failure"),
+        help="Who is mailed when one failed, refused rows or disabled the job; none: nobody.",
+        metavar="ADDRESS,ADDRESS",
+        kind="words",
+        option="--email-failure",
+    ),
     _job("description", "What the job is for."),
 )
 
@@ -154,7 +169,7 @@ def job_table(
         place = table
         for parent in parents:
             place = place.setdefault(parent, {})
-        if value == "":
+        if value in ("", [""]):
             place.pop(key, None)
         else:
             place[key] = _value(flag, value)
@@ -212,7 +227,7 @@ def _annotation(flag: Flag) -> Any:  # noqa: ANN401 - a type with typer's descri
         return Annotated[bool | None, typer.Option(f"{flag.name}/--no-{flag.name[2:]}", help=flag.help)]
     if flag.kind == "whole":
         return Annotated[int | None, typer.Option(flag.name, metavar=flag.metavar, help=flag.help)]
-    kind: Any = list[str] | None if flag.kind in ("pairs", "values") else str | None
+    kind: Any = list[str] | None if flag.kind in ("pairs", "values", "names") else str | None
     return Annotated[kind, typer.Option(flag.name, metavar=flag.metavar, help=flag.help, autocompletion=_choices(flag))]
 
 

@@ -81,7 +81,10 @@ def show(*, name: options.Name, as_json: options.Json = False, config: options.C
 
 
 def next_run(view: "JobLine", now: datetime) -> str:
-    """Say when a job runs next: on the clock of its zone, and how far off that is."""
+    """Say when a job runs next: on the clock of its zone, and how far off that is; or what it runs after."""
+    if view.after and view.is_enabled:
+        slot = view.next_slot(now)
+        return "-" if slot is None else f"{view.when} for {local(slot, view.timezone)}"
     fire = view.next_fire(now)
     if fire is None:
         return "-"
@@ -102,30 +105,45 @@ def _sheet(view: "JobView", now: datetime) -> list[tuple[str, str | None]]:
     elif stored.failure_streak:
         state += f", {stored.failure_streak} of {job.disable_after or 'unlimited'} configuration failures"
     schedule = job.schedule
-    fires = coming(schedule, view.settled_until(now), SHOWN_FIRES) if schedule and stored.disabled_at is None else []
+    slots: list[datetime] = []
+    if view.is_enabled and schedule is not None:
+        slots = [fire.scheduled_time for fire in coming(schedule, view.settled_until(now), SHOWN_FIRES)]
+    elif view.is_enabled and view.common is not None:
+        slots = view.common.first(view.settled_until(now), SHOWN_FIRES)
     return [
         ("name", view.name),
         ("description", job.description),
         ("origin", "the config file" if stored.origin == "file" else "schedctl add"),
         ("state", state),
-        ("cron", f"{job.cron} ({job.timezone})" if job.cron else "none"),
+        ("cron", None if job.after else f"{job.cron} ({job.timezone})" if job.cron else "none"),
+        ("after", ", ".join(job.after) or None),
         ("means", view.words),
         ("delay", exact_duration(job.delay) if job.delay else None),
-        ("next slots", "\n".join(local(fire.scheduled_time, job.timezone) for fire in fires) or "-"),
+        ("next slots", "\n".join(local(slot, job.timezone) for slot in slots) or "-"),
         ("source", job.source),
         ("query", job.query.strip()),
         ("export", ", ".join(f"{key} = {value}" for key, value in export.items())),
         ("mapping", str(stored.definition["mapping"]) if job.mapping is not None else None),
         ("policies", _policies(view)),
+        ("email", _email(view)),
         ("last success", iso(stored.last_success)),
         ("changed", f"{iso(stored.updated_at)} (revision {stored.revision})"),
     ]
 
 
+def _email(view: "JobView") -> str | None:
+    email = view.job.email
+    if email is None or email.is_empty:
+        return None
+    told = {"success": email.success, "failure": email.failure}
+    return "\n".join(f"{key}: {', '.join(names)}" for key, names in told.items() if names)
+
+
 def _policies(view: "JobView") -> str:
     job = view.job
+    within = "" if job.after else f" within {exact_duration(job.catch_up_window)}"
     return (
-        f"catch_up = {job.catch_up} within {exact_duration(job.catch_up_window)}, overlap = {job.overlap}, "
+        f"catch_up = {job.catch_up}{within}, overlap = {job.overlap}, "
         f"timeout = {exact_duration(job.timeout)}\n"
         f"retry_limit = {job.retry_limit} from {exact_duration(job.initial_retry_delay)}, "
         f"disable_after = {job.disable_after}, max_rejected = {job.max_rejected or 'any'}"

@@ -2,7 +2,7 @@
 
 import socket
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,12 +10,13 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, say
-from scheduler.errors import failed
+from scheduler.errors import failed, usage
 from scheduler.notices import trial
 
 if TYPE_CHECKING:
     from scheduler import notify, sending
     from scheduler.cli import workbench
+    from scheduler.config_tables import NotifySettings
 else:
     notify = Late("scheduler.notify")
     sending = Late("scheduler.sending")
@@ -29,12 +30,23 @@ def register(app: typer.Typer) -> None:
     add_command(group, "test", send_test, example=example)
 
 
-def send_test(*, as_json: options.Json = False, config: options.Config = None) -> int:
+def send_test(
+    *,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="ADDRESS", help="Only a mail to this recipient, through smtp of [notify]."),
+    ] = None,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> int:
     """Send a test notice to each address of [notify].
 
     It goes out at once, from here, whether a daemon is alive or not. The exit code is 1 if an address refuses it.
     """
-    known = notify.addresses(workbench.read_config(config).notify)
+    settings = workbench.read_config(config).notify
+    known = notify.addresses(settings) if to is None else [_recipient(to, settings)]
+    if not known and settings.smtp is not None:
+        raise failed("[notify] has no urls, only smtp for recipients of jobs: try it with --to ADDRESS")
     if not known:
         raise failed('there is nobody to tell: add urls = ["mailtos://…"] to [notify] in the config file')
     notice = trial(socket.gethostname(), datetime.now(UTC))
@@ -53,3 +65,12 @@ def send_test(*, as_json: options.Json = False, config: options.Config = None) -
         if not sent.arrived:
             say(f"schedctl: {label}: {sent.reason}")
     return 0 if all(sent.arrived for _, sent in results) else 1
+
+
+def _recipient(address: str, settings: "NotifySettings") -> "notify.Address":
+    from scheduler.recipients import check_address  # noqa: PLC0415 - the models of a config, for this one command
+
+    try:
+        return notify.recipient(check_address(address), notify.relay(settings))
+    except ValueError as error:
+        raise usage(f"--to {address!r}: {error}") from error

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from scheduler.paths import config_path, default_storage_url, sqlite_file, state_directory
 from scheduler.synced import SYNCED, is_as_seen
-from scheduler.views import JobLine
+from scheduler.views import JobLine, with_slots
 from storage.glance import Glance, NoGlance, glance
 
 _SECTION = re.compile(r"^\[storage\][ \t]*(?:#.*)?$\n?(.*?)(?=^[ \t]*\[|\Z)", re.MULTILINE | re.DOTALL)
@@ -57,12 +57,15 @@ def known_storage_url(given: Path | None) -> str | None:
 def all_lines(found: Glance) -> list[JobLine]:
     """Return every job, by name."""
     last = found.last_runs()
-    return [JobLine(stored=job, last_run=last.get(job.name)) for job in found.jobs()]
+    return with_slots([JobLine(stored=job, last_run=last.get(job.name)) for job in found.jobs()])
 
 
 def line(found: Glance, name: str) -> JobLine | None:
     """Return one job, without its last run; None if there is none, which is told properly elsewhere."""
-    return next((JobLine(stored=job) for job in found.jobs(name)), None)
+    line = next((JobLine(stored=job) for job in found.jobs(name)), None)
+    if line is None or not line.after:
+        return line
+    return with_slots([line], [JobLine(stored=job) for job in found.jobs()])[0]
 
 
 def _state_file(path: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scheduler.advice import YEAR, Advice, Difference, advise, clock_changes, differences
+from scheduler.after import join, when
 from scheduler.cli import options
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
@@ -22,6 +23,7 @@ from scheduler.schedule import Schedule, make_schedule
 if TYPE_CHECKING:
     from exporter import settings
     from scheduler.cli import quick, workbench
+    from scheduler.views import JobLine
 else:
     quick = Late("scheduler.cli.quick")
     settings = Late("exporter.settings")
@@ -66,14 +68,18 @@ def next_(
     """Show the coming fires of a job or a cron.
 
     There is a note where the clock changes. For a job, its own zone, delay and policies hold; the options are for
-    an expression.
+    an expression. A job that runs after others has the slots that all of those have.
     """
     now = datetime.now(UTC)
     if is_cron(what):
         schedule = _schedule(what, timezone, delay, step=step, day_match=day_match, dst=dst, gap=gap, fold=fold)
         start = now
     else:
-        schedule, start = _of_job(what, config, now)
+        view = _line_of(what, config, now)
+        if view.after:
+            _put_next_of_follower(view, now, since, count, as_json=as_json)
+            return
+        schedule, start = _of_job(view), view.settled_until(now)
     if since is not None:
         start = parse_time(since, timezone=schedule.timezone, now=now, option="--from")
         if is_naive(since):
@@ -111,7 +117,11 @@ def explain(
         schedule = _schedule(what, timezone, "0", step=step, day_match=day_match, dst=dst, gap=gap, fold=fold)
         start = now
     else:
-        schedule, start = _of_job(what, config, now)
+        view = _line_of(what, config, now)
+        if view.after:
+            _explain_follower(view, now, as_json=as_json)
+            return
+        schedule, start = _of_job(view), view.settled_until(now)
     fires = coming(schedule, start, 5)
     others = differences(schedule, now)
     if as_json:
@@ -146,14 +156,23 @@ def is_cron(text: str) -> bool:
     return not text.strip() or len(text) > MAX_TEXT or any(char in text for char in " \t*@?,/")
 
 
-def schedule_json(schedule: Schedule, fires: Sequence[Fire], now: datetime) -> dict[str, Any]:
-    """Return the stable JSON form of a schedule and its coming fires."""
+def schedule_json(
+    schedule: Schedule,
+    fires: Sequence[Fire],
+    now: datetime,
+    *,
+    after: Sequence[str] = (),
+    slots: Sequence[datetime] = (),
+) -> dict[str, Any]:
+    """Return the stable JSON form of a schedule and its coming fires; or of what a job runs after, and its slots."""
     return {
         "cron": schedule.cron.text,
         "timezone": schedule.timezone,
         "fires": [fire_json(fire) for fire in fires],
         "fields": fields(schedule.cron),
-        "words": schedule.cron.in_words(),
+        "words": when(after) if after else schedule.cron.in_words(),
+        "after": list(after),
+        "slots": [iso(slot) for slot in slots],
         "warnings": [advice.words for advice in advise(schedule, now)],
     }
 
@@ -168,12 +187,50 @@ def fire_json(fire: Fire) -> dict[str, Any]:
     }
 
 
-def _of_job(name: str, config: Path | None, now: datetime) -> tuple[Schedule, datetime]:
-    """Return a job's schedule, and the instant after which it fires next."""
+def _line_of(name: str, config: Path | None, now: datetime) -> "JobLine":
     view = quick.quickly(config, lambda found: quick.line(found, name)) or workbench.view_job(config, name, now)
     if view.stored.disabled_at is not None:
         warn(f"{name} is disabled: it does not fire until schedctl enable {name}")
-    return view.schedule or make_schedule("", timezone=view.timezone), view.settled_until(now)
+    return view
+
+
+def _of_job(view: "JobLine") -> Schedule:
+    return view.schedule or make_schedule("", timezone=view.timezone)
+
+
+def _put_next_of_follower(view: "JobLine", now: datetime, since: str | None, count: int, *, as_json: bool) -> None:
+    start = view.settled_until(now)
+    if since is not None:
+        start = parse_time(since, timezone=view.timezone, now=now, option="--from")
+    slots = view.common.first(start, count) if view.common is not None else []
+    if as_json:
+        put_json(schedule_json(_of_job(view), [], now, after=view.after, slots=slots))
+        return
+    _put_slots(view, slots, now)
+
+
+def _explain_follower(view: "JobLine", now: datetime, *, as_json: bool) -> None:
+    slots = view.common.first(view.settled_until(now), 5) if view.common is not None else []
+    if as_json:
+        told = schedule_json(_of_job(view), [], now, after=view.after, slots=slots)
+        put_json(told | {"clock_changes": [], "differences": []})
+        return
+    put_sheet([("after", ", ".join(view.after)), ("means", f"it runs {view.when} for the same slot")])
+    put()
+    _put_slots(view, slots, now)
+
+
+def _put_slots(view: "JobLine", slots: Sequence[datetime], now: datetime) -> None:
+    """Show slots that a job will run for once what it runs after has succeeded for them."""
+    if not slots:
+        put(f"no slot is in sight: {join(view.after)} {'has' if len(view.after) == 1 else 'have'} none by a schedule")
+        return
+    put_table(
+        [f"slot ({view.timezone})", "UTC", "from now"],
+        [[local(slot, view.timezone), iso(slot) or "", relative(slot, now)] for slot in slots],
+    )
+    later = f", {duration(view.delay)} later" if view.delay else ""
+    put(f"it runs for each {view.when} for it{later}")
 
 
 def _schedule(cron: str, timezone: str, delay: str, **switches: Any) -> Schedule:  # noqa: ANN401 - as typed

@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 def job_json(view: "JobLine", now: datetime) -> dict[str, Any]:
     """Return a job as `list` shows it."""
-    fire, last = view.next_fire(now), view.last_run
+    fire, slot, last = view.next_fire(now), view.next_slot(now), view.last_run
     return {
         "name": view.name,
         "origin": view.stored.origin,
         "cron": view.cron,
         "timezone": view.timezone,
         "delay": view.delay,
+        "after": list(view.after),
         "state": view.state,
         "disabled_reason": view.stored.disabled_reason,
         "failure_streak": view.stored.failure_streak,
-        "next_scheduled_time": iso(fire.scheduled_time) if fire else None,
+        "next_scheduled_time": iso(slot),
         "next_run_time": iso(fire.run_time) if fire else None,
         "last_run": None
         if last is None

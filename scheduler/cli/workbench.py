@@ -13,7 +13,7 @@ from scheduler.cli.output import warn
 from scheduler.cli.quick import known_storage_url
 from scheduler.config import Config, ConfigError, Reading, build, load, parse, read
 from scheduler.edits import Edits, edits_of
-from scheduler.merge import NameConflicts, merge
+from scheduler.merge import LostParents, NameConflicts, merge
 from scheduler.operations import jobs, presence
 from scheduler.operations.jobs import JobView
 from scheduler.paths import config_path, state_directory
@@ -42,11 +42,13 @@ def read_config(given: Path | None) -> Config:
 
 
 @contextmanager
-def opened(given: Path | None, now: datetime, *, sync: bool = True, giving_up: str | None = None) -> Iterator[Bench]:
+def opened(
+    given: Path | None, now: datetime, *, sync: bool = True, giving_up: str | None = None, changing: str | None = None
+) -> Iterator[Bench]:
     """Open the workbench. With ``sync`` the config file's jobs are stored first, as the daemon does it.
 
     Raises ConfigError, StorageError, and NameConflicts, but not over the job that is being given up: without it there
-    would be no way out of the conflict.
+    would be no way out of the conflict. Nor LostParents over a job that is given up or changed.
     """
     path = find_config(given)
     reading = read(path)
@@ -54,7 +56,7 @@ def opened(given: Path | None, now: datetime, *, sync: bool = True, giving_up: s
     database = open_database(config.storage.url)
     try:
         if sync:
-            _sync(database, config, reading, now, giving_up=giving_up)
+            _sync(database, config, reading, now, giving_up=giving_up, changing=changing)
         yield Bench(config=config, path=path, database=database)
     finally:
         database.close()
@@ -126,7 +128,15 @@ def _storage_url(path: Path, faults: ConfigError) -> str:
         raise faults from None
 
 
-def _sync(database: Database, config: Config, reading: Reading, now: datetime, *, giving_up: str | None) -> None:
+def _sync(
+    database: Database,
+    config: Config,
+    reading: Reading,
+    now: datetime,
+    *,
+    giving_up: str | None,
+    changing: str | None,
+) -> None:
     """Store the file's jobs, unless a daemon that lives reads another file: its jobs would be lost to it."""
     with database.read() as session:
         theirs = settings.get(session, "config_path")
@@ -137,4 +147,7 @@ def _sync(database: Database, config: Config, reading: Reading, now: datetime, *
         jobs.sync_file_jobs(database, config, now, seen=reading.seen.mark(now))
     except NameConflicts as conflicts:
         if giving_up not in conflicts.names:
+            raise
+    except LostParents as lost:
+        if not lost.followers & {giving_up, changing}:
             raise

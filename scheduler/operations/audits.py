@@ -1,16 +1,16 @@
 """The audit of the slots: what every job owed, by its history, against the rows that are stored."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import groupby
 
 from scheduler.audit import Audit, Change, Finding, SlotRow, audit_job
+from scheduler.completions import Success
 from scheduler.errors import not_found
 from scheduler.job import Job
 from scheduler.logs import get_logger
-from scheduler.schedule import Schedule
-from storage import jobs, notices, retention, runs, settings
+from storage import followers, jobs, notices, retention, runs, settings
 from storage.database import Database, Session
 from storage.jobs import JobChange
 from storage.statements import one_snapshot
@@ -40,8 +40,16 @@ def audit(database: Database, name: str | None = None, *, since: datetime | None
             histories = {name: jobs.definition_history(session, name)}
             if not histories[name]:
                 raise not_found(f"there is and was no job {name!r}; schedctl list shows those there are")
+        successes = _successes(session, histories, since)
         found = [
-            audit_job(job, changes, rows, settled_until=marks.get(job), since=_begin(session, job, after))
+            audit_job(
+                job,
+                changes,
+                rows,
+                settled_until=marks.get(job),
+                since=_begin(session, {job, *_parents(changes)}, after),
+                successes=successes,
+            )
             for job, changes, rows in _by_job(session, histories, name, since)
         ]
     total = Audit()
@@ -84,7 +92,7 @@ def words(finding: Finding) -> str:
         case "double":
             what = f"more than one run (runs {numbers}) for {slots}"
         case _:
-            what = f"run {numbers} stands for {slots} that the schedule did not name"
+            what = f"run {numbers} stands for {slots} that the schedule did not name, or that it was not to follow"
     return f"{finding.job}: {when}: {what}"
 
 
@@ -118,28 +126,50 @@ def _by_job(
         yield job, _changes(histories[job]), ()
 
 
-def _begin(session: Session, job: str, after: datetime | None) -> datetime | None:
-    """Return from when on (not counting that instant) a job is audited."""
-    return max(filter(None, (after, retention.pruned_through(session, job))), default=None)
+def _begin(session: Session, names: Collection[str], after: datetime | None) -> datetime | None:
+    """Return from when on (not counting that instant) a job is audited: what is known of it, and of its parents."""
+    pruned = (retention.pruned_through(session, name) for name in names)
+    return max(filter(None, (after, *pruned)), default=None)
+
+
+def _successes(
+    session: Session, histories: Mapping[str, list[JobChange]], since: datetime | None
+) -> dict[str, list[Success]]:
+    """Return the successes of all jobs that any of these ever ran after."""
+    names = {parent for history in histories.values() for each in history for parent in _after(each)}
+    found: dict[str, list[Success]] = {name: [] for name in names}
+    for each in followers.successes(session, names, since=since):
+        slot = int(each.scheduled_time.timestamp() // 1)
+        found[each.job].append(Success(job=each.job, slot=slot, at=each.finished_at))
+    return found
+
+
+def _parents(changes: Iterable[Change]) -> set[str]:
+    return {parent for change in changes for parent in change.after}
+
+
+def _after(change: JobChange) -> tuple[str, ...]:
+    return tuple(change.definition.get("after") or ())
 
 
 def _changes(history: list[JobChange]) -> list[Change]:
-    return [
-        Change(
-            change=each.change,  # type: ignore[arg-type] # one of the changes
-            schedule=_schedule(each),
-            valid_from=each.valid_from,
-            anchored_at=each.anchored_at,
-        )
-        for each in history
-    ]
+    return list(map(_change, history))
 
 
-def _schedule(change: JobChange) -> Schedule | None:
+def _change(each: JobChange) -> Change:
     try:
-        return Job.from_dict(change.definition).schedule
+        job = Job.from_dict(each.definition)
+        schedule, after, ends = job.schedule, job.after, job.ends
     except ValueError:  # another version wrote it, so this one never fired it
-        return None
+        schedule, after, ends = None, (), None
+    return Change(
+        change=each.change,  # type: ignore[arg-type] # one of the changes
+        schedule=schedule,
+        valid_from=each.valid_from,
+        anchored_at=each.anchored_at,
+        after=after,
+        ends=ends,
+    )
 
 
 def _row(row: runs.SlotRow) -> SlotRow:

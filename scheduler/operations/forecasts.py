@@ -9,13 +9,13 @@ from storage.database import Database
 
 
 def coming_load(database: Database, now: datetime, days: int) -> Forecast:
-    """Count the runs of ``days`` days from this hour on; jobs that are disabled or have no schedule add none."""
+    """Count the runs of ``days`` days from this hour on; jobs that are disabled or run only when asked to add none."""
     views = view_jobs(database)
     return forecast(filter(None, map(_expected, views)), start=now, days=days)
 
 
 def _expected(view: JobView) -> Expected | None:
-    schedule = view.job.schedule
+    schedule = view.common if view.after else view.job.schedule
     if schedule is None or view.stored.disabled_at is not None:
         return None
     options, last = view.job.export.options, view.last_run

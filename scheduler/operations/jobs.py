@@ -5,23 +5,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from scheduler.after import Timed, idle
 from scheduler.config import Config
+from scheduler.config_tables import NO_RELAY
 from scheduler.edits import EDITS, Edits, edits_of
 from scheduler.errors import failed, not_found, usage
 from scheduler.faults import ConfigError, Fault
 from scheduler.job import Job, parse_job
-from scheduler.merge import Changes, merge
+from scheduler.merge import Changes, LostParents, lost_parents, merge
 from scheduler.owed import CHANGED, DISABLED, settle_owed
+from scheduler.parents import KEY, graph_faults
 from scheduler.schedule import SCHEDULE_KEYS
 from scheduler.second_opinion import disagreement
 from scheduler.synced import SYNCED
 from scheduler.toml_lines import key_lines, line_of
-from scheduler.views import JobLine
-from storage import jobs, runs, settings
+from scheduler.views import JobLine, with_slots
+from storage import followers, jobs, runs, settings
 from storage.database import Database, Session
 from storage.jobs import StoredJob
+from storage.statements import lock_names
 
 ENDED = ("succeeded", "partial", "failed", "canceled", "interrupted")
 """The outcomes of runs that took place: a skipped slot is none."""
@@ -39,23 +43,29 @@ class JobView(JobLine):
 def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: str = "") -> Changes:
     """Bring the stored jobs of origin ``file`` in line with the config file, in one transaction.
 
-    State survives; jobs of origin ``cli`` are not touched. Raises NameConflicts if a name is in both, and then
-    changes nothing. ``seen`` says which files the config was read from, and in what state: it is kept with what
-    changes, so that a later command can tell that there is nothing to bring in line. What an edit changed is kept too,
-    for the daemon to log and `reload` to show, whichever process was the first to notice the edit.
+    State survives; jobs of origin ``cli`` are not touched. Raises NameConflicts if a name is in both, LostParents
+    if one is gone that they run after, and then changes nothing. ``seen`` says which files the config was read from,
+    and in what state: it is kept with what changes, so that a later command can tell that there is nothing to bring in
+    line. What an edit changed is kept too, for the daemon to log and `reload` to show, whichever process was the first
+    to notice the edit.
     """
     with database.read() as session:
-        changes = merge(config.jobs, jobs.all_jobs(session))
+        stored = jobs.all_jobs(session)
+        changes = merge(config.jobs, stored)
         known_as = settings.get(session, SYNCED)
     if not changes.put and not changes.remove:
         if seen and seen != known_as:
             with database.write() as session:
                 settings.put(session, SYNCED, seen)
         return changes
+    _refuse_lost_parents(changes, stored, config)
     _ask_croniter(changes.put.values(), config, now)
     with database.write() as session:
+        # All at once: taken in parts, these locks could cross those of others, such as of a run that is settled.
+        lock_names(session, changes.remove | (changes.put.keys() & {each.name for each in stored}))
         stored = jobs.all_jobs(session)
         changes = merge(config.jobs, stored)
+        _refuse_lost_parents(changes, stored, config)
         known = {each.name: each.definition for each in stored}
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
         for name in changes.remove:
@@ -73,10 +83,15 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
 
 
 def planned_edits(database: Database, config: Config, now: datetime) -> Edits:
-    """Return what bringing the stored jobs in line with the config file would change. Raises NameConflicts."""
+    """Return what bringing the stored jobs in line with the config file would change.
+
+    Raises NameConflicts and LostParents.
+    """
     with database.read() as session:
         stored = jobs.all_jobs(session)
-    return edits_of(merge(config.jobs, stored), stored, now)
+    changes = merge(config.jobs, stored)
+    _refuse_lost_parents(changes, stored, config)
+    return edits_of(changes, stored, now)
 
 
 def _put(session: Session, job: Job, origin: str, now: datetime, *, same_schedule: bool) -> bool:
@@ -91,7 +106,13 @@ def _put(session: Session, job: Job, origin: str, now: datetime, *, same_schedul
 
 
 def _redefine(session: Session, job: Job, definition: Mapping[str, Any]) -> None:
-    runs.redefine_waiting(session, job.name, definition, delay=timedelta(seconds=job.delay))
+    since: Literal["scheduled_time", "created_at"] = "created_at" if job.after else "scheduled_time"
+    runs.redefine_waiting(session, job.name, definition, delay=timedelta(seconds=job.delay), since=since)
+
+
+def _refuse_lost_parents(changes: Changes, stored: Iterable[StoredJob], config: Config) -> None:
+    if lost := lost_parents(changes, stored):
+        raise LostParents(lost, name=config.name)
 
 
 def _ask_croniter(accepted: Iterable[Job], config: Config, now: datetime) -> None:
@@ -109,14 +130,17 @@ def _rescheduled(put: Mapping[str, Job], known: Mapping[str, Mapping[str, Any]])
 
 def same_schedule(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> bool:
     """Whether two definitions fire at the same times; a change of any other key leaves owed slots owed."""
-    return before is not None and all(before.get(key) == after.get(key) for key in SCHEDULE_KEYS)
+    if before is None or list(before.get(KEY) or ()) != list(after.get(KEY) or ()):
+        return False
+    return all(before.get(key) == after.get(key) for key in SCHEDULE_KEYS)
 
 
 def view_jobs(database: Database) -> list[JobView]:
     """Return every job, by name."""
     with database.read() as session:
         stored, last = jobs.all_jobs(session), runs.last_runs(session)
-    return [JobView(stored=each, job=Job.from_dict(each.definition), last_run=last.get(each.name)) for each in stored]
+    views = [JobView(stored=each, job=Job.from_dict(each.definition), last_run=last.get(each.name)) for each in stored]
+    return with_slots(views)
 
 
 def view_job(database: Database, name: str) -> JobView:
@@ -124,11 +148,12 @@ def view_job(database: Database, name: str) -> JobView:
     with database.read() as session:
         stored = jobs.get_job(session, name)
         ended = runs.list_runs(session, job=name, limit=RECENT, outcomes=ENDED) if stored is not None else []
-        known = [] if stored is not None else [job.name for job in jobs.all_jobs(session)]
+        others = jobs.all_jobs(session) if stored is None or stored.definition.get(KEY) else []
     if stored is None:
-        raise not_found(f"there is no job {name!r}{_nearest(name, known)}")
+        raise not_found(f"there is no job {name!r}{_nearest(name, [job.name for job in others])}")
     last = max(ended, key=lambda run: (run.finished_at or run.created_at, run.id), default=None)
-    return JobView(stored=stored, job=Job.from_dict(stored.definition), last_run=last)
+    view = JobView(stored=stored, job=Job.from_dict(stored.definition), last_run=last)
+    return with_slots([view], [JobLine(stored=each) for each in others])[0]
 
 
 def make_job(name: str, table: Mapping[str, Any], config: Config, now: datetime, *, defaults: bool = True) -> Job:
@@ -143,6 +168,8 @@ def make_job(name: str, table: Mapping[str, Any], config: Config, now: datetime,
     except ConfigError as error:
         faults = [_as_typed(str(fault), name) for fault in error.faults]
         raise usage(f"job {name}: {'; '.join(faults)}", faults=faults) from error
+    if job.email is not None and not job.email.is_empty and config.notify.smtp is None:
+        raise usage(f"job {name}: {NO_RELAY}", faults=[f"email: {NO_RELAY}"])
     check_schedule(job, now)
     return job
 
@@ -153,9 +180,35 @@ def check_schedule(job: Job, now: datetime) -> None:
         raise failed(fault)
 
 
+def check_parents(database: Database, job: Job) -> None:
+    """Raise a usage error if what a job runs after is not there, or runs after the job itself."""
+    if job.after:
+        with database.read() as session:
+            _check_parents(session, job)
+
+
+def idle_follower(database: Database, job: Job, now: datetime) -> str | None:
+    """Say why a job, stored or not, that runs after others never does so by itself; None if it does, or is none."""
+    if not job.after:
+        return None
+    with database.read() as session:
+        known: dict[str, Timed] = {each.name: JobLine(stored=each) for each in jobs.all_jobs(session)}
+    return idle(job.name, known | {job.name: job}, now)
+
+
+def _check_parents(session: Session, job: Job) -> None:
+    parents = followers.parents_of(session) | {job.name: job.after}
+    faults = graph_faults(parents, jobs.job_names(session) | {job.name}, names=[job.name])
+    if faults:
+        told = [_as_typed(str(fault), job.name) for fault in faults]
+        raise usage(f"job {job.name}: {'; '.join(told)}", faults=told)
+
+
 def add_job(database: Database, job: Job, now: datetime) -> JobView:
-    """Store a new job of origin ``cli``. Raises a usage error if its name is taken."""
+    """Store a new job of origin ``cli``. Raises a usage error if its name is taken, or a parent is not there."""
     with database.write() as session:
+        lock_names(session, [job.name, *job.after])  # so that no parent is removed meanwhile
+        _check_parents(session, job)
         taken = jobs.get_job(session, job.name)
         if taken is not None:
             raise usage(_taken(taken))
@@ -178,6 +231,8 @@ def replace_job(database: Database, job: Job, now: datetime, *, revision: int) -
     """
     definition = job.to_dict()
     with database.write() as session:
+        lock_names(session, [job.name, *job.after])
+        _check_parents(session, job)
         stored = jobs.get_job(session, job.name)
         if stored is None or stored.revision != revision:
             raise failed(f"somebody else changed job {job.name} meanwhile; look at it and try again")
@@ -188,8 +243,18 @@ def replace_job(database: Database, job: Job, now: datetime, *, revision: int) -
 
 
 def remove_job(database: Database, name: str, now: datetime) -> bool:
-    """Remove a job; its runs and history stay. Returns whether there was one."""
+    """Remove a job; its runs and history stay. Returns whether there was one.
+
+    Raises a usage error, which names them, if others run after it.
+    """
     with database.write() as session:
+        lock_names(session, [name])
+        if names := followers.followers_of(session, name):
+            them = "it" if len(names) == 1 else "them"
+            raise usage(
+                f"{', '.join(names)} {'runs' if len(names) == 1 else 'run'} after {name}: remove {them} first, or give "
+                f"{them} another after or a cron"
+            )
         settle_owed(session, [name], CHANGED, now)
         return jobs.remove_job(session, name, now=now)
 

@@ -12,7 +12,7 @@ import pytest
 from support.command import CONFIG, NIGHTLY, Command, QuickCommand
 
 LIST_KEYS = [
-    "name", "origin", "cron", "timezone", "delay", "state", "disabled_reason", "failure_streak",
+    "name", "origin", "cron", "timezone", "delay", "after", "state", "disabled_reason", "failure_streak",
     "next_scheduled_time", "next_run_time", "last_run",
 ]  # fmt: skip
 ADD = ("add", "leads", "--source", "warehouse", "--query", "select 1 as a", "--to", "crm", "--object", "Lead")
@@ -49,6 +49,7 @@ def test_list_has_the_files_jobs_although_no_daemon_ever_ran(schedctl: Command) 
         "cron": "0 3 * * mon-fri",
         "timezone": "America/New_York",
         "delay": 600,
+        "after": [],
         "state": "enabled",
         "disabled_reason": None,
         "failure_streak": 0,

@@ -11,7 +11,7 @@ from support.command import SCHEDCTL, Command, QuickCommand
 
 HEAVY = ("sqlmodel", "sqlalchemy", "pyarrow", "duckdb", "simple_salesforce", "pydantic", "rich", "croniter", "alembic")
 FIRE_KEYS = {"scheduled_time", "run_time", "local", "note"}
-SCHEDULE_KEYS = {"cron", "timezone", "fires", "fields", "words", "warnings"}
+SCHEDULE_KEYS = {"cron", "timezone", "fires", "fields", "words", "warnings", "after", "slots"}
 
 
 @pytest.fixture

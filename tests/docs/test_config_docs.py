@@ -32,6 +32,7 @@ from scheduler.config_tables import (
     parse_size,
 )
 from scheduler.job import Job, JobDefaults
+from scheduler.recipients import Email
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "configuration.md"
@@ -52,6 +53,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
     "jobs.NAME.mapping.columns[]": MappedColumn,
     "jobs.NAME.mapping.columns[].parameters[]": MappingParameter,
     "jobs.NAME.segment": Segment,
+    "jobs.NAME.email": Email,
     "a reference to a secret": SecretReference,
 }
 
@@ -85,7 +87,7 @@ def kind(field: FieldInfo) -> str:
     if low is not None and high is not None:
         return f"{low} … {high}"
     if get_origin(field.annotation) is tuple:
-        return "list of tables"
+        return "list of text" if "str" in name else "list of tables"
     return words.get(name) or ("text" if "str" in name else "table")
 
 
@@ -162,7 +164,7 @@ def test_every_key_says_what_it_is() -> None:
 
 def test_the_example_is_a_sound_config() -> None:
     config = load_example(EXAMPLE.read_text(encoding="utf-8"))
-    assert set(config.jobs) == {"accounts", "contacts", "orders", "campaign"}
+    assert set(config.jobs) == {"accounts", "contacts", "orders", "journey", "campaign"}
     # it shows every login, those that are deprecated too, and is warned of nothing else
     assert {fault.keys for fault in config.warnings} == {
         ("connections", name, "auth") for name in ("crm_password", "crm_session")
@@ -192,6 +194,8 @@ def tables(text: str) -> Iterator[tuple[type[BaseModel], dict[str, Any]]]:
                 yield from ((MappingParameter, parameter) for parameter in column.get("parameters", ()))
         if "segment" in job:
             yield Segment, job["segment"]
+        if "email" in job:
+            yield Email, job["email"]
 
 
 @pytest.mark.parametrize("model", [model for model in SECTIONS.values() if model is not SecretReference])

@@ -132,7 +132,7 @@ def test_a_field_that_is_not_promised_or_not_there_is_found() -> None:
 def _answer_of_next(time: str) -> str:
     fire = f'{{"scheduled_time": "{time}", "run_time": "{time}", "local": "x", "note": ""}}'
     sets = '{"minute": [0], "hour": [0], "day_of_month": [], "month": [], "day_of_week": []}'
-    head = '"cron": "@daily", "timezone": "UTC", "words": "w", "warnings": []'
+    head = '"cron": "@daily", "timezone": "UTC", "words": "w", "warnings": [], "after": [], "slots": []'
     return f'{{{head}, "fires": [{fire}], "fields": {sets}}}'
 
 

@@ -52,21 +52,29 @@ class Office:
         self.post = Post()
         self.now = NOON
         self.urls: tuple[SecretStr | SecretReference, ...] = (SecretStr(ONE), SecretStr(TWO))
+        self.smtp: SecretStr | SecretReference | None = SecretStr("mailto://relay?from=s@x.org")
 
     def sender(self, owner: str = "node-a") -> Notifier:
         return Notifier(
             database=self.database,
             owner=owner,
-            settings=lambda: NotifySettings(urls=self.urls),
+            settings=lambda: NotifySettings(urls=self.urls, smtp=self.smtp),
             clock=lambda: self.now,
             send=self.post,
         )
 
-    def write(self, *subjects: str) -> None:
+    def write(self, *subjects: str, to: tuple[str, ...] = ()) -> None:
         with self.database.write() as session:
             for subject in subjects:
                 notices.add(
-                    session, job="a", run_id=None, kind="failed", subject=subject, body=f"of {subject}", now=self.now
+                    session,
+                    job="a",
+                    run_id=None,
+                    kind="failed",
+                    subject=subject,
+                    body=f"of {subject}",
+                    now=self.now,
+                    recipients=to,
                 )
 
     def outbox(self) -> Outbox:
@@ -313,3 +321,75 @@ def test_apprise_is_loaded_when_there_are_addresses_and_not_before() -> None:
     program = "import sys, scheduler.daemon, scheduler.notify; print('apprise' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"
+
+
+def mail(name: str) -> str:
+    return f"mailto://relay?from=s@x.org&to={name}%40x.org"
+
+
+def test_the_recipients_of_a_notice_have_it_once_each_and_nobody_else(office: Office) -> None:
+    office.write("mine", to=("a@x.org", "b@x.org"))
+    office.write("for all")
+    assert office.sender().look() == 2
+    assert office.sender().look() == 0
+    assert sorted(office.post.sent) == sorted(
+        [
+            (mail("a"), "mine"),
+            (mail("b"), "mine"),
+            (ONE, "for all"),
+            (TWO, "for all"),
+        ]
+    )
+
+
+def test_a_recipient_who_is_refused_is_tried_again_and_the_others_are_not(office: Office) -> None:
+    office.write("mine", to=("a@x.org", "b@x.org"))
+    office.post.refusing = {mail("a")}
+    assert office.sender().look() == 0
+    assert office.outbox().error == "a@x.org: it is closed"
+    office.later(minutes=1)
+    office.post.refusing = set()
+    assert office.sender("node-b").look() == 1
+    assert office.post.sent == [(mail("b"), "mine"), (mail("a"), "mine")]
+
+
+def test_a_mail_server_that_is_away_is_not_asked_for_every_recipient(office: Office) -> None:
+    names = [f"r{number}" for number in range(20)]
+    office.write("mine", to=tuple(f"{name}@x.org" for name in names))
+    office.write("for all")
+    office.post.refusing = {mail(name) for name in names}
+    assert office.sender().look() == 1
+    assert [url for url in office.post.tries if url.startswith("mailto:")] == [mail("r0"), mail("r1")]
+    office.later(minutes=1)
+    office.post.refusing = set()
+    assert office.sender().look() == 1
+    assert [url for url, subject in office.post.sent if subject == "mine"] == [mail(name) for name in names]
+
+
+def test_recipients_wait_while_there_is_no_mail_server(office: Office) -> None:
+    office.urls, office.smtp = (), None
+    office.write("mine", to=("a@x.org",))
+    office.write("for all")
+    assert office.sender().look() == 1
+    assert office.outbox().error == "a@x.org: [notify] has no smtp"
+    office.smtp = SecretStr("mailto://relay?from=s@x.org")
+    office.later(minutes=1)
+    assert office.sender().look() == 1
+    assert office.post.sent == [(mail("a"), "mine")]
+
+
+def test_a_secret_of_the_mail_server_that_cannot_be_had_holds_up_no_other_address(office: Office) -> None:
+    office.smtp = SecretReference(env="NO_SUCH_VARIABLE_77")
+    office.write("mine", to=("a@x.org",))
+    office.write("for all")
+    assert office.sender().look() == 1
+    assert office.post.sent == [(ONE, "for all"), (TWO, "for all")]
+    assert "NO_SUCH_VARIABLE_77" in (office.outbox().error or "")
+
+
+def test_too_many_mails_come_to_each_recipient_as_one_of_what_is_theirs(office: Office) -> None:
+    for number in range(15):
+        office.write(f"of both {number}", to=("a@x.org", "b@x.org"))
+        office.write(f"of b {number}", to=("b@x.org",))
+    assert office.sender().look() == 30
+    assert [(url, subject.split()[0]) for url, subject in office.post.sent] == [(mail("a"), "15"), (mail("b"), "30")]

@@ -160,6 +160,33 @@ def test_notices_and_outcome_are_one_transaction(life: Life, monkeypatch: pytest
     assert found.state == "running"
 
 
+def test_the_recipients_of_a_job_are_mailed_besides_what_notify_tells_in_the_same_transaction(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life.on = ["failed"]
+    email = {"success": ["team@x.org"], "failure": ["ops@x.org"]}
+    life.definition = {"query": "select 1", "email": email}
+    life.define()
+    life.end(GOOD, PARTIAL, WRONG)
+    with life.database.write() as session:
+        found = notices.claim(session, owner="test", now=life.now, lease_seconds=6000, limit=100)
+    assert [(notice.kind, notice.recipients) for notice in found] == [
+        ("succeeded", ("team@x.org",)),
+        ("partial", ("ops@x.org",)),
+        ("failed", ()),
+        ("failed", ("ops@x.org",)),
+    ]
+    work = life.work()
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("the process dies here")
+
+    monkeypatch.setattr(jobs, "record_outcome", fail)
+    with pytest.raises(RuntimeError, match="dies here"):
+        settle(work, GOOD, life.policies)
+    assert life.told() == []
+
+
 def test_a_run_whose_job_was_removed_meanwhile_is_told_without_a_count(life: Life) -> None:
     work = life.work()
     with life.database.write() as session:

@@ -17,7 +17,7 @@ from support.simulation import START, Simulation
 
 from scheduler.operations.audits import audit
 from storage import jobs, runs
-from storage.database import Database, open_database
+from storage.database import open_database
 
 SEED = int(os.environ.get("SCHEDCTL_SEED", "20261124"))
 _COLUMNS = "job, scheduled_time, run_time, kind, definition_id, revision, alone, state, outcome, skipped, first_slot"
@@ -81,10 +81,24 @@ def check(simulation: Simulation) -> None:
         assert slots[name] == job.schedule.count(START, max(ends, simulation.end)), name
 
 
-def plant_and_find(database: Database) -> None:
-    """Take rows away and double others: the audit names exactly those."""
+def following(simulation: Simulation) -> int:
+    """Count the slots that jobs ran for after others had succeeded for them; each of these has succeeded."""
+    with simulation.database.read() as session:
+        parents = {job.name: job.definition["after"] for job in jobs.all_jobs(session) if job.definition["after"]}
+        rows = [run for run in runs.list_runs(session, limit=10**6) if run.kind == "schedule"]
+    good = {(run.job, run.scheduled_time) for run in rows if run.outcome == "succeeded"}
+    ran = [run for run in rows if run.job in parents and run.outcome != "skipped" and run.definition["after"]]
+    for run in ran:
+        assert {(name, run.scheduled_time) for name in run.definition["after"]} <= good, run
+    return len(ran)
+
+
+def plant_and_find(simulation: Simulation) -> None:
+    """Take rows away and double others: the audit names exactly those. Of jobs that no other one hangs on."""
+    database = simulation.database
     with database.read() as session:
-        plain = [row for row in runs.slot_rows(session) if row.first_slot is None]
+        found_rows = [row for row in runs.slot_rows(session) if row.first_slot is None]
+    plain = [row for row in found_rows if row.job not in simulation.parents and not row.job.startswith("then-")]
     lot = random.Random(SEED)
     holes, doubles = lot.sample(plain, 10), lot.sample(plain, 10)
     doubles = [row for row in doubles if row not in holes]
@@ -104,12 +118,14 @@ def test_some_days_of_many_jobs_audit_clean_and_what_is_planted_is_found(directo
         check(simulation)
         assert simulation.figures.fired > 200
         assert len(simulation.figures.faults) >= 9
-        plant_and_find(simulation.database)
+        assert following(simulation) > 20
+        plant_and_find(simulation)
 
 
 @pytest.mark.slow
 def test_thirty_days_of_ten_thousand_jobs_audit_clean(directory: Path) -> None:
     with month(directory, count=10_000, days=30) as simulation:
         check(simulation)
-        plant_and_find(simulation.database)
+        assert following(simulation) > 200
+        plant_and_find(simulation)
     assert simulation.end - START == timedelta(days=30)

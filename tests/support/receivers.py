@@ -15,13 +15,26 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
 class MailServer:
-    """A mail server that keeps what it takes; while ``refuses`` is set it answers every message with that."""
+    """A mail server that keeps what it takes; while ``refuses`` is set it answers every message with that.
+
+    It does not know the recipients in ``refused``.
+    """
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.refuses = ""
+        self.refused: set[str] = set()
         self.tries = 0
         self._controller = Controller(self, hostname="127.0.0.1", port=free_port())
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address in self.refused:
+            return "550 there is nobody of that name"
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 known"
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         self.tries += 1

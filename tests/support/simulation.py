@@ -9,6 +9,7 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +20,7 @@ from exporter.failures import FailureKind
 from exporter.report import ExportReport
 from scheduler.config import parse
 from scheduler.control import RunControl
+from scheduler.errors import OperationError
 from scheduler.job import Job, parse_job
 from scheduler.operations import jobs as operations
 from scheduler.outcome import Conclusion, Failure, Outcome
@@ -84,6 +86,8 @@ class Simulation:
         self.daemons = 0
         self.untouched: dict[str, Job] = {}
         """Jobs that nobody edits, disables or makes fail for good: what they owe can be told without their history."""
+        self.parents: set[str] = set()
+        """Jobs that others run after."""
         self._is_over = False
         self._events: list[tuple[datetime, int, Callable[[], None]]] = []
         self._ends: list[tuple[datetime, int]] = []
@@ -97,6 +101,8 @@ class Simulation:
         while self.now < self.end:
             self._step()
         self._start()
+        for _ in range(2):  # it may have ended in a downtime, and the first look may crash
+            self._turn()
         self._is_over = True
         for _ in range(1000):
             with self.database.read() as session:
@@ -116,8 +122,18 @@ class Simulation:
             definitions = {job.name: job.to_dict() for job in made[at : at + 1000]}
             with self.database.write() as session:
                 put_jobs(session, origin="cli", definitions=definitions, now=self.now)
+        for number in range(self.count // 75):
+            self._follow(number)
         # Every tenth is left alone by people and always succeeds.
         self.untouched = {job.name: job for job in made if int(job.name[-5:]) % 10 == 0}
+
+    def _follow(self, number: int) -> None:
+        """Add a daily job, one that runs after it, and one that runs after both."""
+        parent, name = f"first-{number:05}", f"after-{number:05}"
+        operations.add_job(self.database, self._job(parent, cron=f"0 {self.lot.randrange(24)} * * *"), self.now)
+        operations.add_job(self.database, self._job(name, cron="", after=[parent]), self.now)
+        operations.add_job(self.database, self._job(f"then-{number:05}", cron="", after=[parent, name]), self.now)
+        self.parents |= {parent, name}
 
     def _job(self, name: str, **keys: Any) -> Job:
         table: dict[str, Any] = {
@@ -194,7 +210,9 @@ class Simulation:
             if stored is not None:
                 self.figures.faults["edit"] += 1
                 keys: dict[str, Any] = {}
-                if self.lot.random() < 0.5:  # another query only
+                if stored.definition["after"] and self.lot.random() < 0.7:  # else it gets a cron
+                    keys = {"cron": "", "after": stored.definition["after"]}
+                elif self.lot.random() < 0.5:  # another query only
                     keys = {key: stored.definition[key] for key in ("cron", "timezone", "delay")}
                 operations.replace_job(self.database, self._job(name, **keys), self.now, revision=stored.revision)
 
@@ -210,8 +228,9 @@ class Simulation:
 
     def _remove(self) -> None:
         for name in self._some_job():
-            self.figures.faults["remove"] += 1
-            operations.remove_job(self.database, name, self.now)
+            with suppress(OperationError):  # others run after it
+                operations.remove_job(self.database, name, self.now)
+                self.figures.faults["remove"] += 1
 
     def _add(self) -> None:
         self.figures.faults["add"] += 1
@@ -219,6 +238,8 @@ class Simulation:
 
     def _some_job(self) -> Iterator[str]:
         name = f"job-{self.lot.randrange(self.count):05}"
+        if self.lot.random() < 0.3:
+            name = f"{self.lot.choice(('first', 'after', 'then'))}-{self.lot.randrange(self.count // 75):05}"
         if name not in self.untouched:
             yield name
 

@@ -10,7 +10,7 @@ from scheduler.errors import OperationError
 from scheduler.job import Job
 
 BY_NAME = {flag.name: flag for flag in FLAGS}
-NOT_TYPED = {"name", "export", "mapping", "segment"}
+NOT_TYPED = {"name", "export", "mapping", "segment", "email"}
 """Keys that are no single value: the name is an argument, the tables have flags for what fits on a line."""
 
 
@@ -105,3 +105,14 @@ def test_words_are_typed_with_commas_and_none_is_an_empty_list() -> None:
     assert job_table({flag("--notify"): "failed, succeeded"}) == {"notify": ["failed", "succeeded"]}
     assert job_table({flag("--notify"): "none"}) == {"notify": []}
     assert job_table({flag("--notify"): ""}, {"notify": ["failed"]}) == {}
+
+
+def test_what_a_job_runs_after_is_named_one_by_one_and_an_empty_name_takes_it_away() -> None:
+    table = job_table({flag("--after"): ["a", "b"]}, {"cron": "0 3 * * *"})
+    assert table == {"cron": "0 3 * * *", "after": ["a", "b"]}
+    assert job_table({flag("--after"): [""], flag("--cron"): "0 4 * * *"}, table) == {"cron": "0 4 * * *"}
+
+
+def test_recipients_stand_in_a_table_of_their_own_and_none_is_nobody() -> None:
+    table = job_table({flag("--email-success"): "a@x.org, b@x.org", flag("--email-failure"): "none"})
+    assert table == {"email": {"success": ["a@x.org", "b@x.org"], "failure": []}}

@@ -110,4 +110,5 @@ def test_it_is_told_in_utc() -> None:
         "fires": {"added": 7, "moved": 0, "dropped": 0},
         "next_before": None,
         "next_after": "2026-11-25T08:00:00Z",
+        "after": [],
     }

@@ -151,7 +151,7 @@ def test_processes_that_empty_one_outbox_together_get_each_notice_once(url: str)
 def test_what_an_older_version_wrote_and_never_sent_is_not_sent_by_this_one(empty_url: str, tmp_path: Path) -> None:
     scripts = tmp_path / "migrations"
     shutil.copytree(
-        SCHEMA.scripts, scripts, ignore=lambda _, names: [name for name in names if name.startswith("0002")]
+        SCHEMA.scripts, scripts, ignore=lambda _, names: [name for name in names if "0001" < name[:4] < "9999"]
     )
     database = open_database(empty_url, schema=Schema(scripts=scripts, head="0001"))
     run = claimed(database)

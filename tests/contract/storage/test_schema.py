@@ -29,8 +29,8 @@ SECOND = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:
@@ -68,8 +68,8 @@ def connected(url: str) -> Iterator[Connection]:
 def second_schema(directory: Path, broken: str = "") -> Schema:
     """Give the line of migrations as a later version would have it, with one more."""
     shutil.copytree(SCHEMA.scripts, directory / "migrations")
-    (directory / "migrations" / "versions" / "0003_colour.py").write_text(SECOND.replace("BROKEN", broken))
-    return Schema(scripts=directory / "migrations", head="0003")
+    (directory / "migrations" / "versions" / "0005_colour.py").write_text(SECOND.replace("BROKEN", broken))
+    return Schema(scripts=directory / "migrations", head="0005")
 
 
 def catalog(connection: Connection) -> list[tuple[object, ...]]:
@@ -133,7 +133,7 @@ def test_without_leave_to_migrate_an_up_to_date_database_opens_and_an_older_one_
     url: str, tmp_path: Path
 ) -> None:
     open_database(url, migrate=False).close()
-    with pytest.raises(StorageError, match="schema 0002 instead of 0003") as caught:
+    with pytest.raises(StorageError, match="schema 0004 instead of 0005") as caught:
         open_database(url, migrate=False, schema=second_schema(tmp_path))
     assert caught.value.code == "OLDER"
 
@@ -176,7 +176,7 @@ def test_a_file_is_copied_before_it_is_migrated_as_it_was_last_committed(url: st
     database = open_database(url)
     before = claimed(database)
     schema = second_schema(tmp_path)
-    copy = tmp_path / "state.db.before-0003"
+    copy = tmp_path / "state.db.before-0005"
     copy.write_text("left by an earlier try")
     open_database(url, schema=schema).close()  # the first one is still open: its rows may be in the WAL alone
     database.close()
@@ -201,11 +201,11 @@ def test_a_database_from_a_newer_version_is_refused_by_the_names_of_both(url: st
         with pytest.raises(StorageError) as caught:
             open_database(url, migrate=migrate)
         assert caught.value.code == "NEWER"
-        for word in ("schedctl 9.4.2", "schema 0003", f"schedctl {version('schedctl')}", "schema 0002"):
+        for word in ("schedctl 9.4.2", "schema 0005", f"schedctl {version('schedctl')}", "schema 0004"):
             assert word in caught.value.message
 
 
-@pytest.mark.parametrize("found", ["abc", "0003"])
+@pytest.mark.parametrize("found", ["abc", "0005"])
 def test_a_version_that_is_not_ours_is_taken_for_newer(url: str, found: str) -> None:
     with connected(url) as connection:
         connection.execute(text("UPDATE schedctl_schema SET version_num = :found"), {"found": found})
