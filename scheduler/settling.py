@@ -63,10 +63,9 @@ def _is_tried_again(conclusion: Conclusion, work: RunWork, policies: Policies) -
 
 
 def _move(work: RunWork, *, keep_snapshot: bool) -> Move | None:
-    job = Job.from_dict(work.run.definition)
-    if job.changes == "all":
+    if work.run.definition.get("changes", "all") == "all":
         return None
-    return next_snapshot(work, job) if keep_snapshot else lost_snapshot(work)
+    return next_snapshot(work, Job.from_dict(work.run.definition)) if keep_snapshot else lost_snapshot(work)
 
 
 class _SnapshotMovedError(Exception):
