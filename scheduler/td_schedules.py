@@ -88,14 +88,34 @@ def carry_over(schedules: list[Mapping[str, Any]], *, source: str | None, target
     """
     carried: list[Carried] = []
     taken: set[str] = set()
+    sources = _Sources(target)
     for schedule in schedules:
-        made = _carry_over(schedule, _free_name(schedule["name"], taken), source=source, target=target)
+        made = _carry_over(schedule, _free_name(schedule["name"], taken), source or sources, target=target)
         taken.add(made.name)
         carried.append(made)
     return carried
 
 
-def _carry_over(schedule: Mapping[str, Any], name: str, *, source: str | None, target: str) -> Carried:
+class _Sources:
+    """Names connections after all that their jobs share: one for each database, engine, priority and retry limit."""
+
+    def __init__(self, target: str) -> None:
+        self._taken = {target}
+        self._names: dict[str, str] = {}
+
+    def name(self, settings: Mapping[str, Any]) -> str:
+        """Return the name of the connection with these settings, which no other has."""
+        key = json.dumps(settings, sort_keys=True)
+        if key not in self._names:
+            parts = ["td", settings["database"], settings["engine"]]
+            parts += [f"p{settings['priority']}"] if "priority" in settings else []
+            parts += [f"r{settings['query_retry_limit']}"] if "query_retry_limit" in settings else []
+            self._names[key] = _free_name("_".join(parts), self._taken)
+            self._taken.add(self._names[key])
+        return self._names[key]
+
+
+def _carry_over(schedule: Mapping[str, Any], name: str, source: str | _Sources, *, target: str) -> Carried:
     lost: list[NotCarried] = []
 
     def leave(key: str, value: object, reason: str) -> None:
@@ -104,17 +124,17 @@ def _carry_over(schedule: Mapping[str, Any], name: str, *, source: str | None, t
     for key in schedule.keys() - set(SILENT):
         if schedule[key] not in (None, "", 0, False):
             leave(key, None, "schedctl has nothing like it")
-    settings = _source(schedule, leave) if source is None else {}
+    settings = {} if isinstance(source, str) else _source(schedule, leave)
     table: dict[str, Any] = {
         "cron": schedule.get("cron") or "",
         "timezone": schedule.get("timezone") or "UTC",
         "delay": schedule.get("delay") or 0,
-        "source": source or _source_name(settings),
+        "source": source if isinstance(source, str) else source.name(settings),
         "query": schedule.get("query") or "",
     }
     if name != schedule["name"]:
         table = {"description": f"Treasure Data's schedule {schedule['name']!r}", **table}
-    if source is not None:
+    if isinstance(source, str):
         for key in ("priority", "retry_limit"):
             if schedule.get(key):
                 leave(key, schedule[key], "it belongs to a connection of type treasure_data")
@@ -156,14 +176,6 @@ def _source(schedule: Mapping[str, Any], leave: Any) -> dict[str, Any]:  # noqa:
     if schedule.get("retry_limit"):
         settings["query_retry_limit"] = schedule["retry_limit"]
     return settings
-
-
-def _source_name(settings: Mapping[str, Any]) -> str:
-    """Name a connection after all that its jobs share."""
-    parts = ["td", settings["database"], settings["engine"]]
-    parts += [f"p{settings['priority']}"] if "priority" in settings else []
-    parts += [f"r{settings['query_retry_limit']}"] if "query_retry_limit" in settings else []
-    return _NOT_IN_NAMES.sub("-", "_".join(parts)).strip("-.")[:_NAME_LENGTH]
 
 
 def _export(result: object, leave: Any) -> dict[str, Any]:  # noqa: ANN401 - a function of three values

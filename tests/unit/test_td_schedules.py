@@ -98,6 +98,38 @@ def test_the_engine_priority_and_retries_are_the_sources() -> None:
     assert lost(elsewhere) == [("priority", 1), ("retry_limit", 2)]
 
 
+LONG = "customer_data_platform_production_europe_west_marketing_sales"
+"""A database whose name leaves no room for what comes after it in 64 characters."""
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        [{"database": f"{LONG}_a", "type": "trino"}, {"database": f"{LONG}_b", "type": "hive"}],
+        [{"database": LONG, "type": "trino"}, {"database": LONG, "type": "hive"}],
+        [{"database": LONG, "priority": 1}, {"database": LONG, "priority": 2}],
+        [{"database": "sales a"}, {"database": "sales-a"}],
+        [{"database": "日本"}, {"database": "中国"}],
+        [{"database": "sales_trino", "type": "hive"}, {"database": "sales", "type": "trino"}],
+    ],
+)
+def test_each_database_and_engine_has_a_connection_of_its_own_whatever_they_are_called(
+    pair: list[dict[str, Any]],
+) -> None:
+    schedules = [schedule(name=f"job-{number}", **keys) for number, keys in enumerate([*pair, *pair])]
+    made = carry_over(schedules, source=None, target="crm")
+    names = [one.table["source"] for one in made]
+    assert len(set(names)) == 2
+    assert names[:2] == names[2:]
+    assert all(len(name) <= 64 for name in names)
+    assert [one.source["database"] for one in made] == [keys["database"] for keys in [*pair, *pair]]
+
+
+def test_a_source_is_never_named_like_the_target() -> None:
+    (one,) = carry_over([schedule()], source=None, target="td_sales_trino")
+    assert one.table["source"] == "td_sales_trino-2"
+
+
 def test_names_become_legal_and_differ() -> None:
     names = ["a b", "a/b", "a-b", "日本", "x" * 80, "x" * 70]
     made = carry_over([schedule(name=name) for name in names], source=None, target="crm")
