@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from scheduler.faults import ConfigError
 from scheduler.job import parse_job
@@ -36,6 +36,7 @@ SILENT = (
 )
 """Keys of a schedule that are carried over, looked at, or say nothing about what is to be done."""
 _NAME_LENGTH = 64
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9_+.-]*")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -213,11 +214,15 @@ def _result_settings(result: object) -> dict[str, Any]:
             return dict(json.loads(text))
         except ValueError as error:
             raise ValueError("its result is neither a URL nor JSON") from error
+    # The scheme is taken off first: to urlsplit one like sfdc_v2 is none, since an underscore is no sign of schemes.
+    kind, _, rest = text.partition("://")
     try:
-        url = urlsplit(text)
+        url = urlsplit(f"//{rest}")
     except ValueError as error:
         raise ValueError("its result is neither a URL nor JSON") from error
-    settings: dict[str, Any] = {"type": url.scheme, "object": url.path.strip("/")}
+    if not _SCHEME.fullmatch(kind) or not rest:
+        raise ValueError("its result is neither a URL nor JSON")
+    settings: dict[str, Any] = {"type": kind, "object": unquote(url.path.strip("/"))}
     if url.netloc:
         settings["login"] = "in the URL"
     return settings | dict(parse_qsl(url.query))

@@ -68,8 +68,9 @@ def test_the_settings_of_a_result_have_their_names_here(result: dict[str, Any], 
     assert (one.fault, one.not_carried) == (None, ())
 
 
-def test_a_result_may_be_a_url_and_what_it_logs_in_with_is_never_shown() -> None:
-    url = f"sfdc://me%40x.com:{SECRET}@login.salesforce.com/Lead?mode=update&unique=Id&token={SECRET}"
+@pytest.mark.parametrize("kind", ["sfdc", "sfdc_v2", "SFDC_V2", "salesforce", "salesforce_v2"])
+def test_a_result_may_be_a_url_and_what_it_logs_in_with_is_never_shown(kind: str) -> None:
+    url = f"{kind}://me%40x.com:{SECRET}@login.salesforce.com/Lead?mode=update&unique=Id&token={SECRET}"
     one = carried(result=url)
     assert one.table["export"] == {"connection": "crm", "object": "Lead", "mode": "update", "key": "Id"}
     assert lost(one) == [("result.login", None), ("result.token", None)]
@@ -143,6 +144,11 @@ def test_names_become_legal_and_differ() -> None:
     [
         ({"result": ""}, "exports no result"),
         ({"result": "s3://KEY:SECRET@bucket/x"}, "goes to s3, not to Salesforce"),
+        ({"result": "s3_v2://KEY:SECRET@bucket/x"}, "goes to s3_v2, not to Salesforce"),
+        ({"result": "my_connection"}, "neither a URL nor JSON"),
+        ({"result": f"sfdc_v2:me:{SECRET}@login/Lead?next=https://x"}, "neither a URL nor JSON"),
+        ({"result": "sfdc_v2://me:pw@[login/Lead"}, "neither a URL nor JSON"),
+        ({"result": "sfdc_v2://me:pw@login.salesforce.com/"}, "object is missing"),
         ({"result": "{no JSON"}, "neither a URL nor JSON"),
         ({"result": {**RESULT, "mode": "replace"}}, "mode"),
         ({"cron": "0 0 ? * *"}, "cron"),
@@ -156,6 +162,7 @@ def test_a_schedule_that_cannot_be_a_job_says_why(keys: dict[str, Any], says: st
     fault = carried(**keys).fault
     assert fault is not None
     assert says in fault
+    assert SECRET not in fault
 
 
 @pytest.mark.parametrize(
