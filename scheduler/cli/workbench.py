@@ -19,7 +19,7 @@ from scheduler.operations.jobs import JobView
 from scheduler.paths import config_path, state_directory
 from storage import settings
 from storage.address import parse_address
-from storage.database import Database, open_database
+from storage.database import Database, StorageError, open_database
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +108,25 @@ def planned_edits(given: Path | None, now: datetime) -> Edits:
         return jobs.planned_edits(database, config, now)
     finally:
         database.close()
+
+
+def check_names(config: Config) -> str | None:
+    """Raise NameConflicts if the stored jobs keep a daemon from taking over a sound config file.
+
+    Nothing is stored. Returns why that cannot be told, where the state database cannot be read; None otherwise.
+    """
+    try:
+        file = parse_address(config.storage.url).path
+        if file is not None and not file.exists():
+            return None
+        database = open_database(config.storage.url, migrate=False)
+    except StorageError as error:
+        return f"whether a name is taken by a job of schedctl add cannot be told: {error.message}"
+    try:
+        jobs.check_names(database, config)
+    finally:
+        database.close()
+    return None
 
 
 def view_job(given: Path | None, name: str, now: datetime) -> JobView:

@@ -12,7 +12,7 @@ from scheduler.edits import EDITS, Edits, edits_of
 from scheduler.errors import failed, not_found, usage
 from scheduler.faults import ConfigError, Fault
 from scheduler.job import Job, parse_job
-from scheduler.merge import Changes, merge
+from scheduler.merge import Changes, NameConflicts, merge
 from scheduler.owed import CHANGED, DISABLED, settle_owed
 from scheduler.schedule import SCHEDULE_KEYS
 from scheduler.second_opinion import disagreement
@@ -45,7 +45,7 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
     for the daemon to log and `reload` to show, whichever process was the first to notice the edit.
     """
     with database.read() as session:
-        changes = merge(config.jobs, jobs.all_jobs(session))
+        changes = _merged(config, jobs.all_jobs(session))
         known_as = settings.get(session, SYNCED)
     if not changes.put and not changes.remove:
         if seen and seen != known_as:
@@ -55,7 +55,7 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
     _ask_croniter(changes.put.values(), config, now)
     with database.write() as session:
         stored = jobs.all_jobs(session)
-        changes = merge(config.jobs, stored)
+        changes = _merged(config, stored)
         known = {each.name: each.definition for each in stored}
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
         for name in changes.remove:
@@ -76,7 +76,20 @@ def planned_edits(database: Database, config: Config, now: datetime) -> Edits:
     """Return what bringing the stored jobs in line with the config file would change. Raises NameConflicts."""
     with database.read() as session:
         stored = jobs.all_jobs(session)
-    return edits_of(merge(config.jobs, stored), stored, now)
+    return edits_of(_merged(config, stored), stored, now)
+
+
+def check_names(database: Database, config: Config) -> None:
+    """Raise NameConflicts if a job of the config file has the name of one that was added by command."""
+    with database.read() as session:
+        _merged(config, jobs.all_jobs(session))
+
+
+def _merged(config: Config, stored: Iterable[StoredJob]) -> Changes:
+    try:
+        return merge(config.jobs, stored)
+    except NameConflicts as conflicts:
+        raise NameConflicts(conflicts.names, {name: _place_of(config, name) for name in conflicts.names}) from None
 
 
 def _put(session: Session, job: Job, origin: str, now: datetime, *, same_schedule: bool) -> bool:
@@ -210,7 +223,7 @@ def enable_job(database: Database, name: str, now: datetime) -> bool:
 def require_cli_origin(stored: StoredJob, config: Config, what: str) -> None:
     """Raise a usage error, which names the file, if a job belongs to the config file."""
     if stored.origin == "file":
-        place = config.name if (line := _line_of(config, stored.name)) is None else f"{config.name}, line {line}"
+        place = _place_of(config, stored.name)
         raise usage(f"job {stored.name} belongs to the config file: {what} [jobs.{stored.name}] in {place}")
 
 
@@ -231,12 +244,14 @@ def _without_none(value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def _line_of(config: Config, name: str) -> int | None:
-    """Return the line of the config file on which a job begins, if it can still be found there."""
+def _place_of(config: Config, name: str) -> str:
+    """Return the file in which a job stands, with the line on which it begins if it can still be found there."""
+    file = config.origins.get(("jobs", name), config.name)
     try:
-        return line_of(key_lines(Path(config.name).read_text(encoding="utf-8-sig")), ("jobs", name))
+        line = line_of(key_lines(Path(file).read_text(encoding="utf-8-sig")), ("jobs", name))
     except (OSError, ValueError):
-        return None
+        line = None
+    return file if line is None else f"{file}:{line}"
 
 
 def _taken(stored: StoredJob) -> str:

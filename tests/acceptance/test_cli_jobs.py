@@ -184,7 +184,7 @@ def test_an_edit_that_is_refused_changes_nothing(quick: QuickCommand) -> None:
 
 def test_a_job_of_the_file_is_edited_and_removed_there(quick: QuickCommand) -> None:
     line = quick.config.read_text(encoding="utf-8").splitlines().index("[jobs.nightly]") + 1
-    place = f"[jobs.nightly] in {quick.config}, line {line}"
+    place = f"[jobs.nightly] in {quick.config}:{line}"
     quick.fails("edit", "nightly", "--cron", "0 5 * * *", code=2, says=f"edit {place}")
     quick.fails("remove", "nightly", code=2, says=f"remove {place}")
     assert "nightly" in jobs(quick)
@@ -242,10 +242,53 @@ def test_the_nearest_name_is_suggested(quick: QuickCommand) -> None:
 def test_a_name_in_file_and_database_is_a_config_fault(quick: QuickCommand) -> None:
     quick(*ADD)
     quick.write(CONFIG + NIGHTLY.replace("nightly", "leads"))
+    for command in (["list"], ["check"], ["check", "--diff"], ["daemon"]):
+        told = quick(*command, code=4).err
+        assert f"{quick.config}:13: jobs.leads: a job of that name was added by schedctl add" in told
     error = quick.fails("list", code=4, says="schedctl remove leads").error
     assert (error["kind"], len(error["faults"])) == ("config", 1)
     quick("remove", "leads")
+    assert "0 faults" in quick("check").out
     assert jobs(quick)["leads"]["origin"] == "file"
+
+
+def test_a_name_that_a_fragment_and_the_database_share_is_told_with_the_fragments_line(quick: QuickCommand) -> None:
+    quick(*ADD)
+    quick(*ADD[:1], "more", *ADD[2:])
+    quick.write('include = ["jobs.d/*.toml"]\n' + CONFIG)
+    fragment = quick.directory / "jobs.d" / "mine.toml"
+    fragment.parent.mkdir()
+    fragment.write_text("# ours\n" + NIGHTLY.replace("nightly", "leads") + NIGHTLY.replace("nightly", "more"))
+    error = quick.fails("check", code=4, says=f"{fragment}:3: jobs.leads: a job of that name was added").error
+    assert [fault.partition(": a job")[0] for fault in error["faults"]] == [
+        f"{fragment}:3: jobs.leads",
+        f"{fragment}:13: jobs.more",
+    ]
+
+
+def test_a_job_of_a_fragment_is_edited_where_it_stands(quick: QuickCommand) -> None:
+    fragment = quick.directory / "mine.toml"
+    fragment.write_text(NIGHTLY, encoding="utf-8")
+    quick.write('include = ["mine.toml"]\n' + CONFIG)
+    says = f"job nightly belongs to the config file: edit [jobs.nightly] in {fragment}:2"
+    quick.fails("edit", "nightly", "--delay", "5m", code=2, says=says)
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://me:hush-hush@127.0.0.1:9/d", "sqlite:///broken.db"])
+def test_a_check_says_where_the_stored_names_cannot_be_asked(quick: QuickCommand, url: str) -> None:
+    (quick.directory / "broken.db").write_bytes(b"no database" * 100)
+    quick.write(f'[storage]\nurl = "{url}"\n' + CONFIG + NIGHTLY)
+    answer = quick("check", "--json")
+    assert "schedctl: warning: whether a name is taken by a job of schedctl add cannot be told: " in answer.err
+    assert any("cannot be told" in warning for warning in answer.json["warnings"])
+    assert "hush-hush" not in answer.out + answer.err
+
+
+@pytest.mark.parametrize("command", ["check", "list", "daemon"])
+def test_an_address_of_the_state_that_is_none_is_a_config_fault(quick: QuickCommand, command: str) -> None:
+    quick.write('[storage]\nurl="postgresql+psycopg://u@127.0.0.1:notaport/d"\n' + CONFIG)
+    says = f"schedctl: {quick.config}:2: storage.url: "
+    assert quick(command, code=4).err.startswith(says)
 
 
 def test_a_broken_config_file_is_exit_code_4_with_every_fault_and_line(schedctl: Command) -> None:
