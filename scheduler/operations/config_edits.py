@@ -47,7 +47,7 @@ def draft(path: Path, kind: str, name: str, values: Mapping[str, Any]) -> Draft:
             why = f"[{kind}.{name}] cannot be put at the end of {path}: {error.faults[0].message}"
             raise failed(f"{why}; write it where {kind} is") from error
         raise
-    line = line_of(key_lines(after), (kind, name))
+    line = line_of(key_lines(after.removeprefix("\ufeff")), (kind, name))  # some editors begin a file with that mark
     return Draft(path=path, before=before, after=after, config=config, line=line)
 
 

@@ -36,6 +36,20 @@ def test_a_job_is_added_to_the_file_and_belongs_to_it(quick: QuickCommand) -> No
     assert [path.name for path in quick.directory.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_file_that_begins_with_a_byte_order_mark_keeps_it(quick: QuickCommand) -> None:
+    text = quick.config.read_text(encoding="utf-8")
+    quick.config.write_text(text, encoding="utf-8-sig")
+    out = quick(*WEEKLY, "--to-file").out
+    quick("connections", "add", "more", "--type", "duckdb")
+    after = quick.config.read_bytes()
+    assert after.startswith(b"\xef\xbb\xbf" + text.encode() + b"\n\n[jobs.weekly]\n")
+    assert after.count(b"\xef\xbb\xbf") == 1
+    line = 2 + text.count("\n") + 1
+    assert out.startswith(f"{quick.config}:{line}: added weekly; ")
+    assert "2 jobs, 4 connections, 0 faults" in quick("check").out
+    assert f"remove [jobs.weekly] in {quick.config}:{line}" in quick("remove", "weekly", code=2).err
+
+
 def test_a_dry_run_shows_the_change_and_writes_nothing(quick: QuickCommand) -> None:
     before = quick.config.read_bytes()
     shown = quick(*WEEKLY, "--to-file", "--dry-run").out
