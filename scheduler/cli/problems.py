@@ -1,6 +1,5 @@
 """From any exception to the one line, the JSON object and the exit code that a user gets to see. Never a traceback."""
 
-import json
 import os
 import sys
 import traceback
@@ -10,6 +9,7 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
+from scheduler.cli.output import put_json
 from scheduler.errors import ErrorKind, OperationError
 
 EXIT_CODES = {
@@ -81,7 +81,7 @@ def report(error: Exception, *, as_json: bool) -> int:
         print(f"schedctl: {line}", file=sys.stderr)  # noqa: T201 - the error line
     if as_json:
         content = {"kind": problem.kind.value, "message": problem.message, "faults": list(problem.faults)}
-        print(json.dumps({"error": content}, indent=2, ensure_ascii=False))  # noqa: T201 - the answer itself
+        put_json({"error": content})
     return problem.exit_code
 
 

@@ -171,8 +171,7 @@ def test_a_schedule_that_cannot_be_a_job_says_why(keys: dict[str, Any], says: st
         ("{", "not valid JSON"),
         ("5", "no list of schedules"),
         ('{"jobs": []}', "no list of schedules"),
-        ("[5]", "no list of schedules"),
-        ('[{"name": "a"}, {"cron": ""}]', "schedule 2 of 2 has no name"),
+        ("[" * 100_000, "not valid JSON"),
     ],
 )
 def test_what_is_no_list_of_schedules_is_refused(text: str, says: str) -> None:
@@ -182,7 +181,59 @@ def test_what_is_no_list_of_schedules_is_refused(text: str, says: str) -> None:
 
 def test_both_forms_of_the_list_are_read() -> None:
     assert read_schedules('[{"name": "a"}]') == read_schedules('{"schedules": [{"name": "a"}]}') == [{"name": "a"}]
-    assert read_schedules("[]") == []
+    assert read_schedules("\ufeff[]") == []
+
+
+def test_what_is_no_schedule_is_told_and_the_rest_is_carried_over() -> None:
+    made = carry_over([schedule(), 5, {"cron": ""}, schedule(name=7), schedule(name="b")], source=None, target="crm")
+    assert [(one.schedule, one.fault) for one in made if one.fault is not None] == [
+        ("schedule 2 of 5", "it is no object with a name and more"),
+        ("schedule 3 of 5", "it has no name"),
+        ("schedule 4 of 5", "it has no name"),
+    ]
+    assert [one.name for one in made if one.fault is None] == ["nightly", "b"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "left"),
+    [
+        ({"priority": 9, "retry_limit": 99}, [("priority", 9, "use at most 2"), ("retry_limit", 99, "use at most 32")]),
+        ({"priority": -3}, [("priority", -3, "use at least -2")]),
+        ({"priority": "high"}, [("priority", "high", "write a whole number, without quotes")]),
+    ],
+)
+def test_settings_that_the_connection_would_not_take_are_left_out_and_told(
+    keys: dict[str, Any], left: list[tuple[str, object, str]]
+) -> None:
+    one = carried(**keys)
+    assert one.source == {"type": "treasure_data", "database": "sales", "engine": "trino"}
+    assert [(each.key, each.value, each.reason) for each in one.not_carried] == left
+    assert one.table["source"] == "td_sales_trino"
+
+
+def test_every_fault_of_a_schedule_is_told_not_only_that_it_exports_nothing() -> None:
+    fault = carried(cron="0 0 ? * *", timezone="PST", database="", result="").fault
+    assert fault is not None
+    for says in ("database", "exports no result", "cron = ", "timezone = "):
+        assert says in fault
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize("key", ["cron", "timezone", "query", "database", "result"])
+def test_half_a_character_keeps_a_schedule_from_being_a_job(key: str) -> None:
+    value = json.dumps({**RESULT, "object": f"Lead{HALF}"}) if key == "result" else f"select {HALF}"
+    fault = carried(**{key: value}).fault
+    assert fault is not None
+    fault.encode()
+    assert carried(type=f"trino{HALF}").fault is None
+
+
+def test_a_name_with_half_a_character_is_replaced_and_shown_as_json_writes_it() -> None:
+    one = carried(name=f"a{HALF}b")
+    assert (one.name, one.schedule, one.fault) == ("a-b", "a\\ud800b", None)
+    assert one.table["description"] == "Treasure Data's schedule 'a\\ud800b'"
 
 
 QUERIES = [
