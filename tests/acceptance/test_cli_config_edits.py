@@ -57,7 +57,20 @@ def test_a_dry_run_shows_the_change_and_writes_nothing(quick: QuickCommand) -> N
     assert set(quick(*WEEKLY, "--to-file", "--dry-run", "--json").json) == {"definition", "fires"}
     added = quick("connections", "add", "more", "--type", "duckdb", "--dry-run").out
     assert added.endswith('+[connections.more]\n+type = "duckdb"\n')
+    drafted = quick("connections", "add", "more", "--type", "duckdb", "--dry-run", "--json").json
+    assert (drafted["name"], drafted["config"], drafted["diff"] + "\n") == ("more", str(quick.config), added)
+    assert drafted["line"] == len(before.splitlines()) + 2
     assert quick.config.read_bytes() == before
+
+
+def test_a_draft_shows_no_secret_that_stands_beside_it(quick: QuickCommand) -> None:
+    last = CONFIG.partition("[connections.crm]")[2].replace('{ env = "CRM_SECRET" }', '"hunter2-hunter2"')
+    with quick.config.open("a", encoding="utf-8") as file:
+        file.write(f"\n[connections.last]{last}")
+    for command in (["connections", "add", "more", "--type", "duckdb"], [*WEEKLY, "--to-file"]):
+        answer = quick(*command, "--dry-run")
+        assert " client_secret = " in answer.out
+        assert "hunter2" not in answer.out + answer.err
 
 
 @pytest.mark.parametrize(
