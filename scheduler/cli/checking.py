@@ -24,7 +24,9 @@ else:
     workbench = Late("scheduler.cli.workbench")
     checks = Late("scheduler.operations.checks")
 
-Subject = Annotated[str, typer.Argument(metavar="NAME", help="The connection's name.")]
+Subject = Annotated[
+    str, typer.Argument(metavar="NAME", help="The connection's name.", autocompletion=options.connection_names)
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from scheduler.cli.options import connection_names
 from scheduler.errors import usage
 
 
@@ -213,6 +214,8 @@ def _annotation(flag: Flag) -> Any:  # noqa: ANN401 - a type with typer's descri
     return Annotated[kind, typer.Option(flag.name, metavar=flag.metavar, help=flag.help, autocompletion=_choices(flag))]
 
 
-def _choices(flag: Flag) -> Callable[[], list[str]] | None:
-    """Complete the flags whose placeholder lists the legal values."""
+def _choices(flag: Flag) -> Callable[..., list[str]] | None:
+    """Complete the flags that name a connection, and those whose placeholder lists the legal values."""
+    if flag.key in (("source",), ("export", "connection")):
+        return connection_names
     return (lambda: flag.metavar.split("|")) if flag.metavar.islower() and "|" in flag.metavar else None

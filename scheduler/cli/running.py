@@ -108,7 +108,9 @@ def run(
 
 def list_runs(
     *,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only runs of this job.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only runs of this job.", autocompletion=options.job_names)
+    ] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", metavar="N", help="At most so many.", min=1)] = 20,
     outcome: Annotated[
         list[str] | None,
