@@ -11,7 +11,7 @@ import typer
 from scheduler.advice import advise
 from scheduler.cli import options
 from scheduler.cli.groups import add_command
-from scheduler.cli.job_flags import Flag, job_table, takes_job_flags
+from scheduler.cli.job_flags import Flag, as_typed, job_table, takes_job_flags
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, say, warn
 from scheduler.cli.schedules import fire_json
@@ -78,7 +78,7 @@ def add(
         return
     with workbench.opened(config, now) as bench:
         jobs.check_name_free(bench.database, name)
-        job = jobs.make_job(name, job_table(given), bench.config, now)
+        job = jobs.make_job(name, job_table(given), bench.config, now, tell=as_typed)
         _advise(job, now)
         if check:
             _check(bench, job)
@@ -138,7 +138,7 @@ def edit(
         before = jobs.view_job(bench.database, name)
         jobs.require_cli_origin(before.stored, bench.config, "edit")
         table = job_table(given, jobs.table_of(before.stored.definition))
-        job = jobs.make_job(name, table, bench.config, now)
+        job = jobs.make_job(name, table, bench.config, now, tell=as_typed)
         _advise(job, now)
         if check:
             _check(bench, job)

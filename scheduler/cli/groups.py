@@ -82,7 +82,9 @@ class ListGroup(Group):
         """Put `list` in front of whatever names no subcommand and asks for no help."""
         if ctx.resilient_parsing and not args:
             return super().parse_args(ctx, args)  # a shell asks what may come next: see below
-        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h")):
+        takes_names = any(each.param_type_name == "argument" for each in self.commands["list"].params)
+        is_other = bool(args) and (args[0] in self.commands or args[0] in ("--help", "-h"))
+        if not is_other and (takes_names or not args or args[0].startswith("-")):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scheduler.cli.options import connection_names
 from scheduler.errors import usage
+
+if TYPE_CHECKING:
+    from scheduler.faults import Fault
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +165,18 @@ def job_table(
         file = Path(table["query_file"]).absolute()
         table["query_file"] = str(file.relative_to(beside) if file.is_relative_to(beside) else file)
     return table
+
+
+def as_typed(fault: "Fault") -> str:
+    """Say a fault of a job's table as one of the flags that were typed, or that were not."""
+    keys = tuple(key for key in fault.keys[2:] if isinstance(key, str))
+    keys = ("export", "connection") if keys == ("export",) else keys
+    flag = next((flag for flag in FLAGS if flag.key == keys[: len(flag.key)]), None)
+    if flag is None:
+        return f"{'.'.join(keys)}: {fault.message}" if keys else fault.message
+    if re.match(r"\w+ is missing\b", fault.message):
+        return f"{flag.name} is missing: {flag.help[0].lower()}{flag.help[1:].rstrip('.')}"
+    return f"{flag.name}: {fault.message}"
 
 
 def _value(flag: Flag, value: Any) -> Any:  # noqa: ANN401 - as typed, to as TOML has it

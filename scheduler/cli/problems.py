@@ -22,6 +22,8 @@ EXIT_CODES = {
 }
 INTERRUPTED = 130
 """128 and the number of SIGINT, as shells count it."""
+TAKE_CRON = frozenset({"next", "explain", "add", "edit"})
+"""The commands that a cron expression is typed for."""
 DEBUG = "SCHEDCTL_DEBUG"
 """The environment variable that asks for tracebacks."""
 
@@ -101,7 +103,8 @@ def _is_call_for_help(error: Exception) -> bool:
 
 def _hint(error: TyperException) -> str:
     """Tell what a shell may have made of an expression: several words, or the files that * stands for."""
-    extra = error.format_message().startswith("Got unexpected extra argument")
+    command = getattr(getattr(error, "ctx", None), "info_name", None)
+    extra = command in TAKE_CRON and error.format_message().startswith("Got unexpected extra argument")
     return "; put in quotes what holds blanks or *, such as '0 3 * * *'" if extra else ""
 
 

@@ -1,7 +1,7 @@
 """Jobs as people look at them and change them."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -144,17 +144,26 @@ def view_job(database: Database, name: str) -> JobView:
     return JobView(stored=stored, job=Job.from_dict(stored.definition), last_run=last)
 
 
-def make_job(name: str, table: Mapping[str, Any], config: Config, now: datetime, *, defaults: bool = True) -> Job:
+def make_job(
+    name: str,
+    table: Mapping[str, Any],
+    config: Config,
+    now: datetime,
+    *,
+    defaults: bool = True,
+    tell: Callable[[Fault], str] | None = None,
+) -> Job:
     """Make a job of what was typed, with the same checks as for the config file, and croniter's second opinion.
 
-    Raises a usage error with every fault. ``defaults``: what the table leaves out is as ``[defaults]`` has it.
+    Raises a usage error with every fault, in the words of ``tell``. ``defaults``: what the table leaves out is as
+    ``[defaults]`` has it.
     """
     try:
         job = parse_job(
             name, table, connections=config.connection_types, defaults=config.defaults if defaults else None
         )
     except ConfigError as error:
-        faults = [_as_typed(str(fault), name) for fault in error.faults]
+        faults = [(tell or _tell)(fault) for fault in error.faults]
         raise usage(f"job {name}: {'; '.join(faults)}", faults=faults) from error
     check_schedule(job, now)
     return job
@@ -265,6 +274,6 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else "; schedctl list shows them"
 
 
-def _as_typed(fault: str, name: str) -> str:
-    """Say a fault of the config file's key as one of a flag of the same name."""
-    return fault.removeprefix(f"jobs.{name}").removeprefix(".").removeprefix(": ")
+def _tell(fault: Fault) -> str:
+    """Say a fault without the table that its key would stand in."""
+    return str(replace(fault, keys=fault.keys[2:]))

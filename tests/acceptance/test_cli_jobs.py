@@ -117,7 +117,7 @@ def test_a_dry_run_shows_everything_and_stores_nothing(quick: QuickCommand) -> N
         (("--timezone", "EST"), "America/New_York"),
         (("--delay", "soon"), "a duration is"),
         (("--mode", "merge"), 'use "append", "truncate" or "update"'),
-        (("--mode", "update"), "key is missing"),
+        (("--mode", "update"), "--key is missing: with update: the field that finds the record"),
         (("--key", "Id"), 'key belongs to mode = "update"'),
         (("--batch-size", "20000"), "use at most 10000"),
         (("--batch-size", "many"), "batch-size"),
@@ -142,13 +142,21 @@ def test_a_faulty_job_is_refused_and_nothing_is_written(quick: QuickCommand, fla
 def test_every_fault_is_told_at_once(quick: QuickCommand) -> None:
     answer = quick("add", "x", "--cron", "bad", "--dst", "maybe", "--to", "nowhere", code=2)
     assert len(answer.err.splitlines()) == 5
-    for key in ("cron", "dst", "connection", "source is missing", "query is missing"):
-        assert key in answer.err
+    for key in ("--cron: ", "--dst: ", "--to: ", "--source is missing: ", "--query is missing: "):
+        assert f"schedctl: {key}" in answer.err
+
+
+def test_what_is_missing_is_told_by_the_flags_that_it_takes(quick: QuickCommand) -> None:
+    assert quick("add", "x", "--cron", "* * * * *", code=2).err.splitlines() == [
+        "schedctl: --to is missing: connection that the rows go to",
+        "schedctl: --source is missing: connection that the query runs on",
+        "schedctl: --query is missing: the SQL",
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-x", "é", "a/b", "x" * 65])
 def test_a_name_that_is_none_is_refused(quick: QuickCommand, name: str) -> None:
-    assert quick("add", "--", name, code=2).err.startswith("schedctl: ")
+    assert " is no name for a job: use 1 to 64 letters, digits, _, - and . " in quick("add", "--", name, code=2).err
 
 
 def test_a_name_that_is_taken_is_refused_by_whom(quick: QuickCommand) -> None:
@@ -317,6 +325,15 @@ def test_a_missing_config_file_is_named(quick: QuickCommand) -> None:
     quick.fails("list", "--config", "nowhere.toml", code=4, says="nowhere.toml: cannot be read")
     missing = {"SCHEDCTL_CONFIG": ""}
     assert "/etc/schedctl/config.toml" in quick("list", code=4, environment=missing).err
+
+
+def test_a_missing_config_file_is_made_of_an_example_that_is_there(quick: QuickCommand) -> None:
+    told = quick("list", "--config", "new.toml", code=4).err
+    place = re.search(r": copy (/.+\.toml) there, or name another file", told)
+    assert place is not None, told
+    (quick.directory / "new.toml").write_bytes(Path(place[1]).read_bytes())
+    (quick.directory / "orders.sql").write_text("select 1 as a", encoding="utf-8")  # which the example names
+    assert "0 faults" in quick("check", "--config", "new.toml").out
 
 
 def test_the_config_option_goes_before_or_after_the_command(quick: QuickCommand, tmp_path: Path) -> None:
