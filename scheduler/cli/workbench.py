@@ -20,6 +20,7 @@ from scheduler.paths import config_path, state_directory
 from storage import settings
 from storage.address import parse_address
 from storage.database import Database, StorageError, open_database
+from storage.files import is_there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,8 +97,7 @@ def planned_edits(given: Path | None, now: datetime) -> Edits:
     """
     path = find_config(given)
     config = load(path)
-    file = parse_address(config.storage.url).path
-    if file is not None and not file.exists():
+    if _has_no_state(config):
         return edits_of(merge(config.jobs, ()), (), now)
     database = open_database(config.storage.url, migrate=False)
     try:
@@ -116,8 +116,7 @@ def check_names(config: Config) -> str | None:
     Nothing is stored. Returns why that cannot be told, where the state database cannot be read; None otherwise.
     """
     try:
-        file = parse_address(config.storage.url).path
-        if file is not None and not file.exists():
+        if _has_no_state(config):
             return None
         database = open_database(config.storage.url, migrate=False)
     except StorageError as error:
@@ -127,6 +126,12 @@ def check_names(config: Config) -> str | None:
     finally:
         database.close()
     return None
+
+
+def _has_no_state(config: Config) -> bool:
+    """Whether nobody has stored anything yet, in a file that is still to be made. Raises StorageError."""
+    address = parse_address(config.storage.url)
+    return address.path is not None and not is_there(address.path, address.name)
 
 
 def view_job(given: Path | None, name: str, now: datetime) -> JobView:

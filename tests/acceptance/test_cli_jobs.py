@@ -282,7 +282,9 @@ def test_a_job_of_a_fragment_is_edited_where_it_stands(quick: QuickCommand) -> N
     quick.fails("edit", "nightly", "--delay", "5m", code=2, says=says)
 
 
-@pytest.mark.parametrize("url", ["postgresql+psycopg://me:hush-hush@127.0.0.1:9/d", "sqlite:///broken.db"])
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg://me:hush-hush@127.0.0.1:9/d", "sqlite:///broken.db", f"sqlite:///{'x' * 300}.db"]
+)
 def test_a_check_says_where_the_stored_names_cannot_be_asked(quick: QuickCommand, url: str) -> None:
     (quick.directory / "broken.db").write_bytes(b"no database" * 100)
     quick.write(f'[storage]\nurl = "{url}"\n' + CONFIG + NIGHTLY)
