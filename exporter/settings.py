@@ -59,6 +59,10 @@ def key_fault(key: str, message: str) -> NoReturn:
 def _not_empty(value: str) -> str:
     if not value.strip():
         raise ValueError("it may not be empty")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can write one, TOML cannot
+        raise ValueError("it holds half a character, such as \\ud800") from error
     return value
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from scheduler.config_text import Document, document
 from scheduler.faults import ConfigError, Fault, show
 from scheduler.job import Unreadable
+from scheduler.paths import example_config
 from scheduler.secrets import is_private
 from scheduler.synced import Seen, matches
 
@@ -93,8 +94,9 @@ def _document(
     except OSError as error:
         words = f"cannot be read: {error.strerror}"
         if hint:
-            copy = ": copy config.example.toml there, or name another file" * isinstance(error, FileNotFoundError)
-            words += f"{copy} (--config, or $SCHEDCTL_CONFIG)"
+            if isinstance(error, FileNotFoundError):
+                words += f": copy {example_config() or 'an example'} there, or name another file"
+            words += " (--config, or $SCHEDCTL_CONFIG)"
         faults.append(Fault(keys=(), file=name, message=words))
         return None
     try:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
@@ -40,16 +39,27 @@ class DaemonSettings(Settings):
     drain_timeout: Duration = Field(default=300, description="how long a stop waits for runs to end")
 
 
+_SERVER = re.compile(
+    r"postgresql\+psycopg://(?:[^:/]*(?::[^@]*)?@)?(?:\[[^\]/?]+\]|[^\[/:?]*)(?::([^/?]*))?(?:[/?].*)?"
+)
+"""A server's address as SQLAlchemy takes it apart; a password may hold any sign but @. The group is the port."""
+_PORT = re.compile(r"[0-9]{1,5}")
+_MAX_PORT = 65_535
+
+
 def _check_url(value: str) -> str:
     file = sqlite_file(value)
     if file is None:
-        try:
-            is_known = urlsplit(value).scheme == "postgresql+psycopg"
-        except ValueError:  # such as a bracket that is not closed
-            is_known = False
-        if not is_known:
+        server = _SERVER.fullmatch(value)
+        if server is None:
             raise ValueError('write "sqlite:///state.db" or "postgresql+psycopg://user@host/database"')
+        if server[1] is not None and not (_PORT.fullmatch(server[1]) and 0 < int(server[1]) <= _MAX_PORT):
+            raise ValueError(
+                f"a port is a number from 1 to {_MAX_PORT}, as in postgresql+psycopg://user@host:5432/database"
+            )
         return value
+    if "?" in value:
+        raise ValueError("a SQLite address takes no options: leave out what begins with ?")
     if file.name in {"", ":memory:"}:
         raise ValueError('state must survive a restart: name a file, such as "sqlite:///state.db"')
     return value
@@ -145,7 +155,6 @@ class NotifySettings(Settings):
 
 
 _LISTEN = re.compile(r"(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})")
-_MAX_PORT = 65_535
 
 
 def _check_listen(value: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -259,7 +259,7 @@ def parse_job(
         faults.append(Fault(keys=place, message=wrong))
     if not isinstance(table, Mapping):
         raise ConfigError([*faults, Fault(keys=place, message=f"write a table: [jobs.{name}] and its keys below")])
-    found: list[Fault] = []
+    found: list[Fault] = list(_text_faults(table))
     values = {**_fitting(defaults or {}, table), **table}
     export = _export(values.pop("export", None), connections, found)
     _take_query(values, query_files or {}, found)
@@ -281,6 +281,21 @@ def parse_job(
     if faults or job is None:
         raise ConfigError(faults)
     return job
+
+
+def _text_faults(value: object, keys: Keys = ()) -> Iterator[Fault]:
+    """Yield a fault for each text with half a character: JSON can write one, and no file or database takes it."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            yield Fault(keys=keys, message="this holds half a character, such as \\ud800: write it whole")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _text_faults(inner, (*keys, str(key)))
+    elif isinstance(value, list | tuple):
+        for position, inner in enumerate(value):
+            yield from _text_faults(inner, (*keys, position))
 
 
 def _fitting(defaults: Mapping[str, object], table: Mapping[str, object]) -> dict[str, object]:

@@ -34,14 +34,18 @@ class Changes:
 
 
 class NameConflicts(Exception):  # noqa: N818 - what it says, as ConfigError would not
-    """Names that the file and the command line both claim; the file's jobs stay as they were."""
+    """Names that the file and the command line both claim, one line each; the file's jobs stay as they were.
 
-    def __init__(self, names: Iterable[str]) -> None:
+    ``places`` say where in the config each of them stands, such as ``/etc/schedctl/config.toml:12``.
+    """
+
+    def __init__(self, names: Iterable[str], places: Mapping[str, str] | None = None) -> None:
         self.names = tuple(sorted(names))
+        where = {name: f"{place}: " for name, place in (places or {}).items()}
         super().__init__(
-            "; ".join(
-                f"job {name} is in the config file and was also added by schedctl add: rename the one in the file, "
-                f"or give the other up with schedctl remove {name}"
+            "\n".join(
+                f"{where.get(name, '')}jobs.{name}: a job of that name was added by schedctl add: rename the one in "
+                f"the file, or give the other up with schedctl remove {name}"
                 for name in self.names
             )
         )

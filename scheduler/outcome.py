@@ -43,11 +43,12 @@ class Conclusion:
     """Whether the target said that a quota is used up, which other runs will meet too."""
 
 
-def conclude(report: ExportReport, max_rejected: int | str | None = None) -> Conclusion:
+def conclude(report: ExportReport, max_rejected: int | str | None = None, *, of_refused: bool = False) -> Conclusion:
     """Judge a finished export: ``succeeded`` only if the target accepted every row, and a mirror is one.
 
     ``max_rejected`` is a number of rows, or a share such as ``"5%"`` of the rows that were to be sent; more than that
     is a failure. Rows that were not to be sent are in the target: a run that has such rows never failed as a whole.
+    ``of_refused``: the rows are those that another run had refused; if all are again, that says nothing of the job.
     """
     if not report.adds_up:
         message = (
@@ -62,7 +63,7 @@ def conclude(report: ExportReport, max_rejected: int | str | None = None) -> Con
         sole = report.sole_refusal
         if sole is not None and sole.code == LOCKED:
             return _failed(report, FailureKind.TRANSIENT, sole.code, f"every row was refused: {reason}", final=True)
-        kind = FailureKind.CONFIGURATION if sole is not None else FailureKind.DATA
+        kind = FailureKind.CONFIGURATION if sole is not None and not of_refused else FailureKind.DATA
         code = sole.code if sole is not None else "ALL_REJECTED"
         return _failed(report, kind, code, f"all {report.read} rows were refused: {reason}")
     summary = f"{report.rejected} of {report.read} rows were refused: {reason}"

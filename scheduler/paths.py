@@ -21,6 +21,13 @@ def config_path(explicit: str | Path | None, environ: Mapping[str, str]) -> Path
     return users if os.path.lexists(users) else SYSTEM_CONFIG
 
 
+def example_config() -> Path | None:
+    """Return the config file that shows every key: beside this module in an installation, else in the checkout."""
+    here = Path(__file__).parent
+    places = (directory / "config.example.toml" for directory in (here, here.parent))
+    return next((place for place in places if place.is_file()), None)
+
+
 def state_directory(environ: Mapping[str, str]) -> Path:
     """Return systemd's ``$STATE_DIRECTORY`` (the first, if the unit has several), else the user's."""
     if given := environ.get("STATE_DIRECTORY"):

@@ -12,7 +12,7 @@ from scheduler.merge import Changes, NameConflicts
 from scheduler.notices import config_refused
 from scheduler.synced import SYNCED
 from scheduler.work import Clock
-from storage import notices, settings
+from storage import jobs, notices, settings
 from storage.database import Database, StorageError
 
 log = get_logger("schedctl.daemon")
@@ -36,6 +36,8 @@ class Reloading:
         self._asked = threading.Event()
         self._is_marked = False
         self._told_edits = ""
+        self._taken: tuple[str, ...] = ()
+        """The names of jobs that kept the files from being taken over, since `schedctl add` has them."""
 
     def start(self) -> None:
         """Note that the config was taken over; a request from before this is met by that."""
@@ -53,7 +55,8 @@ class Reloading:
         """Call ``reload`` if a file changed, or a person asked for it."""
         with self._database.read() as session:
             requested = settings.get(session, "reload_requested")
-        if not self._asked.is_set() and requested == self._requested and self._seen.is_current():
+        is_wanted = self._asked.is_set() or requested != self._requested or self._is_name_given_up()
+        if not is_wanted and self._seen.is_current():
             self._mark()
             return
         self._asked.clear()
@@ -77,13 +80,22 @@ class Reloading:
             log.error("config.refused", message=str(error))  # noqa: TRY400 - the faults say it all
             self._note(str(error))
             self._seen = reading.seen
+            self._taken = error.names if isinstance(error, NameConflicts) else ()
             return False
         log.info("config.reloaded", put=sorted(changes.put), removed=sorted(changes.remove))
         self._tell_edits()
         self._tell()
         self._note(None)
-        self._seen, self._is_marked = reading.seen, False
+        self._seen, self._is_marked, self._taken = reading.seen, False, ()
         return True
+
+    def _is_name_given_up(self) -> bool:
+        """Whether a name that the files could not have is free by now: that heals them, and no file has changed."""
+        if not self._taken:
+            return False
+        with self._database.read() as session:
+            holders = [jobs.get_job(session, name) for name in self._taken]
+        return any(holder is None or holder.origin == "file" for holder in holders)
 
     def _mark(self) -> None:
         """Keep that the stored jobs are those of the files, so that a command that only looks need not read them."""

@@ -61,7 +61,7 @@ def perform(work: RunWork) -> StoredRun:
     if work.run.cancel_requested_at is not None:
         work.control.stop(StopReason.CANCELED)
     try:
-        conclusion = conclude(_export(work, job), job.max_rejected)
+        conclusion = conclude(_export(work, job), job.max_rejected, of_refused=work.run.reason == RETRIED)
     except RunStopped as stopped:
         if stopped.reason is StopReason.CLAIM_LOST:
             raise ClaimLost(work.run.id) from stopped

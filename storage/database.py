@@ -10,7 +10,7 @@ from sqlmodel import Session
 from storage.address import Address, parse_address, sqlite_url
 from storage.engine import PATIENCE, make_engine, reading, writing
 from storage.errors import ClaimLost, StorageError, from_sqlalchemy
-from storage.files import identity, make_file, turn, use_wal
+from storage.files import identity, is_there, make_file, turn, use_wal
 from storage.schema import SCHEMA, Schema, bring_up_to_date
 
 __all__ = ["ClaimLost", "Database", "Session", "StorageError", "open_database", "sqlite_url"]
@@ -104,7 +104,7 @@ def open_database(url: str, *, migrate: bool = True, schema: Schema = SCHEMA) ->
     if address.path is not None:
         if migrate:
             make_file(address.path, address.name)
-        elif not address.path.is_file():
+        elif not is_there(address.path, address.name):
             raise StorageError("UNREACHABLE", f"there is no state database {address.name} yet; start the daemon")
     database = Database(address)
     try:

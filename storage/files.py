@@ -17,6 +17,14 @@ from storage.errors import StorageError
 _POLL = 0.02
 
 
+def is_there(path: Path, name: str) -> bool:
+    """Whether the file is there; StorageError if that cannot be told, as in a directory of another user's."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise _from_os(error, path, name) from error
+
+
 def make_file(path: Path, name: str) -> None:
     """Make the file, mode 0600, and its directory, mode 0700, where they are missing; StorageError if that fails.
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from storage.address import Address, parse_address
 from storage.engine import make_engine, reading
 from storage.errors import StorageError, from_sqlalchemy
-from storage.files import back_up
+from storage.files import back_up, is_there
 from storage.schema import SCHEMA, VERSION_TABLE, WRITTEN_BY, Schema
 
 MAX_FAULTS = 20
@@ -103,7 +103,7 @@ def copy_to(url: str, copy: Path) -> int:
 
 def _existing(url: str) -> Address:
     address = parse_address(url)
-    if address.path is not None and not address.path.is_file():  # SQLite would make it
+    if address.path is not None and not is_there(address.path, address.name):  # SQLite would make it
         raise StorageError("UNREACHABLE", f"there is no state database {address.name} yet; start the daemon")
     return address
 

@@ -25,7 +25,9 @@ else:
     workbench = Late("scheduler.cli.workbench")
     checks = Late("scheduler.operations.checks")
 
-Subject = Annotated[str, typer.Argument(metavar="NAME", help="The connection's name.")]
+Subject = Annotated[
+    str, typer.Argument(metavar="NAME", help="The connection's name.", autocompletion=options.connection_names)
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -56,12 +58,14 @@ def check(
 ) -> int:
     """Check the config file, and connections.
 
-    Every fault is told with its key and line, and the exit code is then 4. With --connections, what source or target
+    Every fault is told with its key and line, and the exit code is then 4; so is a job whose name one of schedctl add
+    has. With --connections, what source or target
     refuse makes the exit code 1. With --diff, it shows what a daemon would take over: nothing is stored.
     """
     now = datetime.now(UTC)
     loaded = workbench.read_config(config)
-    warnings = _warnings(loaded, now)
+    unknown = None if diff else workbench.check_names(loaded)
+    warnings = _warnings(loaded, now) + ([unknown] if unknown is not None else [])
     for warning in warnings:
         warn(warning)
     edits = workbench.planned_edits(config, now) if diff else None

@@ -61,6 +61,9 @@ def add_connection(
         if not result.ok:
             raise failed(f"nothing was written: {result.subject}: {result.message}")
         say(f"ok: {result.subject}: {result.message}")
+    if dry_run and as_json:
+        put_json({"name": name, "config": str(path), "line": draft.line, "diff": draft.diff()})
+        return
     if dry_run:
         say("nothing is written; it would be:")
         put(draft.diff())

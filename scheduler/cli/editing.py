@@ -12,7 +12,7 @@ from scheduler.advice import advise
 from scheduler.after import when
 from scheduler.cli import options
 from scheduler.cli.groups import add_command
-from scheduler.cli.job_flags import Flag, job_table, takes_job_flags
+from scheduler.cli.job_flags import Flag, as_typed, job_table, takes_job_flags
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, say, warn
 from scheduler.cli.schedules import fire_json
@@ -79,7 +79,7 @@ def add(
         return
     with workbench.opened(config, now) as bench:
         jobs.check_name_free(bench.database, name)
-        job = jobs.make_job(name, job_table(given), bench.config, now)
+        job = jobs.make_job(name, job_table(given), bench.config, now, tell=as_typed)
         jobs.check_parents(bench.database, job)
         _advise(bench, job, now)
         if check:
@@ -140,7 +140,7 @@ def edit(
         before = jobs.view_job(bench.database, name)
         jobs.require_cli_origin(before.stored, bench.config, "edit")
         table = job_table(given, jobs.table_of(before.stored.definition))
-        job = jobs.make_job(name, table, bench.config, now)
+        job = jobs.make_job(name, table, bench.config, now, tell=as_typed)
         jobs.check_parents(bench.database, job)
         _advise(bench, job, now)
         if check:

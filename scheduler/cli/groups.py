@@ -80,9 +80,26 @@ class ListGroup(Group):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's context has no public type
         """Put `list` in front of whatever names no subcommand and asks for no help."""
-        if not args or (args[0] not in self.commands and args[0] not in ("--help", "-h")):
+        if ctx.resilient_parsing and not args:
+            return super().parse_args(ctx, args)  # a shell asks what may come next: see below
+        takes_names = any(each.param_type_name == "argument" for each in self.commands["list"].params)
+        is_other = bool(args) and (args[0] in self.commands or args[0] in ("--help", "-h"))
+        if not is_other and (takes_names or not args or args[0].startswith("-")):
             args = ["list", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:  # noqa: ANN401 - typer's context has no public type
+        """Offer the commands, and what `list` takes, which may be typed without its name."""
+        offered = list(super().shell_complete(ctx, incomplete))
+        command = self.commands["list"]
+        inner = command.make_context("list", [], parent=ctx, resilient_parsing=True)
+        offered += command.shell_complete(inner, incomplete)
+        if not incomplete.startswith("-"):
+            for parameter in command.params:
+                offered += (
+                    parameter.shell_complete(inner, incomplete) if parameter.param_type_name == "argument" else []
+                )
+        return offered
 
 
 def add_command(app: typer.Typer, name: str, function: Callable[..., Any], *, example: str) -> None:

@@ -27,10 +27,21 @@ def import_td(
     ],
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="NAME", help="Run the queries on this connection, not on Treasure Data."),
+        typer.Option(
+            "--source",
+            metavar="NAME",
+            help="Run the queries on this connection, not on Treasure Data.",
+            autocompletion=options.connection_names,
+        ),
     ] = None,
     to: Annotated[
-        str, typer.Option("--to", metavar="NAME", help="The Salesforce connection that results go to.")
+        str,
+        typer.Option(
+            "--to",
+            metavar="NAME",
+            help="The Salesforce connection that results go to.",
+            autocompletion=options.connection_names,
+        ),
     ] = "salesforce",
     to_file: Annotated[
         Path | None, typer.Option("--to-file", metavar="FILE", help="Write them to this file, which must be new.")

@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scheduler.cli.options import connection_names
 from scheduler.errors import usage
+
+if TYPE_CHECKING:
+    from scheduler.faults import Fault
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +185,18 @@ def job_table(
     return table
 
 
+def as_typed(fault: "Fault") -> str:
+    """Say a fault of a job's table as one of the flags that were typed, or that were not."""
+    keys = tuple(key for key in fault.keys[2:] if isinstance(key, str))
+    keys = ("export", "connection") if keys == ("export",) else keys
+    flag = next((flag for flag in FLAGS if flag.key == keys[: len(flag.key)]), None)
+    if flag is None:
+        return f"{'.'.join(keys)}: {fault.message}" if keys else fault.message
+    if re.match(r"\w+ is missing\b", fault.message):
+        return f"{flag.name} is missing: {flag.help[0].lower()}{flag.help[1:].rstrip('.')}"
+    return f"{flag.name}: {fault.message}"
+
+
 def _value(flag: Flag, value: Any) -> Any:  # noqa: ANN401 - as typed, to as TOML has it
     if flag.kind == "pairs":
         return [_pair(flag, text) for text in value]
@@ -231,6 +247,8 @@ def _annotation(flag: Flag) -> Any:  # noqa: ANN401 - a type with typer's descri
     return Annotated[kind, typer.Option(flag.name, metavar=flag.metavar, help=flag.help, autocompletion=_choices(flag))]
 
 
-def _choices(flag: Flag) -> Callable[[], list[str]] | None:
-    """Complete the flags whose placeholder lists the legal values."""
+def _choices(flag: Flag) -> Callable[..., list[str]] | None:
+    """Complete the flags that name a connection, and those whose placeholder lists the legal values."""
+    if flag.key in (("source",), ("export", "connection")):
+        return connection_names
     return (lambda: flag.metavar.split("|")) if flag.metavar.islower() and "|" in flag.metavar else None

@@ -82,8 +82,16 @@ def import_crontab(
     system: Annotated[
         bool, typer.Option("--system", help="The lines name a user before the command, as in /etc/crontab.")
     ] = False,
-    source: Annotated[str | None, typer.Option("--source", metavar="NAME", help="Fill in this source.")] = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="NAME", help="Fill in this target connection.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", metavar="NAME", help="Fill in this source.", autocompletion=options.connection_names),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="NAME", help="Fill in this target connection.", autocompletion=options.connection_names
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
     """Turn a Vixie crontab into jobs for the config file.

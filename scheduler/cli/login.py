@@ -34,7 +34,12 @@ def register(app: typer.Typer) -> None:
 
 def login(
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help='The connection\'s name; its auth is "oauth".')],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help='The connection\'s name; its auth is "oauth".', autocompletion=options.connection_names
+        ),
+    ],
     port: Annotated[
         int,
         typer.Option(

@@ -10,9 +10,11 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
+from scheduler.cli import streams
 from scheduler.cli.groups import Group
 from scheduler.cli.output import put
-from scheduler.cli.problems import INTERRUPTED, report
+from scheduler.cli.problems import INTERRUPTED, problem_of, report
+from scheduler.errors import OperationError, usage
 
 EXIT_CODES = (
     """Exit codes: 0 done; 1 it ran and failed; 2 usage; 3 no such thing; 4 config faults; 5 storage unreachable."""
@@ -91,21 +93,45 @@ def _command(arguments: Sequence[str]) -> str | None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit code."""
     try:
+        _check_text(arguments)
         code = get_command(application(_command(arguments)))(
             args=list(arguments), prog_name="schedctl", standalone_mode=False
         )
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read stdout has enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read stdout has enough
+        streams.drop_stdout()
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the outer frame: whatever it is, a user gets one line
-        return report(error, as_json="--json" in arguments)
+        return _report(error, arguments)
     return code if isinstance(code, int) else 0
+
+
+def _report(error: Exception, arguments: Sequence[str]) -> int:
+    try:
+        code = report(error, as_json="--json" in arguments)
+        sys.stdout.flush()
+    except (OSError, OperationError):  # stdout takes nothing; the line on stderr is out
+        streams.drop_stdout()
+        return problem_of(error).exit_code
+    return code
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse what is no UTF-8: Python reads it as halves of characters, which no database and no file takes."""
+    for position, argument in enumerate(arguments):
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            option, equals, _ = argument.partition("=")
+            before = arguments[position - 1] if position else ""
+            name = option if equals and option.startswith("--") else before if before.startswith("-") else ""
+            where = f"the value of {name}" if name else f"argument {position + 1}"
+            raise usage(f"{where} is no UTF-8 text: type it in a terminal that is set to UTF-8") from error
 
 
 def main() -> None:
     """Run the command line of this process; the console script."""
+    streams.prepare()
     sys.exit(run(sys.argv[1:]))

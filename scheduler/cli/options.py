@@ -23,6 +23,13 @@ def job_names(incomplete: str) -> list[str]:
     return glanced(lambda found: found.job_names(incomplete)) or []
 
 
+def connection_names(incomplete: str) -> list[str]:
+    """Complete a connection's name from the config files, without checking them."""
+    from scheduler.cli import quick  # noqa: PLC0415 - for those who press the tab key only
+
+    return [name for name in quick.connection_names() if name.startswith(incomplete)]
+
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The job's name.", autocompletion=job_names)]
 RunId = Annotated[int, typer.Argument(metavar="ID", help="The run's number, as `schedctl runs` shows it.", min=1)]
 Timezone = Annotated[

@@ -26,7 +26,13 @@ def put(text: str = "") -> None:
 
 def put_json(value: object) -> None:
     """Print a value as JSON, on stdout."""
-    put(json.dumps(value, indent=2, ensure_ascii=False))
+    put(_json(value, indent=2))
+
+
+def _json(value: object, *, indent: int | None = None) -> str:
+    """Write JSON; with escapes where stdout could not take its characters as they are."""
+    encoding = (sys.stdout.encoding or "utf-8").lower().replace("_", "-")
+    return json.dumps(value, indent=indent, ensure_ascii=encoding not in {"utf-8", "utf8"})
 
 
 def is_terminal() -> bool:
@@ -112,7 +118,7 @@ class JsonRows:
 
     def row(self, value: Mapping[str, Any]) -> None:
         """Write one row."""
-        sys.stdout.write((",\n    " if self._any else "\n    ") + json.dumps(value, ensure_ascii=False))
+        sys.stdout.write((",\n    " if self._any else "\n    ") + _json(value))
         self._any = True
 
     def __exit__(self, *_error: object) -> None:

@@ -1,6 +1,5 @@
 """From any exception to the one line, the JSON object and the exit code that a user gets to see. Never a traceback."""
 
-import json
 import os
 import sys
 import traceback
@@ -10,6 +9,7 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
+from scheduler.cli.output import put_json
 from scheduler.errors import ErrorKind, OperationError
 
 EXIT_CODES = {
@@ -22,6 +22,8 @@ EXIT_CODES = {
 }
 INTERRUPTED = 130
 """128 and the number of SIGINT, as shells count it."""
+TAKE_CRON = frozenset({"next", "explain", "add", "edit"})
+"""The commands that a cron expression is typed for."""
 DEBUG = "SCHEDCTL_DEBUG"
 """The environment variable that asks for tracebacks."""
 
@@ -81,7 +83,7 @@ def report(error: Exception, *, as_json: bool) -> int:
         print(f"schedctl: {line}", file=sys.stderr)  # noqa: T201 - the error line
     if as_json:
         content = {"kind": problem.kind.value, "message": problem.message, "faults": list(problem.faults)}
-        print(json.dumps({"error": content}, indent=2, ensure_ascii=False))  # noqa: T201 - the answer itself
+        put_json({"error": content})
     return problem.exit_code
 
 
@@ -101,7 +103,8 @@ def _is_call_for_help(error: Exception) -> bool:
 
 def _hint(error: TyperException) -> str:
     """Tell what a shell may have made of an expression: several words, or the files that * stands for."""
-    extra = error.format_message().startswith("Got unexpected extra argument")
+    command = getattr(getattr(error, "ctx", None), "info_name", None)
+    extra = command in TAKE_CRON and error.format_message().startswith("Got unexpected extra argument")
     return "; put in quotes what holds blanks or *, such as '0 3 * * *'" if extra else ""
 
 

@@ -10,10 +10,10 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from scheduler.paths import config_path, default_storage_url, sqlite_file, state_directory
-from scheduler.synced import SYNCED, is_as_seen
+from scheduler.synced import SYNCED, is_as_seen, matches
 from scheduler.views import JobLine, with_slots
 from storage.glance import Glance, NoGlance, glance
 
@@ -42,6 +42,27 @@ def glanced(look: Callable[[Glance], _Found]) -> _Found | None:
             return look(found)
     except (NoGlance, OSError, ValueError):
         return None
+
+
+def connection_names() -> list[str]:
+    """Return the names of the connections of the config files, by name; a file that cannot be read has none."""
+    path = config_path(None, os.environ).absolute()
+    main = _tables(path)
+    given = main.get("include")
+    patterns = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+    try:
+        fragments = [_tables(each) for each in matches(path.parent, patterns)]
+    except ValueError:  # a NUL character
+        fragments = []
+    named = [each.get("connections") for each in (main, *fragments)]
+    return sorted({name for tables in named if isinstance(tables, dict) for name in tables})
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
 
 
 def known_storage_url(given: Path | None) -> str | None:

@@ -4,7 +4,6 @@ import csv
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -110,7 +109,9 @@ def run(
 
 def list_runs(
     *,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only runs of this job.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only runs of this job.", autocompletion=options.job_names)
+    ] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", metavar="N", help="At most so many.", min=1)] = 20,
     outcome: Annotated[
         list[str] | None,
@@ -245,6 +246,8 @@ def rejected(
     Each with its number in the query's result, its values as sent, and the reason.
     """
     now = datetime.now(UTC)
+    if as_json and str(csv_file) == "-":
+        raise usage("--csv - and --json both write to stdout: choose one, or name a file")
     with workbench.opened(config, now, sync=False) as bench:
         kept = runs.rejected_count(bench.database, run_id)
         rows = runs.rejected_rows(bench.database, run_id)
@@ -353,8 +356,10 @@ def _write_csv(bench: "Bench", run_id: int, path: Path) -> int:
     for row in runs.rejected_rows(bench.database, run_id):
         columns.update(dict.fromkeys(row.values))
     names = ["number", "code", "message", *columns]
+    if str(path) == "-":
+        return _write_rows(csv.writer(sys.stdout), names, list(columns), bench, run_id)
     try:
-        with nullcontext(sys.stdout) if str(path) == "-" else path.open("w", encoding="utf-8", newline="") as out:
+        with path.open("w", encoding="utf-8", newline="") as out:
             return _write_rows(csv.writer(out), names, list(columns), bench, run_id)
     except OSError as error:
         raise usage(f"--csv {path}: {error.strerror}") from error

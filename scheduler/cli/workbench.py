@@ -19,7 +19,8 @@ from scheduler.operations.jobs import JobView
 from scheduler.paths import config_path, state_directory
 from storage import settings
 from storage.address import parse_address
-from storage.database import Database, open_database
+from storage.database import Database, StorageError, open_database
+from storage.files import is_there
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,8 +99,7 @@ def planned_edits(given: Path | None, now: datetime) -> Edits:
     """
     path = find_config(given)
     config = load(path)
-    file = parse_address(config.storage.url).path
-    if file is not None and not file.exists():
+    if _has_no_state(config):
         return edits_of(merge(config.jobs, ()), (), now)
     database = open_database(config.storage.url, migrate=False)
     try:
@@ -110,6 +110,30 @@ def planned_edits(given: Path | None, now: datetime) -> Edits:
         return jobs.planned_edits(database, config, now)
     finally:
         database.close()
+
+
+def check_names(config: Config) -> str | None:
+    """Raise NameConflicts if the stored jobs keep a daemon from taking over a sound config file.
+
+    Nothing is stored. Returns why that cannot be told, where the state database cannot be read; None otherwise.
+    """
+    try:
+        if _has_no_state(config):
+            return None
+        database = open_database(config.storage.url, migrate=False)
+    except StorageError as error:
+        return f"whether a name is taken by a job of schedctl add cannot be told: {error.message}"
+    try:
+        jobs.check_names(database, config)
+    finally:
+        database.close()
+    return None
+
+
+def _has_no_state(config: Config) -> bool:
+    """Whether nobody has stored anything yet, in a file that is still to be made. Raises StorageError."""
+    address = parse_address(config.storage.url)
+    return address.path is not None and not is_there(address.path, address.name)
 
 
 def view_job(given: Path | None, name: str, now: datetime) -> JobView:

@@ -14,6 +14,7 @@ from scheduler.config_files import read
 from scheduler.config_toml import with_section
 from scheduler.errors import failed
 from scheduler.faults import ConfigError
+from scheduler.secrets import mask
 from scheduler.toml_lines import key_lines, line_of
 
 
@@ -28,9 +29,9 @@ class Draft:
     line: int | None
 
     def diff(self) -> str:
-        """Return the change as a unified diff."""
+        """Return the change as a unified diff, without the secrets of the lines around it."""
         before, after = self.before.splitlines(), self.after.splitlines()
-        return "\n".join(unified_diff(before, after, str(self.path), str(self.path), lineterm=""))
+        return mask("\n".join(unified_diff(before, after, str(self.path), str(self.path), lineterm="")))
 
 
 def draft(path: Path, kind: str, name: str, values: Mapping[str, Any]) -> Draft:
@@ -47,7 +48,7 @@ def draft(path: Path, kind: str, name: str, values: Mapping[str, Any]) -> Draft:
             why = f"[{kind}.{name}] cannot be put at the end of {path}: {error.faults[0].message}"
             raise failed(f"{why}; write it where {kind} is") from error
         raise
-    line = line_of(key_lines(after), (kind, name))
+    line = line_of(key_lines(after.removeprefix("\ufeff")), (kind, name))  # some editors begin a file with that mark
     return Draft(path=path, before=before, after=after, config=config, line=line)
 
 

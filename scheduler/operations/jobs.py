@@ -1,7 +1,7 @@
 """Jobs as people look at them and change them."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +14,7 @@ from scheduler.edits import EDITS, Edits, edits_of
 from scheduler.errors import failed, not_found, usage
 from scheduler.faults import ConfigError, Fault
 from scheduler.job import Job, parse_job
-from scheduler.merge import Changes, LostParents, lost_parents, merge
+from scheduler.merge import Changes, LostParents, NameConflicts, lost_parents, merge
 from scheduler.owed import CHANGED, DISABLED, settle_owed
 from scheduler.parents import KEY, graph_faults
 from scheduler.schedule import SCHEDULE_KEYS
@@ -51,7 +51,7 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
     """
     with database.read() as session:
         stored = jobs.all_jobs(session)
-        changes = merge(config.jobs, stored)
+        changes = _merged(config, stored)
         known_as = settings.get(session, SYNCED)
     if not changes.put and not changes.remove:
         if seen and seen != known_as:
@@ -64,7 +64,7 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
         # All at once: taken in parts, these locks could cross those of others, such as of a run that is settled.
         lock_names(session, changes.remove | (changes.put.keys() & {each.name for each in stored}))
         stored = jobs.all_jobs(session)
-        changes = merge(config.jobs, stored)
+        changes = _merged(config, stored)
         _refuse_lost_parents(changes, stored, config)
         known = {each.name: each.definition for each in stored}
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
@@ -89,9 +89,22 @@ def planned_edits(database: Database, config: Config, now: datetime) -> Edits:
     """
     with database.read() as session:
         stored = jobs.all_jobs(session)
-    changes = merge(config.jobs, stored)
+    changes = _merged(config, stored)
     _refuse_lost_parents(changes, stored, config)
     return edits_of(changes, stored, now)
+
+
+def check_names(database: Database, config: Config) -> None:
+    """Raise NameConflicts if a job of the config file has the name of one that was added by command."""
+    with database.read() as session:
+        _merged(config, jobs.all_jobs(session))
+
+
+def _merged(config: Config, stored: Iterable[StoredJob]) -> Changes:
+    try:
+        return merge(config.jobs, stored)
+    except NameConflicts as conflicts:
+        raise NameConflicts(conflicts.names, {name: _place_of(config, name) for name in conflicts.names}) from None
 
 
 def _put(session: Session, job: Job, origin: str, now: datetime, *, same_schedule: bool) -> bool:
@@ -156,17 +169,26 @@ def view_job(database: Database, name: str) -> JobView:
     return with_slots([view], [JobLine(stored=each) for each in others])[0]
 
 
-def make_job(name: str, table: Mapping[str, Any], config: Config, now: datetime, *, defaults: bool = True) -> Job:
+def make_job(
+    name: str,
+    table: Mapping[str, Any],
+    config: Config,
+    now: datetime,
+    *,
+    defaults: bool = True,
+    tell: Callable[[Fault], str] | None = None,
+) -> Job:
     """Make a job of what was typed, with the same checks as for the config file, and croniter's second opinion.
 
-    Raises a usage error with every fault. ``defaults``: what the table leaves out is as ``[defaults]`` has it.
+    Raises a usage error with every fault, in the words of ``tell``. ``defaults``: what the table leaves out is as
+    ``[defaults]`` has it.
     """
     try:
         job = parse_job(
             name, table, connections=config.connection_types, defaults=config.defaults if defaults else None
         )
     except ConfigError as error:
-        faults = [_as_typed(str(fault), name) for fault in error.faults]
+        faults = [(tell or _tell)(fault) for fault in error.faults]
         raise usage(f"job {name}: {'; '.join(faults)}", faults=faults) from error
     if job.email is not None and not job.email.is_empty and config.notify.smtp is None:
         raise usage(f"job {name}: {NO_RELAY}", faults=[f"email: {NO_RELAY}"])
@@ -275,7 +297,7 @@ def enable_job(database: Database, name: str, now: datetime) -> bool:
 def require_cli_origin(stored: StoredJob, config: Config, what: str) -> None:
     """Raise a usage error, which names the file, if a job belongs to the config file."""
     if stored.origin == "file":
-        place = config.name if (line := _line_of(config, stored.name)) is None else f"{config.name}, line {line}"
+        place = _place_of(config, stored.name)
         raise usage(f"job {stored.name} belongs to the config file: {what} [jobs.{stored.name}] in {place}")
 
 
@@ -296,12 +318,14 @@ def _without_none(value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def _line_of(config: Config, name: str) -> int | None:
-    """Return the line of the config file on which a job begins, if it can still be found there."""
+def _place_of(config: Config, name: str) -> str:
+    """Return the file in which a job stands, with the line on which it begins if it can still be found there."""
+    file = config.origins.get(("jobs", name), config.name)
     try:
-        return line_of(key_lines(Path(config.name).read_text(encoding="utf-8-sig")), ("jobs", name))
+        line = line_of(key_lines(Path(file).read_text(encoding="utf-8-sig")), ("jobs", name))
     except (OSError, ValueError):
-        return None
+        line = None
+    return file if line is None else f"{file}:{line}"
 
 
 def _taken(stored: StoredJob) -> str:
@@ -315,6 +339,6 @@ def _nearest(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else "; schedctl list shows them"
 
 
-def _as_typed(fault: str, name: str) -> str:
-    """Say a fault of the config file's key as one of a flag of the same name."""
-    return fault.removeprefix(f"jobs.{name}").removeprefix(".").removeprefix(": ")
+def _tell(fault: Fault) -> str:
+    """Say a fault without the table that its key would stand in."""
+    return str(replace(fault, keys=fault.keys[2:]))

@@ -36,6 +36,20 @@ def test_a_job_is_added_to_the_file_and_belongs_to_it(quick: QuickCommand) -> No
     assert [path.name for path in quick.directory.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_file_that_begins_with_a_byte_order_mark_keeps_it(quick: QuickCommand) -> None:
+    text = quick.config.read_text(encoding="utf-8")
+    quick.config.write_text(text, encoding="utf-8-sig")
+    out = quick(*WEEKLY, "--to-file").out
+    quick("connections", "add", "more", "--type", "duckdb")
+    after = quick.config.read_bytes()
+    assert after.startswith(b"\xef\xbb\xbf" + text.encode() + b"\n\n[jobs.weekly]\n")
+    assert after.count(b"\xef\xbb\xbf") == 1
+    line = 2 + text.count("\n") + 1
+    assert out.startswith(f"{quick.config}:{line}: added weekly; ")
+    assert "2 jobs, 4 connections, 0 faults" in quick("check").out
+    assert f"remove [jobs.weekly] in {quick.config}:{line}" in quick("remove", "weekly", code=2).err
+
+
 def test_a_dry_run_shows_the_change_and_writes_nothing(quick: QuickCommand) -> None:
     before = quick.config.read_bytes()
     shown = quick(*WEEKLY, "--to-file", "--dry-run").out
@@ -43,7 +57,20 @@ def test_a_dry_run_shows_the_change_and_writes_nothing(quick: QuickCommand) -> N
     assert set(quick(*WEEKLY, "--to-file", "--dry-run", "--json").json) == {"definition", "fires"}
     added = quick("connections", "add", "more", "--type", "duckdb", "--dry-run").out
     assert added.endswith('+[connections.more]\n+type = "duckdb"\n')
+    drafted = quick("connections", "add", "more", "--type", "duckdb", "--dry-run", "--json").json
+    assert (drafted["name"], drafted["config"], drafted["diff"] + "\n") == ("more", str(quick.config), added)
+    assert drafted["line"] == len(before.splitlines()) + 2
     assert quick.config.read_bytes() == before
+
+
+def test_a_draft_shows_no_secret_that_stands_beside_it(quick: QuickCommand) -> None:
+    last = CONFIG.partition("[connections.crm]")[2].replace('{ env = "CRM_SECRET" }', '"hunter2-hunter2"')
+    with quick.config.open("a", encoding="utf-8") as file:
+        file.write(f"\n[connections.last]{last}")
+    for command in (["connections", "add", "more", "--type", "duckdb"], [*WEEKLY, "--to-file"]):
+        answer = quick(*command, "--dry-run")
+        assert " client_secret = " in answer.out
+        assert "hunter2" not in answer.out + answer.err
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,22 @@ def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(schedctl: Command, dae
     assert daemon.poll() is None
 
 
+def test_a_name_that_is_given_up_heals_the_file_that_has_it(schedctl: Command, daemon: subprocess.Popen[bytes]) -> None:
+    add = ["--source", "warehouse", "--query", "select 1 as a", "--to", "files"]
+    for name in ("first", "second"):
+        schedctl("add", name, *add)
+    more = "".join(NIGHTLY.replace("nightly", name) for name in ("first", "second"))
+    schedctl.write(CONFIG + NIGHTLY + more)
+    wait_until(lambda: "schedctl remove second" in str(schedctl("status", "--json", code=1).json["config"]["fault"]))
+    schedctl("remove", "first")
+    wait_until(lambda: "jobs.first" not in str(schedctl("status", "--json", code=1).json["config"]["fault"]))
+    assert "schedctl remove second" in schedctl("status", "--json", code=1).json["config"]["fault"]
+    schedctl("remove", "second")
+    wait_until(lambda: schedctl("status", code=None).code == 0)
+    assert {job["origin"] for job in schedctl("list", "--json").json["jobs"]} == {"file"}
+    assert daemon.poll() is None
+
+
 def test_a_command_with_another_config_file_leaves_the_daemons_jobs_alone(
     schedctl: Command, daemon: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:

@@ -118,7 +118,7 @@ def test_a_dry_run_shows_everything_and_stores_nothing(quick: QuickCommand) -> N
         (("--timezone", "EST"), "America/New_York"),
         (("--delay", "soon"), "a duration is"),
         (("--mode", "merge"), 'use "append", "truncate" or "update"'),
-        (("--mode", "update"), "key is missing"),
+        (("--mode", "update"), "--key is missing: with update: the field that finds the record"),
         (("--key", "Id"), 'key belongs to mode = "update"'),
         (("--batch-size", "20000"), "use at most 10000"),
         (("--batch-size", "many"), "batch-size"),
@@ -143,13 +143,21 @@ def test_a_faulty_job_is_refused_and_nothing_is_written(quick: QuickCommand, fla
 def test_every_fault_is_told_at_once(quick: QuickCommand) -> None:
     answer = quick("add", "x", "--cron", "bad", "--dst", "maybe", "--to", "nowhere", code=2)
     assert len(answer.err.splitlines()) == 5
-    for key in ("cron", "dst", "connection", "source is missing", "query is missing"):
-        assert key in answer.err
+    for key in ("--cron: ", "--dst: ", "--to: ", "--source is missing: ", "--query is missing: "):
+        assert f"schedctl: {key}" in answer.err
+
+
+def test_what_is_missing_is_told_by_the_flags_that_it_takes(quick: QuickCommand) -> None:
+    assert quick("add", "x", "--cron", "* * * * *", code=2).err.splitlines() == [
+        "schedctl: --to is missing: connection that the rows go to",
+        "schedctl: --source is missing: connection that the query runs on",
+        "schedctl: --query is missing: the SQL",
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-x", "é", "a/b", "x" * 65])
 def test_a_name_that_is_none_is_refused(quick: QuickCommand, name: str) -> None:
-    assert quick("add", "--", name, code=2).err.startswith("schedctl: ")
+    assert " is no name for a job: use 1 to 64 letters, digits, _, - and . " in quick("add", "--", name, code=2).err
 
 
 def test_a_name_that_is_taken_is_refused_by_whom(quick: QuickCommand) -> None:
@@ -185,7 +193,7 @@ def test_an_edit_that_is_refused_changes_nothing(quick: QuickCommand) -> None:
 
 def test_a_job_of_the_file_is_edited_and_removed_there(quick: QuickCommand) -> None:
     line = quick.config.read_text(encoding="utf-8").splitlines().index("[jobs.nightly]") + 1
-    place = f"[jobs.nightly] in {quick.config}, line {line}"
+    place = f"[jobs.nightly] in {quick.config}:{line}"
     quick.fails("edit", "nightly", "--cron", "0 5 * * *", code=2, says=f"edit {place}")
     quick.fails("remove", "nightly", code=2, says=f"remove {place}")
     assert "nightly" in jobs(quick)
@@ -243,10 +251,55 @@ def test_the_nearest_name_is_suggested(quick: QuickCommand) -> None:
 def test_a_name_in_file_and_database_is_a_config_fault(quick: QuickCommand) -> None:
     quick(*ADD)
     quick.write(CONFIG + NIGHTLY.replace("nightly", "leads"))
+    for command in (["list"], ["check"], ["check", "--diff"], ["daemon"]):
+        told = quick(*command, code=4).err
+        assert f"{quick.config}:13: jobs.leads: a job of that name was added by schedctl add" in told
     error = quick.fails("list", code=4, says="schedctl remove leads").error
     assert (error["kind"], len(error["faults"])) == ("config", 1)
     quick("remove", "leads")
+    assert "0 faults" in quick("check").out
     assert jobs(quick)["leads"]["origin"] == "file"
+
+
+def test_a_name_that_a_fragment_and_the_database_share_is_told_with_the_fragments_line(quick: QuickCommand) -> None:
+    quick(*ADD)
+    quick(*ADD[:1], "more", *ADD[2:])
+    quick.write('include = ["jobs.d/*.toml"]\n' + CONFIG)
+    fragment = quick.directory / "jobs.d" / "mine.toml"
+    fragment.parent.mkdir()
+    fragment.write_text("# ours\n" + NIGHTLY.replace("nightly", "leads") + NIGHTLY.replace("nightly", "more"))
+    error = quick.fails("check", code=4, says=f"{fragment}:3: jobs.leads: a job of that name was added").error
+    assert [fault.partition(": a job")[0] for fault in error["faults"]] == [
+        f"{fragment}:3: jobs.leads",
+        f"{fragment}:13: jobs.more",
+    ]
+
+
+def test_a_job_of_a_fragment_is_edited_where_it_stands(quick: QuickCommand) -> None:
+    fragment = quick.directory / "mine.toml"
+    fragment.write_text(NIGHTLY, encoding="utf-8")
+    quick.write('include = ["mine.toml"]\n' + CONFIG)
+    says = f"job nightly belongs to the config file: edit [jobs.nightly] in {fragment}:2"
+    quick.fails("edit", "nightly", "--delay", "5m", code=2, says=says)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg://me:hush-hush@127.0.0.1:9/d", "sqlite:///broken.db", f"sqlite:///{'x' * 300}.db"]
+)
+def test_a_check_says_where_the_stored_names_cannot_be_asked(quick: QuickCommand, url: str) -> None:
+    (quick.directory / "broken.db").write_bytes(b"no database" * 100)
+    quick.write(f'[storage]\nurl = "{url}"\n' + CONFIG + NIGHTLY)
+    answer = quick("check", "--json")
+    assert "schedctl: warning: whether a name is taken by a job of schedctl add cannot be told: " in answer.err
+    assert any("cannot be told" in warning for warning in answer.json["warnings"])
+    assert "hush-hush" not in answer.out + answer.err
+
+
+@pytest.mark.parametrize("command", ["check", "list", "daemon"])
+def test_an_address_of_the_state_that_is_none_is_a_config_fault(quick: QuickCommand, command: str) -> None:
+    quick.write('[storage]\nurl="postgresql+psycopg://u@127.0.0.1:notaport/d"\n' + CONFIG)
+    says = f"schedctl: {quick.config}:2: storage.url: "
+    assert quick(command, code=4).err.startswith(says)
 
 
 def test_a_broken_config_file_is_exit_code_4_with_every_fault_and_line(schedctl: Command) -> None:
@@ -275,6 +328,15 @@ def test_a_missing_config_file_is_named(quick: QuickCommand) -> None:
     quick.fails("list", "--config", "nowhere.toml", code=4, says="nowhere.toml: cannot be read")
     missing = {"SCHEDCTL_CONFIG": ""}
     assert "/etc/schedctl/config.toml" in quick("list", code=4, environment=missing).err
+
+
+def test_a_missing_config_file_is_made_of_an_example_that_is_there(quick: QuickCommand) -> None:
+    told = quick("list", "--config", "new.toml", code=4).err
+    place = re.search(r": copy (/.+\.toml) there, or name another file", told)
+    assert place is not None, told
+    (quick.directory / "new.toml").write_bytes(Path(place[1]).read_bytes())
+    (quick.directory / "orders.sql").write_text("select 1 as a", encoding="utf-8")  # which the example names
+    assert "0 faults" in quick("check", "--config", "new.toml").out
 
 
 def test_the_config_option_goes_before_or_after_the_command(quick: QuickCommand, tmp_path: Path) -> None:

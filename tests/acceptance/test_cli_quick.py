@@ -210,3 +210,50 @@ def test_a_jobs_name_is_completed_without_the_database_layer(config: Path) -> No
     assert complete(config, "schedctl add x --mode ")[0] == ["append", "truncate", "update"]
     write(config, "no TOML at all [")
     assert complete(config, "schedctl show ")[1] == []
+
+
+def test_a_group_that_lists_completes_its_commands_and_what_its_list_takes(config: Path) -> None:
+    run(config, "list")
+    for line, offered in {
+        "runs ": ["list", "show", "a", "b"],
+        "runs sh": ["show"],
+        "runs list ": ["a", "b"],
+        "runs --out": ["--outcome"],
+        "runs a --outcome su": ["succeeded"],
+        "connections ": ["list", "test", "add"],
+        "connections te": ["test"],
+    }.items():
+        found, imported = complete(config, f"schedctl {line}")
+        assert (line, found, "sqlalchemy" in imported) == (line, offered, False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "connections test ",
+        "login ",
+        "add x --to ",
+        "edit a --source ",
+        "import td f.json --to ",
+        "import td f.json --source ",
+        "import crontab f --to ",
+    ],
+)
+def test_a_connections_name_is_completed_from_the_config_files_alone(config: Path, line: str) -> None:
+    write(config, 'include = ["jobs.d/*.toml"]\n' + CONFIG)
+    (config.parent / "jobs.d").mkdir()
+    write(config.parent / "jobs.d" / "more.toml", "[connections]\nfar = { type = 'sqlite' }\n")
+    write(config.parent / "jobs.d" / "broken.toml", "[connections.")
+    offered, imported = complete(config, f"schedctl {line}")
+    assert (offered, "sqlalchemy" in imported) == (["far", "files", "warehouse"], False)
+    assert complete(config, f"schedctl {line}w")[0] == ["warehouse"]
+
+
+@pytest.mark.parametrize(
+    "text", ["no TOML at all [", "connections = 1", "include = 5", "", "include = ['\\u0000.toml']"]
+)
+def test_a_config_that_cannot_be_read_completes_nothing(config: Path, text: str) -> None:
+    write(config, text)
+    assert complete(config, "schedctl connections test ") == ([], [])
+    config.unlink()
+    assert complete(config, "schedctl connections test ") == ([], [])

@@ -132,6 +132,19 @@ def test_what_was_refused_for_a_reason_that_is_gone_is_in_afterwards_with_its_va
     assert ("Thing 3", "e3", None) in org.records()
 
 
+def test_a_bad_row_that_is_sent_again_and_again_disables_no_job(org: Org, tmp_path: Path) -> None:
+    schedctl = command(org, tmp_path, rows=41)
+    text = schedctl.config.read_text(encoding="utf-8")
+    schedctl.write(text.replace("[jobs.things]", "[jobs.things]\ndisable_after = 2"))
+    [run] = schedctl("run", "things", "--wait", "--json").json["runs"]
+    assert (run["outcome"], run["rows"]["rejected"]) == ("partial", 1)
+    for _ in range(2):
+        [run] = schedctl("retry", str(run["id"]), "--rejected", "--wait", "--json", code=1).json["runs"]
+        assert (run["failure"]["kind"], run["failure"]["code"]) == ("data", "STRING_TOO_LONG")
+    job = schedctl("show", "things", "--json").json["job"]
+    assert (job["failure_streak"], job["disabled_reason"]) == (0, None)
+
+
 def test_an_append_is_not_repeated_by_accident(org: Org, tmp_path: Path) -> None:
     schedctl = command(org, tmp_path, rows=41)
     [first] = schedctl("run", "things", "--wait", "--json").json["runs"]

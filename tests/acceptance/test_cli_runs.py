@@ -294,6 +294,9 @@ def test_refused_rows_are_shown_with_their_values_and_reasons(quick: QuickComman
     assert len(written) == 2501
     to_stdout = quick("rejected", str(asked["id"]), "--csv", "-")
     assert to_stdout.out.startswith("number,code,message,Email")
+    both = quick("rejected", str(asked["id"]), "--csv", "-", "--json", code=2)
+    assert "both write to stdout" in both.error["message"]
+    assert len(quick("rejected", str(asked["id"]), "--csv", file, "--json").json["rows"]) == 2500
     quick.fails("rejected", str(asked["id"]), "--csv", str(tmp_path / "no" / "file.csv"), code=2, says="No such file")
 
 

@@ -176,6 +176,7 @@ def test_an_impossible_date_and_no_schedule_are_explained_too(quick: QuickComman
         (("explain",), "Missing argument 'NAME|CRON'"),
         (("explain", "0", "3", "*", "*", "*"), "unexpected extra argument"),
         (("nonsense",), "No such command 'nonsense'"),
+        (("connections", "bogus"), "No such command 'bogus'"),
         (("list", "--nonsense"), "No such option: --nonsense"),
     ],
 )
@@ -190,6 +191,7 @@ def test_what_makes_no_sense_is_one_line_and_exit_code_2(
 
 def test_an_unquoted_expression_is_told_to_be_quoted(schedctl: Command) -> None:
     assert "quotes" in schedctl("explain", "0", "3", "*", "*", "*", code=2).err
+    assert "quotes" not in schedctl("show", "a", "b", code=2).err
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from scheduler.cli.main import application
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 MARK = "<!-- The rest is written by tests/docs/test_json_docs.py from json-schema.json. -->\n"
-VARIANTS = {"add --dry-run", "check --diff", ERROR}
+VARIANTS = {"add --dry-run", "connections add --dry-run", "check --diff", ERROR}
 """Answers of the schema that are no command's only one."""
 
 
@@ -49,6 +49,7 @@ check
 check --diff
 connections
 connections test warehouse
+connections add more --type duckdb --dry-run
 connections add more --type duckdb
 notify test
 forecast

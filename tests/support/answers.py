@@ -23,6 +23,8 @@ def name_of(arguments: Sequence[str]) -> str:
         name += " list"  # `runs NAME` is `runs list NAME`
     if name in ("add", "edit") and "--dry-run" in arguments:
         return "add --dry-run"
+    if name == "connections add" and "--dry-run" in arguments:
+        return "connections add --dry-run"
     return "check --diff" if name == "check" and "--diff" in arguments else name
 
 

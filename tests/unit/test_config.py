@@ -49,7 +49,7 @@ def test_an_empty_file_is_all_defaults() -> None:
 
 
 def test_paths_become_relative_to_the_file() -> None:
-    config = read("[storage]\nspool = 'rows'\nurl = 'sqlite:///s.db?timeout=3'\n" + JOB)
+    config = read("[storage]\nspool = 'rows'\nurl = 'sqlite:///s.db'\n" + JOB)
     warehouse, crm, files = (config.connections[name] for name in ("warehouse", "crm", "files"))
     assert isinstance(warehouse, DuckdbConnection)
     assert warehouse.path == "/etc/schedctl/warehouse.duckdb"
@@ -57,7 +57,7 @@ def test_paths_become_relative_to_the_file() -> None:
     assert files.directory == "/etc/schedctl/out"
     assert isinstance(crm, SalesforceConnection)
     assert crm.client_secret == SecretReference(file="/etc/schedctl/secret")
-    assert config.storage.url == "sqlite:////etc/schedctl/s.db?timeout=3"
+    assert config.storage.url == "sqlite:////etc/schedctl/s.db"
     assert config.storage.spool == Path("/etc/schedctl/rows")
 
 
@@ -68,6 +68,15 @@ def test_paths_become_relative_to_the_file() -> None:
         ("url = 'sqlite:///d/s'", "sqlite:////etc/schedctl/d/s", "/etc/schedctl/d/spool"),
         ("url = 'sqlite:////a/s.db'", "sqlite:////a/s.db", "/a/spool"),
         ("url = 'postgresql+psycopg://u@h/d'", "postgresql+psycopg://u@h/d", "/var/lib/schedctl/spool"),
+        *(
+            (f"url = '{url}'", url, "/var/lib/schedctl/spool")
+            for url in (
+                "postgresql+psycopg://u:p@h:5432/d",
+                "postgresql+psycopg://u:a:b/c?d#e@h:1/d",
+                "postgresql+psycopg://u@[::1]:65535/d",
+                "postgresql+psycopg:///d?host=/run/postgresql&port=x",
+            )
+        ),
     ],
 )
 def test_where_state_lies(storage: str, url: str, spool: str) -> None:

@@ -56,6 +56,17 @@ TOP = [
     ("[storage]\nurl = 'mysql://h/d'", '2: storage.url: url = "mysql://h/d": write "sqlite:///state.db" or'),
     ("[storage]\nurl = 'sqlite://'", 'write "sqlite:///state.db" or'),
     ("[storage]\nurl = 'sqlite:///:memory:'", "state must survive a restart"),
+    ("[storage]\nurl = 'sqlite:///s.db?timeout=3'", "a SQLite address takes no options: leave out what begins with ?"),
+    (
+        "[storage]\nurl = 'postgresql+psycopg://u@127.0.0.1:notaport/d'",
+        '2: storage.url: url = "postgresql+psycopg://***@',
+    ),
+    ("[storage]\nurl = 'postgresql+psycopg://u@h:notaport/d'", "a port is a number from 1 to 65535"),
+    ("[storage]\nurl = 'postgresql+psycopg://h:/d'", "a port is a number from 1 to 65535"),
+    ("[storage]\nurl = 'postgresql+psycopg://u@h:0/d'", "a port is a number from 1 to 65535"),
+    ("[storage]\nurl = 'postgresql+psycopg://u@h:65536/d'", "a port is a number from 1 to 65535"),
+    ("[storage]\nurl = 'postgresql+psycopg://u@[::1]:٣/d'", "a port is a number from 1 to 65535"),
+    ("[storage]\nurl = 'postgresql+psycopg://u@h1:5432,h2:5432/d'", "a port is a number from 1 to 65535"),
     (
         "[storage]\nspool = '~/spool'",
         '2: storage.spool: spool = "~/spool": ~ is not expanded here: write the whole path',

@@ -76,7 +76,7 @@ def test_a_query_file_that_is_no_path_is_one_fault(path: Path, query_file: str) 
 
 
 def test_a_missing_config_file_says_what_to_do(path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot be read: No such file or directory: copy config\.example\.toml"):
+    with pytest.raises(ConfigError, match=r"cannot be read: No such file or directory: copy /.+config\.example\.toml"):
         load(path)
 
 

@@ -34,6 +34,16 @@ def test_all_rows_refused_for_one_reason_is_a_configuration_failure() -> None:
     assert conclusion.failure.kind is FailureKind.CONFIGURATION
 
 
+def test_refused_rows_that_are_all_refused_again_say_nothing_against_the_configuration() -> None:
+    conclusion = conclude(report(1, 1, ("INVALID_EMAIL_ADDRESS", 1)), of_refused=True)
+    assert conclusion.outcome is Outcome.FAILED
+    assert conclusion.failure is not None
+    assert (conclusion.failure.kind, conclusion.failure.code) == (FailureKind.DATA, "INVALID_EMAIL_ADDRESS")
+    locked = conclude(report(4, 4, ("UNABLE_TO_LOCK_ROW", 4)), of_refused=True)
+    assert locked.failure is not None
+    assert locked.failure.kind is FailureKind.TRANSIENT
+
+
 def test_all_rows_locked_says_nothing_against_the_configuration() -> None:
     conclusion = conclude(report(4, 4, ("UNABLE_TO_LOCK_ROW", 4)))
     assert conclusion.failure is not None

@@ -68,8 +68,9 @@ def test_the_settings_of_a_result_have_their_names_here(result: dict[str, Any], 
     assert (one.fault, one.not_carried) == (None, ())
 
 
-def test_a_result_may_be_a_url_and_what_it_logs_in_with_is_never_shown() -> None:
-    url = f"sfdc://me%40x.com:{SECRET}@login.salesforce.com/Lead?mode=update&unique=Id&token={SECRET}"
+@pytest.mark.parametrize("kind", ["sfdc", "sfdc_v2", "SFDC_V2", "salesforce", "salesforce_v2"])
+def test_a_result_may_be_a_url_and_what_it_logs_in_with_is_never_shown(kind: str) -> None:
+    url = f"{kind}://me%40x.com:{SECRET}@login.salesforce.com/Lead?mode=update&unique=Id&token={SECRET}"
     one = carried(result=url)
     assert one.table["export"] == {"connection": "crm", "object": "Lead", "mode": "update", "key": "Id"}
     assert lost(one) == [("result.login", None), ("result.token", None)]
@@ -98,6 +99,38 @@ def test_the_engine_priority_and_retries_are_the_sources() -> None:
     assert lost(elsewhere) == [("priority", 1), ("retry_limit", 2)]
 
 
+LONG = "customer_data_platform_production_europe_west_marketing_sales"
+"""A database whose name leaves no room for what comes after it in 64 characters."""
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        [{"database": f"{LONG}_a", "type": "trino"}, {"database": f"{LONG}_b", "type": "hive"}],
+        [{"database": LONG, "type": "trino"}, {"database": LONG, "type": "hive"}],
+        [{"database": LONG, "priority": 1}, {"database": LONG, "priority": 2}],
+        [{"database": "sales a"}, {"database": "sales-a"}],
+        [{"database": "日本"}, {"database": "中国"}],
+        [{"database": "sales_trino", "type": "hive"}, {"database": "sales", "type": "trino"}],
+    ],
+)
+def test_each_database_and_engine_has_a_connection_of_its_own_whatever_they_are_called(
+    pair: list[dict[str, Any]],
+) -> None:
+    schedules = [schedule(name=f"job-{number}", **keys) for number, keys in enumerate([*pair, *pair])]
+    made = carry_over(schedules, source=None, target="crm")
+    names = [one.table["source"] for one in made]
+    assert len(set(names)) == 2
+    assert names[:2] == names[2:]
+    assert all(len(name) <= 64 for name in names)
+    assert [one.source["database"] for one in made] == [keys["database"] for keys in [*pair, *pair]]
+
+
+def test_a_source_is_never_named_like_the_target() -> None:
+    (one,) = carry_over([schedule()], source=None, target="td_sales_trino")
+    assert one.table["source"] == "td_sales_trino-2"
+
+
 def test_names_become_legal_and_differ() -> None:
     names = ["a b", "a/b", "a-b", "日本", "x" * 80, "x" * 70]
     made = carry_over([schedule(name=name) for name in names], source=None, target="crm")
@@ -111,6 +144,11 @@ def test_names_become_legal_and_differ() -> None:
     [
         ({"result": ""}, "exports no result"),
         ({"result": "s3://KEY:SECRET@bucket/x"}, "goes to s3, not to Salesforce"),
+        ({"result": "s3_v2://KEY:SECRET@bucket/x"}, "goes to s3_v2, not to Salesforce"),
+        ({"result": "my_connection"}, "neither a URL nor JSON"),
+        ({"result": f"sfdc_v2:me:{SECRET}@login/Lead?next=https://x"}, "neither a URL nor JSON"),
+        ({"result": "sfdc_v2://me:pw@[login/Lead"}, "neither a URL nor JSON"),
+        ({"result": "sfdc_v2://me:pw@login.salesforce.com/"}, "object is missing"),
         ({"result": "{no JSON"}, "neither a URL nor JSON"),
         ({"result": {**RESULT, "mode": "replace"}}, "mode"),
         ({"cron": "0 0 ? * *"}, "cron"),
@@ -124,6 +162,7 @@ def test_a_schedule_that_cannot_be_a_job_says_why(keys: dict[str, Any], says: st
     fault = carried(**keys).fault
     assert fault is not None
     assert says in fault
+    assert SECRET not in fault
 
 
 @pytest.mark.parametrize(
@@ -132,8 +171,7 @@ def test_a_schedule_that_cannot_be_a_job_says_why(keys: dict[str, Any], says: st
         ("{", "not valid JSON"),
         ("5", "no list of schedules"),
         ('{"jobs": []}', "no list of schedules"),
-        ("[5]", "no list of schedules"),
-        ('[{"name": "a"}, {"cron": ""}]', "schedule 2 of 2 has no name"),
+        ("[" * 100_000, "not valid JSON"),
     ],
 )
 def test_what_is_no_list_of_schedules_is_refused(text: str, says: str) -> None:
@@ -143,7 +181,59 @@ def test_what_is_no_list_of_schedules_is_refused(text: str, says: str) -> None:
 
 def test_both_forms_of_the_list_are_read() -> None:
     assert read_schedules('[{"name": "a"}]') == read_schedules('{"schedules": [{"name": "a"}]}') == [{"name": "a"}]
-    assert read_schedules("[]") == []
+    assert read_schedules("\ufeff[]") == []
+
+
+def test_what_is_no_schedule_is_told_and_the_rest_is_carried_over() -> None:
+    made = carry_over([schedule(), 5, {"cron": ""}, schedule(name=7), schedule(name="b")], source=None, target="crm")
+    assert [(one.schedule, one.fault) for one in made if one.fault is not None] == [
+        ("schedule 2 of 5", "it is no object with a name and more"),
+        ("schedule 3 of 5", "it has no name"),
+        ("schedule 4 of 5", "it has no name"),
+    ]
+    assert [one.name for one in made if one.fault is None] == ["nightly", "b"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "left"),
+    [
+        ({"priority": 9, "retry_limit": 99}, [("priority", 9, "use at most 2"), ("retry_limit", 99, "use at most 32")]),
+        ({"priority": -3}, [("priority", -3, "use at least -2")]),
+        ({"priority": "high"}, [("priority", "high", "write a whole number, without quotes")]),
+    ],
+)
+def test_settings_that_the_connection_would_not_take_are_left_out_and_told(
+    keys: dict[str, Any], left: list[tuple[str, object, str]]
+) -> None:
+    one = carried(**keys)
+    assert one.source == {"type": "treasure_data", "database": "sales", "engine": "trino"}
+    assert [(each.key, each.value, each.reason) for each in one.not_carried] == left
+    assert one.table["source"] == "td_sales_trino"
+
+
+def test_every_fault_of_a_schedule_is_told_not_only_that_it_exports_nothing() -> None:
+    fault = carried(cron="0 0 ? * *", timezone="PST", database="", result="").fault
+    assert fault is not None
+    for says in ("database", "exports no result", "cron = ", "timezone = "):
+        assert says in fault
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize("key", ["cron", "timezone", "query", "database", "result"])
+def test_half_a_character_keeps_a_schedule_from_being_a_job(key: str) -> None:
+    value = json.dumps({**RESULT, "object": f"Lead{HALF}"}) if key == "result" else f"select {HALF}"
+    fault = carried(**{key: value}).fault
+    assert fault is not None
+    fault.encode()
+    assert carried(type=f"trino{HALF}").fault is None
+
+
+def test_a_name_with_half_a_character_is_replaced_and_shown_as_json_writes_it() -> None:
+    one = carried(name=f"a{HALF}b")
+    assert (one.name, one.schedule, one.fault) == ("a-b", "a\\ud800b", None)
+    assert one.table["description"] == "Treasure Data's schedule 'a\\ud800b'"
 
 
 QUERIES = [
