@@ -242,7 +242,7 @@ def test_the_nearest_name_is_suggested(quick: QuickCommand) -> None:
 def test_a_name_in_file_and_database_is_a_config_fault(quick: QuickCommand) -> None:
     quick(*ADD)
     quick.write(CONFIG + NIGHTLY.replace("nightly", "leads"))
-    error = quick.fails("list", code=4, says="schedctl remove leads").error
+    error = quick.fails("run", "leads", code=4, says="schedctl remove leads").error
     assert (error["kind"], len(error["faults"])) == ("config", 1)
     quick("remove", "leads")
     assert jobs(quick)["leads"]["origin"] == "file"
