@@ -149,3 +149,22 @@ def test_an_edit_is_shown_before_it_is_taken_over_and_by_reload_after_it(
     assert "moved" in schedctl("reload").out
     log = (schedctl.directory / "daemon.log").read_text(encoding="utf-8")
     assert '"event": "config.job_changed", "job": "nightly", "change": "changed", "keys": ["delay"]' in log
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("/proc/nowhere/state.db", "the state database sqlite:////proc/nowhere/state.db cannot be made"),
+        ("file/state.db", "name another path"),
+        ("locked/state.db", "Is a directory"),
+    ],
+)
+def test_a_state_that_cannot_be_made_is_told_with_its_fix_by_the_daemon_too(
+    schedctl: Command, place: str, says: str
+) -> None:
+    (schedctl.directory / "file").write_text("", encoding="utf-8")
+    (schedctl.directory / "locked" / "state.db.lock").mkdir(parents=True)
+    schedctl.write(f'[storage]\nurl = "sqlite:///{place}"\n' + CONFIG)
+    told = schedctl("daemon", code=5).err
+    assert says in told
+    assert "internal error" not in told
