@@ -145,10 +145,16 @@ def _warnings(loaded: "Config", now: datetime) -> list[str]:
 
 
 def _address(connection: Any) -> str:  # noqa: ANN401 - any of the connection models
-    for key in ("login_url", "path", "directory"):
+    """Say where a connection leads; of a URL that may hold a password, only that it has one."""
+    for key in ("login_url", "endpoint", "path", "directory"):
         if (value := getattr(connection, key, None)) is not None:
-            return str(value)
-    return "in memory"
+            return ", ".join(filter(None, [str(value), getattr(connection, "database", None)]))
+    if getattr(connection, "url", None) is not None:
+        return "as its url says"
+    host, port, database = (getattr(connection, key, None) for key in ("host", "port", "database"))
+    if host is None and database is None:
+        return "in memory" if connection.type == "duckdb" else "the default"
+    return f"{host or 'the default'}{f':{port}' if port else ''}{f', {database}' if database else ''}"
 
 
 def _line(result: "CheckResult") -> str:

@@ -300,6 +300,22 @@ def test_connections_are_listed_without_their_secrets(quick: QuickCommand) -> No
     assert quick("connections", "test", "nowhere", code=3).err.startswith("schedctl: there is no connection")
 
 
+def test_connections_say_where_they_lead_and_nothing_of_what_a_url_holds(quick: QuickCommand) -> None:
+    quick.write(
+        CONFIG
+        + '[connections.td]\ntype = "treasure_data"\napi_key = { env = "K" }\ndatabase = "sales"\n'
+        + '[connections.pg]\ntype = "postgresql"\nhost = "db.example.com"\nport = 6432\ndatabase = "shop"\n'
+        + '[connections.url]\ntype = "postgresql"\nurl = "postgresql://u:hush-hush@h/shop"\n'
+        + '[connections.local]\ntype = "postgresql"\ndatabase = "shop"\n'
+    )
+    rows = {row["name"]: row["address"] for row in quick("connections", "--json").json["connections"]}
+    assert rows["td"] == "https://api.treasuredata.com, sales"
+    assert rows["pg"] == "db.example.com:6432, shop"
+    assert rows["url"] == "as its url says"
+    assert rows["local"] == "the default, shop"
+    assert rows["warehouse"] == "in memory"
+
+
 def test_no_secret_gets_into_the_state_or_out_of_any_command(quick: QuickCommand) -> None:
     quick.write(CONFIG.replace('{ env = "CRM_SECRET" }', '"hush-hush"') + NIGHTLY)
     quick(*ADD)

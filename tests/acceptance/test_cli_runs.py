@@ -345,3 +345,15 @@ def test_the_largest_number_of_a_run_is_asked_for_in_vain(quick: QuickCommand) -
     for command in (("runs", "show"), ("cancel",), ("rejected",), ("retry",)):
         quick.fails(*command, str(2**63 - 1), code=3, says="there is no run 9223372036854775807")
     assert quick("runs", "-n", str(2**63 - 1), "--json").json == {"runs": []}
+
+
+def test_runs_at_80_columns_break_no_word_of_a_slot(quick: QuickCommand) -> None:
+    for hour in (3, 4):
+        quick("run", "nightly", "--at", f"2026-11-02T{hour:02}:00:00-05:00")
+    quick("cancel", "1")
+    shown = quick("runs", environment={"COLUMNS": "80"}).out
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert {"2026-11-02", "08:00:00Z", "09:00:00Z", "backfill", "canceled", "accepted", "rejected"} <= set(
+        shown.split()
+    )
+    assert "2026-11-02T08:00:00Z" in quick("runs").out, "a line of its own has room for it"
