@@ -121,7 +121,7 @@ def test_a_waiting_run_is_canceled_at_once_and_only_once(quick: QuickCommand) ->
 @pytest.mark.parametrize("command", [("runs", "show"), ("cancel",), ("rejected",)])
 def test_a_run_that_is_not_there_is_exit_code_3(quick: QuickCommand, command: tuple[str, ...]) -> None:
     assert quick.fails(*command, "99", code=3, says="there is no run 99").error["kind"] == "not_found"
-    quick.fails(*command, "x", code=2, says="integer")
+    quick.fails(*command, "x", code=2, says="a whole number")
 
 
 def test_an_outcome_that_there_is_not_is_refused(quick: QuickCommand) -> None:
