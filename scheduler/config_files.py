@@ -1,11 +1,13 @@
 """The files of a config, read from disk: the file itself, the fragments it includes, the queries that jobs name."""
 
+import errno
 import glob
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from scheduler.config_text import Document, document
 from scheduler.faults import ConfigError, Fault, show
@@ -51,7 +53,7 @@ def _read(path: Path, as_if: str | None) -> Reading:
         return Reading(path=path, documents=(), faults=tuple(faults), seen=seen)
     patterns = _patterns(main.tables)
     seen = seen.with_patterns(base, tuple(patterns.values()))
-    faults += main.locate(_missing(patterns, base))
+    faults += main.locate(_missing(patterns, base, seen))
     documents = [main]
     for fragment in matches(base, patterns.values()):
         if fragment != path.absolute():
@@ -75,9 +77,11 @@ def _patterns(tables: Mapping[str, Any]) -> dict[int, str]:
     return {at: each for at, each in named if isinstance(each, str) and each.endswith(".toml") and "\0" not in each}
 
 
-def _missing(patterns: Mapping[int, str], base: Path) -> Iterator[Fault]:
-    """Yield a fault for each name of a single file that is not there; a pattern may match nothing."""
+def _missing(patterns: Mapping[int, str], base: Path, seen: Seen) -> Iterator[Fault]:
+    """Yield a fault for each single file that is not there, and each directory of a pattern; that may match nothing."""
     for position, pattern in patterns.items():
+        if pattern in seen.unlisted:
+            yield Fault(keys=("include", position), message=f"{show(pattern)}: {seen.unlisted[pattern]}")
         if not glob.has_magic(pattern) and not pattern.startswith("~") and not os.path.lexists(base / pattern):
             message = f"{show(pattern)}: there is no such file; a pattern such as jobs.d/*.toml may match none"
             yield Fault(keys=("include", position), message=message)
@@ -88,7 +92,7 @@ def _document(
 ) -> Document | None:
     name = str(path)
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if hint else _open(path) as file:
             private = is_private(os.fstat(file.fileno()))
             data = file.read() if as_if is None else as_if.encode()
     except OSError as error:
@@ -110,6 +114,15 @@ def _document(
     return None
 
 
+def _open(path: Path) -> BinaryIO:
+    """Open a file; raises OSError for what is none, such as a pipe, on which one would wait without end."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - Path.open takes no opener; who asks closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return file
+
+
 def _query_files(found: Document) -> Iterator[tuple[str, Path]]:
     """Yield the query files that the jobs of a document name, and the directory that the names are relative to."""
     jobs = found.tables.get("jobs")
@@ -125,7 +138,8 @@ def _texts(files: Iterable[tuple[str, Path]]) -> dict[str, str | Unreadable]:
 
 def _text(file: Path) -> str | Unreadable:
     try:
-        return file.read_bytes().decode("utf-8-sig")
+        with _open(file) as opened:
+            return opened.read().decode("utf-8-sig")
     except OSError as error:
         return Unreadable(reason=f"{file} cannot be read: {error.strerror}")
     except UnicodeDecodeError:

@@ -46,6 +46,7 @@ from scheduler.zones import forget_zones, tzdata_version
 from storage import nodes, runs
 from storage.clock import shared_now
 from storage.database import Database, StorageError, open_database
+from storage.files import from_os
 
 CHECK_SECONDS = 1.0
 """The clock is looked at this often, so that a step of it, or a change by the CLI, is noticed within a second."""
@@ -386,5 +387,8 @@ def _lock_if_sqlite(url: str) -> IO[str] | None:
     if not parsed.drivername.startswith("sqlite") or not parsed.database:
         return None
     path = Path(parsed.database)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return lock_state_file(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return lock_state_file(path)
+    except OSError as error:
+        raise from_os(error, path, parsed.render_as_string()) from error

@@ -2,7 +2,8 @@
 
 import glob
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,8 @@ class Seen:
     patterns: tuple[str, ...] = ()
     """What ``include`` names, relative to the directory of the config file."""
     matched: tuple[str, ...] = ()
+    unlisted: Mapping[str, str] = field(default_factory=dict)
+    """Why a directory that a pattern looks into cannot be listed, by pattern: what it holds is then not known."""
 
     def with_files(self, files: Iterable[Path]) -> "Seen":
         """Return this with more files, as they are now."""
@@ -34,13 +37,17 @@ class Seen:
 
     def with_patterns(self, base: Path, patterns: tuple[str, ...]) -> "Seen":
         """Return this with what the patterns match now."""
-        return replace(self, patterns=patterns, matched=tuple(map(str, matches(base, patterns))))
+        matched = tuple(map(str, matches(base, patterns)))
+        return replace(self, patterns=patterns, matched=matched, unlisted=_unlisted(base, patterns))
 
     def is_current(self) -> bool:
         """Whether nothing was edited, replaced, renamed, added or removed since."""
         if any(_stamp(Path(file)) != stamp for file, stamp in self.stamps.items()):
             return False
-        return not self.patterns or tuple(map(str, matches(Path(self.config).parent, self.patterns))) == self.matched
+        if not self.patterns:
+            return True
+        now = self.with_patterns(Path(self.config).parent, self.patterns)
+        return (now.matched, now.unlisted) == (self.matched, self.unlisted)
 
     def mark(self, now: datetime) -> str:
         """Return this as text that :func:`is_as_seen` reads.
@@ -72,7 +79,39 @@ def is_as_seen(path: Path, mark: str | None) -> bool:
 def matches(base: Path, patterns: Iterable[str]) -> list[Path]:
     """Return the files that the patterns match below ``base``, by path, each once; hidden ones only where asked for."""
     found = {base / name for pattern in patterns for name in glob.glob(pattern, root_dir=base, recursive=True)}  # noqa: PTH207 - Path.glob matches hidden files, such as an editor's lock
-    return sorted(path for path in found if not path.is_dir())
+    return sorted(path for path in found if not os.path.isdir(path))  # noqa: PTH112 - Path.is_dir raises where it may not look
+
+
+def _unlisted(base: Path, patterns: Iterable[str]) -> dict[str, str]:
+    """Return why a directory cannot be listed, by the pattern that looks into it: ``glob`` takes it for empty."""
+    found = {pattern: next(_faults_of(base, Path(pattern).parts), None) for pattern in patterns}
+    return {pattern: fault for pattern, fault in found.items() if fault is not None}
+
+
+def _faults_of(base: Path, parts: tuple[str, ...]) -> Iterator[str]:
+    """Yield why directories that a pattern of these parts looks into cannot be looked into; the first has to exist."""
+    first = next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    for at in range(first, len(parts)):
+        for directory in _looked_into(base, parts, at, first):
+            try:
+                if glob.has_magic(parts[at]):
+                    os.scandir(directory).close()
+                else:
+                    (directory / parts[at]).stat()
+            except FileNotFoundError:
+                if at == first:
+                    yield f"there is no directory {directory}: make it (it may be empty), or take the pattern out"
+            except OSError as error:
+                yield f"{directory} cannot be listed: {error.strerror}"
+
+
+def _looked_into(base: Path, parts: tuple[str, ...], at: int, first: int) -> list[Path]:
+    """Return the directories in which ``glob`` looks for what matches the part at this position."""
+    found = [base.joinpath(*parts[:first])] if at == first else []
+    if parts[at] == "**" or at > first:
+        pattern = os.path.join(*parts[: at + (parts[at] == "**")], "")  # noqa: PTH118 - the last / asks for directories
+        found += [base / name for name in glob.glob(pattern, root_dir=base, recursive=True)]  # noqa: PTH207 - as in matches
+    return found
 
 
 def _stamp(file: Path) -> Stamp | None:

@@ -44,7 +44,7 @@ def make_file(path: Path, name: str) -> None:
             raise StorageError("BAD_URL", message) from None
         # Another process made it in this moment.
     except OSError as error:
-        raise _from_os(error, path, name) from error
+        raise from_os(error, path, name) from error
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def turn(path: Path, name: str) -> Iterator[None]:
     try:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise _from_os(error, path.parent, name) from error
+        raise from_os(error, path.parent, name) from error
     try:
         while True:
             try:
@@ -103,7 +103,8 @@ def back_up(path: Path, copy: Path) -> None:
     unfinished.replace(copy)
 
 
-def _from_os(error: OSError, path: Path, name: str) -> StorageError:
+def from_os(error: OSError, path: Path, name: str) -> StorageError:
+    """Turn what the system says of ``path`` into a StorageError on the database called ``name``."""
     reason = f"{error.strerror}: {error.filename or path}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError("FULL", f"the state database {name} cannot be made; free some space ({reason})")

@@ -8,11 +8,17 @@ import re
 from typing import NamedTuple
 
 from exporter.failures import ExportError, FailureKind
+from exporter.sources.duckdb_words import without_values
 
 _TITLE = re.compile(r"\s*([A-Za-z ]+ Error):\s*")
-_HINT = re.compile(r"(?:Did you mean|Candidate|Error when converting column)")
-_QUOTED = re.compile(r"'(?:[^'\n]|'')*'|\"(?:[^\"\n]|\"\")*\"")
-_LITERALS_ARE_DATA = frozenset({"CONVERSION_ERROR", "OUT_OF_RANGE_ERROR"})
+_HINT = re.compile(r"(?:Did you mean|Candidate)")
+_OF_THE_QUERY = frozenset(
+    {
+        *("Catalog Error", "Binder Error", "Parser Error", "Permission Error", "Connection Error", "Dependency Error"),
+        *("IO Error", "HTTP Error", "Out of Memory Error", "TransactionContext Error", "FATAL Error", "INTERNAL Error"),
+    }
+)
+"""What quotes the query, names and files. All others may be raised while rows are computed, and quote these."""
 _QUERY_CANCELED = "QUERY_CANCELED"
 OUT_OF_MEMORY = "OUT_OF_MEMORY"
 """The code of a query that needs more memory than the engine may take."""
@@ -61,7 +67,7 @@ def duckdb_fault(error: BaseException) -> ExportError:
     """Return the ExportError for an error of DuckDB, with its code (``CATALOG_ERROR``) and its own advice in one line.
 
     What DuckDB quotes of a row (the value that did not convert, the line of a CSV file) is left out: a message ends in
-    logs and notices.
+    logs and notices. What it may quote, too: see :mod:`exporter.sources.duckdb_words`.
     """
     text = str(error)
     match = _TITLE.match(text)
@@ -70,19 +76,10 @@ def duckdb_fault(error: BaseException) -> ExportError:
     if rule.code == _QUERY_CANCELED:
         return query_canceled()
     code = rule.code or title.upper().replace(" ", "_")
-    lines = [line.strip() for line in text[match.end() if match else 0 :].splitlines() if line.strip()]
+    words = text[match.end() if match else 0 :]
+    if title not in _OF_THE_QUERY | {_UNTITLED} and not rule.code:
+        return ExportError(rule.kind, code, without_values(words))
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
     kept = lines[:1] + [line for line in lines[1:] if _HINT.match(line)]
     message = ". ".join(line.rstrip(".!") for line in kept) or type(error).__name__
-    if code in _LITERALS_ARE_DATA:
-        message = _hide_values(message)
     return ExportError(rule.kind, code, message)
-
-
-def _hide_values(message: str) -> str:
-    """Keep the quoted names of columns and types; hide every other quoted piece and computed figures."""
-
-    def hide(match: re.Match[str]) -> str:
-        before = message[: match.start()]
-        return match[0] if before.endswith(("column ", "to ", "type ")) else "'…'"
-
-    return re.sub(r"\([^()]*\d[^()]*\)", "(…)", _QUOTED.sub(hide, message))

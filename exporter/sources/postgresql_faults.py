@@ -1,17 +1,22 @@
 """What PostgreSQL's errors ask for, by SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
 
-import re
-
 import psycopg
 
 from exporter.failures import ExportError, configuration, transient
+from exporter.sources.values_hidden import hide_values
 
 _PASSING = ("08", "40", "53", "55", "57", "58")
 """Connection, rollback, resources, object in use, operator intervention, system: it may pass."""
 _CANCELED = "57014"
 _READ_ONLY = "25006"
 _DATA = "22"
-_QUOTED = re.compile(r"\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'")
+_OF_THE_SERVER = ("08", "40", "53", "57")
+"""What the server says of itself: it quotes no row."""
+_OF_FUNCTIONS = ("P0", "38", "39", "HV", "XX")
+"""What functions, extensions and foreign servers say in words of their own, which may be a row's as a whole."""
+_UNTOLD = (
+    "A function of the query raised an error, whose words are left out, as they may quote a row: run the query there"
+)
 _LOGIN = (
     "authentication failed",
     "does not exist",
@@ -43,12 +48,22 @@ def postgresql_fault(error: psycopg.Error) -> ExportError:
     hint = error.diag.message_hint
     if "multiple commands" in message:
         return configuration("NOT_ONE_QUERY", "Write one SELECT: the query holds 2 statements or more")
-    if state.startswith(_DATA):
-        message, hint = _QUOTED.sub("'…'", message), None
-    elif state == _READ_ONLY:
+    if state == _READ_ONLY:
         message += ": a source is only read"
+    elif state.startswith(_OF_FUNCTIONS) or "function" in (error.diag.context or ""):  # which may name any state
+        message, hint = _UNTOLD, None
+    elif not state.startswith(_OF_THE_SERVER) and (state.startswith(_DATA) or not _is_of_the_text(error)):
+        message, hint = hide_values(message), None
     text = f"{message}. {hint}" if hint else message
     return transient(state, text) if state.startswith(_PASSING) else configuration(state, text)
+
+
+def _is_of_the_text(error: psycopg.Error) -> bool:
+    """Whether an error was found in the text of the query, before any row was read: it then has a place in it.
+
+    What is parsed later, for a row (``v::regtype``), has a place in that and a context.
+    """
+    return error.diag.statement_position is not None and error.diag.context is None
 
 
 def _connection_fault(error: psycopg.Error) -> ExportError:

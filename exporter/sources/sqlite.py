@@ -8,7 +8,7 @@ numbers as the shortest text that means the same number, and blobs in base64.
 import base64
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,14 @@ from exporter.sources.columns import check_names, first_word, no_select
 _STEPS_BETWEEN_LOOKS = 10_000
 _BUSY_SECONDS = 30.0
 _PASSING = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_NOMEM", "SQLITE_PROTOCOL"})
+_WITHOUT_VALUES = frozenset(
+    {
+        *("malformed JSON", "malformed JSONB", "integer overflow", "LIKE or GLOB pattern too complex"),
+        *("string or blob too big", "ESCAPE expression must be a single character"),
+    }
+)
+"""What SQLite says of a row without quoting it."""
+_UNTOLD = "SQLite's own words are left out, as they may quote a row: run the query in SQLite to see them"
 
 
 class SqliteSource:
@@ -38,10 +46,9 @@ class SqliteSource:
         """Run the one SELECT of ``query`` and stream its rows; see the protocol. Parameters are ``$name``."""
         self._canceled.clear()
         with self._connection() as connection, closing(connection.cursor()) as cursor:
-            with self._faults(query.sql):
-                cursor.execute(
-                    query.sql, _Values({name: _parameter(value) for name, value in query.parameters.items()})
-                )
+            values = _Values({name: _parameter(value) for name, value in query.parameters.items()})
+            with self._faults(query.sql, of_rows=lambda: _is_sound(connection, query.sql, values)):
+                cursor.execute(query.sql, values)
                 first = cursor.fetchmany(batch_rows)
             if cursor.description is None:
                 raise no_select(query.sql, dialect="sqlite")
@@ -69,7 +76,7 @@ class SqliteSource:
             columns = [pa.array([_text(value) for value in column], pa.string()) for column in zip(*rows, strict=True)]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
             self._check_canceled()
-            with self._faults(sql):
+            with self._faults(sql, of_rows=lambda: True):
                 rows = cursor.fetchmany(size)
 
     def _check_canceled(self) -> None:
@@ -93,12 +100,12 @@ class SqliteSource:
             yield connection
 
     @contextmanager
-    def _faults(self, sql: str) -> Iterator[None]:
-        """Turn what the module raises into an ExportError; values that it quotes are not shown."""
+    def _faults(self, sql: str, *, of_rows: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Turn what the module raises into an ExportError; what it says ``of_rows`` is not shown: it may quote them."""
         try:
             yield
         except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeDecodeError) as error:
-            raise sqlite_fault(error, sql) from error
+            raise sqlite_fault(error, sql, of_rows=of_rows()) from error
 
 
 class _Values(dict[str, object]):
@@ -107,6 +114,15 @@ class _Values(dict[str, object]):
     def __missing__(self, name: str) -> object:
         known = ", ".join(f"${each}" for each in sorted(self)) or "none"
         raise configuration("UNKNOWN_PARAMETER", f"The query uses ${name}; the known parameters are: {known}")
+
+
+def _is_sound(connection: sqlite3.Connection, sql: str, values: _Values) -> bool:
+    """Whether a query has nothing wrong with its text, so that an error was raised while rows were computed."""
+    try:
+        connection.execute(f"explain {sql}", values)
+    except (sqlite3.Error, sqlite3.Warning, OverflowError):
+        return False
+    return True
 
 
 def _parameter(value: object) -> object:
@@ -128,8 +144,11 @@ def _text(value: object) -> str | None:
             return str(value)
 
 
-def sqlite_fault(error: Exception, sql: str) -> ExportError:
-    """Return the ExportError for an error of Python's SQLite; values that it quotes are not shown."""
+def sqlite_fault(error: Exception, sql: str, *, of_rows: bool = False) -> ExportError:
+    """Return the ExportError for an error of Python's SQLite; what it says ``of_rows`` is not shown.
+
+    Nor are values that it quotes elsewhere.
+    """
     name = getattr(error, "sqlite_errorname", "") or ""
     text = str(error)
     if any(name == code or name.startswith(f"{code}_") for code in _PASSING):
@@ -145,4 +164,6 @@ def sqlite_fault(error: Exception, sql: str) -> ExportError:
         code, message = "NOT_UTF8", "A text of the result is not UTF-8: cast it to BLOB, or mend it"
     elif isinstance(error, OverflowError):
         code, message = "PARAMETER_TOO_LARGE", "A parameter is larger than SQLite's integers"
+    elif of_rows and name == "SQLITE_ERROR" and text not in _WITHOUT_VALUES:
+        message = _UNTOLD
     return configuration(code, message)

@@ -5,13 +5,16 @@ import re
 from collections.abc import Mapping
 
 from exporter.failures import ExportError, configuration, transient
+from exporter.sources.values_hidden import hide_values
 
 _MOST_SHOWN = 500
 _TELLING = re.compile(r"(?i)\bfailed:|\berror\b|exception")
 _QUERY_NUMBER = re.compile(r"^Query \S+ failed: ")
 _OF_THE_TEXT = re.compile(r"^(?:\w+: )?line \d+:\d+:|FAILED: (?:Semantic|Parse)Exception")
 """Errors found before a row was read: what they quote is the query. All others may quote rows."""
-_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\{.*\}|\[.*\]")
+_BRACED = re.compile(r"\{.*\}|\[.*\]")
+_BARE = re.compile(r"\b((?:[Cc]annot be cast to|not supported|[Ii]nvalid|[Uu]nknown|out of range)[a-z ()-]*): (?!').*")
+"""A value that stands without quotes behind a colon."""
 _PASSING = re.compile(
     r"(?i)exceeded\b.*\bmemory limit|too many errors talking to a worker|insufficient resources|no nodes available"
     r"|internal (?:server )?error|too many (?:queued|running|requests)|server is (?:shutting down|still initializing)"
@@ -74,8 +77,8 @@ def _seconds(value: str | None) -> float | None:
 def job_fault(job_id: str, debug: object) -> ExportError:
     """Return the ExportError for a job that failed, from its output; values of rows are left out."""
     text = _QUERY_NUMBER.sub("", _telling_line(debug))
-    if not _OF_THE_TEXT.search(text):
-        text = _QUOTED.sub("'…'", text)
+    if not _OF_THE_TEXT.search(text) and not _PASSING.search(text):
+        text = _BARE.sub(r"\1: …", hide_values(_BRACED.sub("'…'", text)))
     message = f"Treasure Data job {job_id} failed: {_shortened(text) or 'it gives no reason; see its output log'}"
     return transient("JOB_FAILED", message) if _PASSING.search(text) else configuration("JOB_FAILED", message)
 

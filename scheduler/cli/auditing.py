@@ -43,8 +43,8 @@ def audit(
     """
     now = datetime.now(UTC)
     begin = parse_time(since, timezone="UTC", now=now, option="--since") if since is not None else None
-    with workbench.opened(config, now, sync=False) as bench:
-        found = audits.audit(bench.database, name, since=begin)
+    with workbench.opened_to_look(config, now) as look:
+        found = audits.audit(look.database, name, since=begin)
     if as_json:
         put_json(_json(found))
     else:

@@ -154,10 +154,18 @@ def _warnings(loaded: "Config", now: datetime) -> list[str]:
 
 
 def _address(connection: Any) -> str:  # noqa: ANN401 - any of the connection models
-    for key in ("login_url", "path", "directory", "endpoint", "host", "driver"):
+    """Say where a connection leads; of a URL that may hold a password, only that it has one."""
+    for key in ("login_url", "endpoint", "path", "directory"):
         if (value := getattr(connection, key, None)) is not None:
-            return str(value)
-    return "in memory" if connection.type == "duckdb" else "its url"
+            return ", ".join(filter(None, [str(value), getattr(connection, "database", None)]))
+    if getattr(connection, "url", None) is not None:
+        return "as its url says"
+    if (driver := getattr(connection, "driver", None)) is not None:
+        return f"{driver}, as its uri says" if getattr(connection, "uri", None) is not None else str(driver)
+    host, port, database = (getattr(connection, key, None) for key in ("host", "port", "database"))
+    if host is None and database is None:
+        return "in memory" if connection.type == "duckdb" else "the default"
+    return f"{host or 'the default'}{f':{port}' if port else ''}{f', {database}' if database else ''}"
 
 
 def _line(result: "CheckResult") -> str:

@@ -181,10 +181,10 @@ def disable(
     What would have fired meanwhile is not made up for.
     """
     now = datetime.now(UTC)
-    with workbench.opened(config, now) as bench:
-        jobs.view_job(bench.database, name)
-        changed = jobs.disable_job(bench.database, name, reason or f"by {_person()}", now)
-        view = jobs.view_job(bench.database, name)
+    with workbench.opened_to_look(config, now, sync=True) as look:
+        jobs.view_job(look.database, name)
+        changed = jobs.disable_job(look.database, name, reason or f"by {_person()}", now)
+        view = jobs.view_job(look.database, name)
     _put_changed(view, now, "disabled" if changed else "was disabled already:", as_json=as_json)
 
 

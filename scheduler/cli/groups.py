@@ -1,5 +1,6 @@
 """How commands hang together: registered with an example each, and started without what they do not need."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-MAX_DIGITS = 18
-"""Digits of a number that surely fits wherever numbers go."""
+MOST = 2**63 - 1
+"""The largest number that a database holds."""
 
 
 class _Quick:
@@ -29,19 +30,20 @@ class _Quick:
             return None
         if not multiple and annotation in (str, bool, int) and type(value) is annotation:
             return value
-        if not multiple and annotation is int and _is_within(value, info):
-            return int(value)
+        if not multiple and annotation is int and isinstance(value, str):
+            return _number(value, info, param, ctx)
         if not multiple and annotation is Path and isinstance(value, str) and not _is_checked(info):
             return Path(value)
         parameter._runtime_param = None  # noqa: SLF001 - the place to step in, put back
         return parameter.get_runtime_param().coerce(value, param=param, ctx=ctx)
 
 
-def _is_within(value: object, info: Any) -> bool:  # noqa: ANN401 - typer's description of a parameter
-    """Whether a text is a plain number between the parameter's bounds; what is not gets typer's own error."""
-    if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > MAX_DIGITS:
-        return False
-    return (info.min is None or int(value) >= info.min) and (info.max is None or int(value) <= info.max)
+def _number(text: str, info: Any, param: Any, ctx: Any) -> int:  # noqa: ANN401 - typer's description of a parameter
+    """Read a whole number between the parameter's bounds; raises BadParameter, which names the text and the bounds."""
+    least, most = info.min if info.min is not None else -MOST, info.max if info.max is not None else MOST
+    if re.fullmatch(r"[+-]?[0-9]{1,40}", text) and least <= int(text) <= most:
+        return int(text)
+    raise typer.BadParameter(f"{text!r}: write a whole number from {least} to {most}", ctx=ctx, param=param)
 
 
 def _is_checked(info: Any) -> bool:  # noqa: ANN401 - typer's description of a parameter

@@ -51,8 +51,8 @@ def list_(
     now = datetime.now(UTC)
     views: Sequence[JobLine] | None = quick.quickly(config, quick.all_lines)
     if views is None:
-        with workbench.opened(config, now) as bench:
-            views = jobs.view_jobs(bench.database)
+        with workbench.opened_to_look(config, now, sync=True) as look:
+            views = jobs.view_jobs(look.database)
     if disabled:
         views = [view for view in views if view.stored.disabled_at is not None]
     if failing:
@@ -68,9 +68,9 @@ def list_(
 def show(*, name: options.Name, as_json: options.Json = False, config: options.Config = None) -> None:
     """Show everything about one job."""
     now = datetime.now(UTC)
-    with workbench.opened(config, now) as bench:
-        view = jobs.view_job(bench.database, name)
-        recent = runs.list_runs(bench.database, job=name, limit=SHOWN_RUNS)
+    with workbench.opened_to_look(config, now, sync=True) as look:
+        view = jobs.view_job(look.database, name)
+        recent = runs.list_runs(look.database, job=name, limit=SHOWN_RUNS)
     if as_json:
         put_json({"job": job_details_json(view, now) | {"runs": [run_json(run) for run in recent]}})
         return

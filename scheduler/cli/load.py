@@ -57,8 +57,8 @@ def forecast(
     add nothing.
     """
     now = datetime.now(UTC)
-    with workbench.opened(config, now) as bench:
-        found = forecasts.coming_load(bench.database, now, days)
+    with workbench.opened_to_look(config, now, sync=True) as look:
+        found = forecasts.coming_load(look.database, now, days)
     if as_json:
         put_json(_forecast_json(found, days))
         return

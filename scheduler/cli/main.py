@@ -1,6 +1,7 @@
 """The console script `schedctl`: every command, and the one place where errors become lines and exit codes."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -133,5 +134,7 @@ def _check_text(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     """Run the command line of this process; the console script."""
+    if "daemon" in sys.argv[1:]:  # a reload that comes before the file is read is met by that, and must not end it
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     streams.prepare()
     sys.exit(run(sys.argv[1:]))

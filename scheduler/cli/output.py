@@ -2,11 +2,16 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
+
+_GAP = 2
+"""Blanks between two columns."""
+_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(?=\d\d:\d\d)")
 
 
 def say(text: str) -> None:
@@ -79,21 +84,35 @@ def put_sheet(pairs: Iterable[tuple[str, str | None]]) -> None:
 
 
 def _put_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - 50 ms that plain lines do not pay
+    from rich.cells import cell_len  # noqa: PLC0415 - 50 ms that plain lines do not pay
+    from rich.console import Console  # noqa: PLC0415 - the same
     from rich.table import Table  # noqa: PLC0415 - the same
     from rich.text import Text  # noqa: PLC0415 - the same
 
     width = shutil.get_terminal_size().columns
     console = Console(width=width, highlight=False)  # rich itself honours NO_COLOR
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
+    rows = [[_TIME.sub(r"\1 ", cell) for cell in row] for row in rows]  # so that it may be wrapped between the two
+    for column, columns_width in zip(columns, _widths([columns, *rows], width, cell_len), strict=True):
+        table.add_column(column, overflow="fold", width=columns_width)
     for row in rows:
         table.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
         put(line.rstrip())
+
+
+def _widths(rows: Sequence[Sequence[str]], width: int, measure: Callable[[str], int]) -> list[int]:
+    """Return how wide each column is made so that all fit: what has blanks is wrapped before a word is broken."""
+    cells = [[row[index] for row in rows] for index in range(len(rows[0]))]
+    widths = [min(max(map(measure, column)), width) for column in cells]
+    words = [max(measure(word) for cell in column for word in (*cell.split(), "")) for column in cells]
+    while sum(widths) > max(width - _GAP * (len(widths) - 1), len(widths)):
+        spare = [has - needs for has, needs in zip(widths, words, strict=True)]
+        most = spare if max(spare) > 0 else widths
+        widths[most.index(max(most))] -= 1
+    return widths
 
 
 def _printable(text: str, *, keep: str = "") -> str:

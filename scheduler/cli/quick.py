@@ -89,16 +89,21 @@ def line(found: Glance, name: str) -> JobLine | None:
     return with_slots([line], [JobLine(stored=job) for job in found.jobs()])[0]
 
 
+def storage_section(text: str) -> str | None:
+    """Return what stands under ``[storage]``, None without such a table. Raises NoGlance where a look cannot tell."""
+    sections = _SECTION.findall(text)
+    if len(_ELSEWHERE.findall(text)) != len(sections) or len(sections) > 1:
+        raise NoGlance
+    return sections[0] if sections else None
+
+
 def _state_file(path: Path) -> Path:
     """Return the SQLite file of a config file, by a look at ``[storage]`` alone. Raises NoGlance where it is unsure.
 
     A wrong guess does no harm: the state file then has another config file's mark, or none.
     """
-    text = path.read_text(encoding="utf-8-sig")
-    sections = _SECTION.findall(text)
-    if len(_ELSEWHERE.findall(text)) != len(sections) or len(sections) > 1:
-        raise NoGlance
-    url = tomllib.loads(sections[0]).get("url") if sections else None
+    section = storage_section(path.read_text(encoding="utf-8-sig"))
+    url = tomllib.loads(section or "").get("url")
     file = sqlite_file(url or default_storage_url(state_directory(os.environ)))
     if file is None or any(char in str(url or file) for char in "%?"):
         raise NoGlance

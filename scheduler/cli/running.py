@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from scheduler.operations import execution, jobs, presence, retries, runs, waits
     from scheduler.operations.jobs import JobView
     from scheduler.operations.runs import RunDetails
+    from storage.database import Database
     from storage.runs import StoredRun
 else:
     waits = Late("scheduler.operations.waits")
@@ -133,8 +134,8 @@ def list_runs(
     for each in outcome or ():
         if each not in OUTCOMES:
             raise usage(f"--outcome {each!r}: use one of {', '.join(OUTCOMES)}")
-    with workbench.opened(config, now, sync=False) as bench:
-        found = runs.list_runs(bench.database, job=name, limit=limit, outcomes=outcome or ())
+    with workbench.opened_to_look(config, now) as look:
+        found = runs.list_runs(look.database, job=name, limit=limit, outcomes=outcome or ())
     if as_json:
         put_json({"runs": [run_json(each) for each in found]})
     elif found:
@@ -146,9 +147,9 @@ def list_runs(
 def show_run(*, run_id: options.RunId, as_json: options.Json = False, config: options.Config = None) -> None:
     """Show one run with its attempts and ledger."""
     now = datetime.now(UTC)
-    with workbench.opened(config, now, sync=False) as bench:
-        details = runs.run_details(bench.database, run_id)
-        waits_for = waits.waits_for(bench.database, bench.config, details.run, now)
+    with workbench.opened_to_look(config, now) as look:
+        details = runs.run_details(look.database, run_id)
+        waits_for = waits.waits_for(look.database, look.config, details.run, now)
     if as_json:
         put_json({"run": {**run_details_json(details), "waits_for": waits_for}})
         return
@@ -181,8 +182,8 @@ def cancel(*, run_id: options.RunId, as_json: options.Json = False, config: opti
     Whoever executes it does so within about a second.
     """
     now = datetime.now(UTC)
-    with workbench.opened(config, now, sync=False) as bench:
-        found = runs.cancel(bench.database, run_id, now)
+    with workbench.opened_to_look(config, now) as look:
+        found = runs.cancel(look.database, run_id, now)
     if as_json:
         put_json({"runs": [run_json(found)]})
     elif found.state == "finished":
@@ -248,11 +249,11 @@ def rejected(
     now = datetime.now(UTC)
     if as_json and str(csv_file) == "-":
         raise usage("--csv - and --json both write to stdout: choose one, or name a file")
-    with workbench.opened(config, now, sync=False) as bench:
-        kept = runs.rejected_count(bench.database, run_id)
-        rows = runs.rejected_rows(bench.database, run_id)
+    with workbench.opened_to_look(config, now) as look:
+        kept = runs.rejected_count(look.database, run_id)
+        rows = runs.rejected_rows(look.database, run_id)
         if csv_file is not None:
-            written = _write_csv(bench, run_id, csv_file)
+            written = _write_csv(look.database, run_id, csv_file)
             say(f"{written:,} refused rows written to {csv_file}")
         if as_json:
             with JsonRows("rows") as out:
@@ -350,25 +351,25 @@ def _data(data: Any) -> str:  # noqa: ANN401 - JSON
     return ", ".join(f"{key} = {value}" for key, value in dict(data).items())
 
 
-def _write_csv(bench: "Bench", run_id: int, path: Path) -> int:
+def _write_csv(database: "Database", run_id: int, path: Path) -> int:
     """Write all refused rows: number, code, message, then the values' columns; return how many."""
     columns: dict[str, None] = {}
-    for row in runs.rejected_rows(bench.database, run_id):
+    for row in runs.rejected_rows(database, run_id):
         columns.update(dict.fromkeys(row.values))
     names = ["number", "code", "message", *columns]
     if str(path) == "-":
-        return _write_rows(csv.writer(sys.stdout), names, list(columns), bench, run_id)
+        return _write_rows(csv.writer(sys.stdout), names, list(columns), database, run_id)
     try:
         with path.open("w", encoding="utf-8", newline="") as out:
-            return _write_rows(csv.writer(out), names, list(columns), bench, run_id)
+            return _write_rows(csv.writer(out), names, list(columns), database, run_id)
     except OSError as error:
         raise usage(f"--csv {path}: {error.strerror}") from error
 
 
-def _write_rows(writer: Any, names: list[str], columns: list[str], bench: "Bench", run_id: int) -> int:  # noqa: ANN401 - csv's writer has no public type
+def _write_rows(writer: Any, names: list[str], columns: list[str], database: "Database", run_id: int) -> int:  # noqa: ANN401 - csv's writer has no public type
     writer.writerow(names)
     written = 0
-    for row in runs.rejected_rows(bench.database, run_id):
+    for row in runs.rejected_rows(database, run_id):
         values = [row.values.get(column) for column in columns]
         writer.writerow([row.number, row.code, row.message, *("" if value is None else value for value in values)])
         written += 1

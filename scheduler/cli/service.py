@@ -184,6 +184,11 @@ def _edits_json(edits: dict[str, Any] | None, taken_over: datetime | None) -> di
     return None if edits is None else {**edits, "at": iso(taken_over)}
 
 
+def _stored(moment: str | None) -> str | None:
+    """Return a time that is kept as text in the form of all others."""
+    return None if moment is None else iso(datetime.fromisoformat(moment))
+
+
 def _health_json(found: "Health") -> dict[str, Any]:
     node = found.daemon
     return {
@@ -197,7 +202,7 @@ def _health_json(found: "Health") -> dict[str, Any]:
             "started_at": iso(node.started_at),
             "seen_at": iso(node.seen_at),
         },
-        "config": {"path": found.config_path, "read_at": found.config_read_at, "fault": found.config_fault},
+        "config": {"path": found.config_path, "read_at": _stored(found.config_read_at), "fault": found.config_fault},
         "queue": {"waiting": found.waiting, "running": found.running},
         "jobs": {"total": found.jobs, "disabled": found.disabled, "auto_disabled": len(found.auto_disabled)},
         "failures": [run_json(run) for run in found.failures],

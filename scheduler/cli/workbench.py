@@ -1,8 +1,6 @@
 """What most commands begin with: the config file read, the state database open, the file's jobs in it."""
 
-import json
 import os
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,12 +9,13 @@ from pathlib import Path
 
 from scheduler.cli.output import warn
 from scheduler.cli.quick import known_storage_url
-from scheduler.config import Config, ConfigError, Reading, build, load, parse, read
+from scheduler.cli.state_place import storage_url_despite
+from scheduler.config import Config, ConfigError, Reading, build, load, read
 from scheduler.edits import Edits, edits_of
 from scheduler.merge import LostParents, NameConflicts, merge
 from scheduler.operations import jobs, presence
 from scheduler.operations.jobs import JobView
-from scheduler.paths import config_path, state_directory
+from scheduler.paths import config_path
 from storage import settings
 from storage.address import parse_address
 from storage.database import Database, StorageError, open_database
@@ -63,6 +62,43 @@ def opened(
         database.close()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """The open state database; ``config`` is None where the config file has faults."""
+
+    config: Config | None
+    database: Database
+
+
+@contextmanager
+def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False) -> Iterator[Look]:
+    """Open the state for a command that looks or stops something, which a fault in the config file must not keep off.
+
+    With faults that is said, and the jobs are as they were last stored. Raises ConfigError where there is no state yet,
+    or it cannot be told where, and StorageError.
+    """
+    reading = read(find_config(given))
+    config: Config | None = None
+    faults: ConfigError | NameConflicts
+    try:
+        config = build(reading)
+        url = config.storage.url
+    except ConfigError as error:
+        faults, url = error, storage_url_despite(reading.path, error)
+    database = open_database(url)
+    try:
+        if config is None:
+            _warn_of(faults)
+        elif sync:
+            try:
+                _sync(database, config, reading, now, giving_up=None)
+            except NameConflicts as conflicts:
+                _warn_of(conflicts)
+        yield Look(config=config, database=database)
+    finally:
+        database.close()
+
+
 @contextmanager
 def opened_for_status(given: Path | None) -> Iterator[tuple[Database, ConfigError | None]]:
     """Open the state database even if the config file has faults, and give them along.
@@ -75,7 +111,7 @@ def opened_for_status(given: Path | None) -> Iterator[tuple[Database, ConfigErro
         url = url or load(path).storage.url
     except ConfigError as error:
         faults = error
-        url = _storage_url(path, error)
+        url = storage_url_despite(path, error)
     database = open_database(url)
     try:
         yield database, faults
@@ -89,7 +125,7 @@ def storage_url(given: Path | None) -> str:
     try:
         return load(path).storage.url
     except ConfigError as error:
-        return _storage_url(path, error)
+        return storage_url_despite(path, error)
 
 
 def planned_edits(given: Path | None, now: datetime) -> Edits:
@@ -138,18 +174,14 @@ def _has_no_state(config: Config) -> bool:
 
 def view_job(given: Path | None, name: str, now: datetime) -> JobView:
     """Return one job."""
-    with opened(given, now) as bench:
-        return jobs.view_job(bench.database, name)
+    with opened_to_look(given, now, sync=True) as look:
+        return jobs.view_job(look.database, name)
 
 
-def _storage_url(path: Path, faults: ConfigError) -> str:
-    """Return the address of the state database that a faulty config file names; raise its faults if it names none."""
-    try:
-        storage = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("storage", {})
-        given = f"[storage]\nurl = {json.dumps(storage['url'])}\n" if "url" in storage else ""
-        return parse(given, base=path.parent, state=state_directory(os.environ)).storage.url
-    except (OSError, ValueError, TypeError, ConfigError):
-        raise faults from None
+def _warn_of(faults: ConfigError | NameConflicts) -> None:
+    first, *others = str(faults).splitlines()
+    more = f" (and {len(others)} more: schedctl check)" if others else ""
+    warn(f"{first}{more}; until that is mended, jobs are as they were last stored")
 
 
 def _sync(

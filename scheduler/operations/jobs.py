@@ -222,7 +222,7 @@ def _check_parents(session: Session, job: Job) -> None:
     parents = followers.parents_of(session) | {job.name: job.after}
     faults = graph_faults(parents, jobs.job_names(session) | {job.name}, names=[job.name])
     if faults:
-        told = [_as_typed(str(fault), job.name) for fault in faults]
+        told = [_tell(fault) for fault in faults]
         raise usage(f"job {job.name}: {'; '.join(told)}", faults=told)
 
 

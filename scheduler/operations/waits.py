@@ -13,19 +13,22 @@ from storage.database import Database
 from storage.runs import StoredRun
 
 
-def waits_for(database: Database, config: Config, run: StoredRun, now: datetime, *, here: bool = False) -> str | None:
+def waits_for(
+    database: Database, config: Config | None, run: StoredRun, now: datetime, *, here: bool = False
+) -> str | None:
     """Return what keeps a run from starting, the first thing that does; None if it does not wait.
 
-    ``here``: this process would execute it, so that no daemon has to live.
+    ``here``: this process would execute it, so that no daemon has to live. Without a config, because the file has
+    faults, the limits of connections are not known.
     """
     return next(_reasons(database, config, run, now, here=here), None) if run.state == "waiting" else None
 
 
-def _reasons(database: Database, config: Config, run: StoredRun, now: datetime, *, here: bool) -> Iterator[str]:
+def _reasons(database: Database, config: Config | None, run: StoredRun, now: datetime, *, here: bool) -> Iterator[str]:
     """Yield what keeps a run from starting, the first thing first."""
     if run.run_time > now:
         yield f"its time, {run.run_time:%Y-%m-%dT%H:%M:%SZ}"
-    limits = Limits.of(config.connections)
+    limits = Limits.of(config.connections if config is not None else {})
     demand = limits.demand(run.definition)
     is_served = here or live_daemon(database, now) is not None
     with database.read() as session:
@@ -40,7 +43,9 @@ def _reasons(database: Database, config: Config, run: StoredRun, now: datetime, 
     for name, hold in held:
         if name in demand.connections and hold.is_in_force(now):
             yield f"the quota of connection {name}, until {hold.until:%Y-%m-%dT%H:%M:%SZ}: {hold.message}"
-    yield _for_others(run, limits, running, of_job) or "a free worker"
+    yield _for_others(run, limits, running, of_job) or (
+        "a free worker" if config is not None else "a free worker, or room on a connection"
+    )
 
 
 def _for_others(

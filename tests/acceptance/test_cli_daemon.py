@@ -1,5 +1,6 @@
 """The command line beside a daemon that lives: status, reload, runs that it executes, and who may not disturb it."""
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -165,3 +166,42 @@ def test_an_edit_is_shown_before_it_is_taken_over_and_by_reload_after_it(
     assert "moved" in schedctl("reload").out
     log = (schedctl.directory / "daemon.log").read_text(encoding="utf-8")
     assert '"event": "config.job_changed", "job": "nightly", "change": "changed", "keys": ["delay"]' in log
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("/proc/nowhere/state.db", "the state database sqlite:////proc/nowhere/state.db cannot be made"),
+        ("file/state.db", "name another path"),
+        ("locked/state.db", "Is a directory"),
+    ],
+)
+def test_a_state_that_cannot_be_made_is_told_with_its_fix_by_the_daemon_too(
+    schedctl: Command, place: str, says: str
+) -> None:
+    (schedctl.directory / "file").write_text("", encoding="utf-8")
+    (schedctl.directory / "locked" / "state.db.lock").mkdir(parents=True)
+    schedctl.write(f'[storage]\nurl = "sqlite:///{place}"\n' + CONFIG)
+    told = schedctl("daemon", code=5).err
+    assert says in told
+    assert "internal error" not in told
+
+
+def minds_hangups(pid: int) -> bool:
+    """Whether a process ignores SIGHUP or has a handler for it; proc(5)."""
+    masks = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines())
+    return bool((int(masks["SigIgn"], 16) | int(masks["SigCgt"], 16)) >> (signal.SIGHUP - 1) & 1)
+
+
+def test_a_reload_that_is_asked_for_while_it_starts_does_not_end_it(schedctl: Command) -> None:
+    with (schedctl.directory / "daemon.log").open("wb") as log:
+        process = subprocess.Popen([SCHEDCTL, "daemon"], env=schedctl.environment, cwd=schedctl.directory, stderr=log)
+    try:
+        wait_until(lambda: minds_hangups(process.pid))
+        assert not (schedctl.state / "state.db").exists(), "it has not begun to read"
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: process.poll() is not None or schedctl("status", code=None).code == 0)
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        process.wait(timeout=60)

@@ -251,10 +251,10 @@ def test_the_nearest_name_is_suggested(quick: QuickCommand) -> None:
 def test_a_name_in_file_and_database_is_a_config_fault(quick: QuickCommand) -> None:
     quick(*ADD)
     quick.write(CONFIG + NIGHTLY.replace("nightly", "leads"))
-    for command in (["list"], ["check"], ["check", "--diff"], ["daemon"]):
+    for command in (["check"], ["check", "--diff"], ["daemon"]):
         told = quick(*command, code=4).err
         assert f"{quick.config}:13: jobs.leads: a job of that name was added by schedctl add" in told
-    error = quick.fails("list", code=4, says="schedctl remove leads").error
+    error = quick.fails("run", "leads", code=4, says="schedctl remove leads").error
     assert (error["kind"], len(error["faults"])) == ("config", 1)
     quick("remove", "leads")
     assert "0 faults" in quick("check").out
@@ -361,6 +361,22 @@ def test_connections_are_listed_without_their_secrets(quick: QuickCommand) -> No
     assert rows["files"]["target_of"] == ["nightly"]
     assert rows["crm"]["address"] == "http://127.0.0.1:9"
     assert quick("connections", "test", "nowhere", code=3).err.startswith("schedctl: there is no connection")
+
+
+def test_connections_say_where_they_lead_and_nothing_of_what_a_url_holds(quick: QuickCommand) -> None:
+    quick.write(
+        CONFIG
+        + '[connections.td]\ntype = "treasure_data"\napi_key = { env = "K" }\ndatabase = "sales"\n'
+        + '[connections.pg]\ntype = "postgresql"\nhost = "db.example.com"\nport = 6432\ndatabase = "shop"\n'
+        + '[connections.url]\ntype = "postgresql"\nurl = "postgresql://u:hush-hush@h/shop"\n'
+        + '[connections.local]\ntype = "postgresql"\ndatabase = "shop"\n'
+    )
+    rows = {row["name"]: row["address"] for row in quick("connections", "--json").json["connections"]}
+    assert rows["td"] == "https://api.treasuredata.com, sales"
+    assert rows["pg"] == "db.example.com:6432, shop"
+    assert rows["url"] == "as its url says"
+    assert rows["local"] == "the default, shop"
+    assert rows["warehouse"] == "in memory"
 
 
 def test_no_secret_gets_into_the_state_or_out_of_any_command(quick: QuickCommand) -> None:

@@ -121,7 +121,7 @@ def test_a_waiting_run_is_canceled_at_once_and_only_once(quick: QuickCommand) ->
 @pytest.mark.parametrize("command", [("runs", "show"), ("cancel",), ("rejected",)])
 def test_a_run_that_is_not_there_is_exit_code_3(quick: QuickCommand, command: tuple[str, ...]) -> None:
     assert quick.fails(*command, "99", code=3, says="there is no run 99").error["kind"] == "not_found"
-    quick.fails(*command, "x", code=2, says="integer")
+    quick.fails(*command, "x", code=2, says="a whole number")
 
 
 def test_an_outcome_that_there_is_not_is_refused(quick: QuickCommand) -> None:
@@ -324,3 +324,39 @@ def test_status_looks_past_a_broken_config_file_if_that_tells_where_the_state_is
 def test_version_is_the_packages(quick: QuickCommand) -> None:
     number = quick("version", "--json").json["version"]
     assert quick("version").out == f"schedctl {number}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("runs", "show", "abc"), "Invalid value for 'ID': 'abc': write a whole number from 1 to 9223372036854775807"),
+        (("runs", "show", "99999999999999999999"), "'99999999999999999999': write a whole number from 1 to"),
+        (("cancel", "0"), "'0': write a whole number from 1"),
+        (("retry", "9" * 5000), "write a whole number from 1"),
+        (("rejected", "1.5"), "'1.5': write a whole number"),
+        (("runs", "-n", "99999999999999999999"), "Invalid value for '-n' / '--limit': '99999999999999999999'"),
+        (("forecast", "--days", "367"), "'367': write a whole number from 1 to 366"),
+    ],
+)
+def test_a_number_that_is_none_or_too_large_is_named_with_its_bounds(
+    quick: QuickCommand, arguments: tuple[str, ...], says: str
+) -> None:
+    assert quick.fails(*arguments, code=2, says=says).error["kind"] == "usage"
+
+
+def test_the_largest_number_of_a_run_is_asked_for_in_vain(quick: QuickCommand) -> None:
+    for command in (("runs", "show"), ("cancel",), ("rejected",), ("retry",)):
+        quick.fails(*command, str(2**63 - 1), code=3, says="there is no run 9223372036854775807")
+    assert quick("runs", "-n", str(2**63 - 1), "--json").json == {"runs": []}
+
+
+def test_runs_at_80_columns_break_no_word_of_a_slot(quick: QuickCommand) -> None:
+    for hour in (3, 4):
+        quick("run", "nightly", "--at", f"2026-11-02T{hour:02}:00:00-05:00")
+    quick("cancel", "1")
+    shown = quick("runs", environment={"COLUMNS": "80"}).out
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert {"2026-11-02", "08:00:00Z", "09:00:00Z", "backfill", "canceled", "accepted", "rejected"} <= set(
+        shown.split()
+    )
+    assert "2026-11-02T08:00:00Z" in quick("runs").out, "a line of its own has room for it"

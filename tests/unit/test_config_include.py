@@ -1,6 +1,8 @@
 """Fragments of a config file: which are read, whose faults they are, and when they have changed."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -145,10 +147,101 @@ def test_a_pattern_may_match_nothing(folder: Path) -> None:
     assert load(write(folder)).jobs == {}
 
 
+def named_in(folder: Path, pattern: str) -> Path:
+    """Return a config file that includes what ``pattern`` matches."""
+    return write(folder, main=f'include = ["{pattern}"]\n' + MAIN.partition("\n")[2])
+
+
+@pytest.mark.parametrize("pattern", ["gone/*.toml", "gone/**/*.toml", "gone/*/x.toml"])
+def test_a_directory_that_a_pattern_names_has_to_be_there(folder: Path, pattern: str) -> None:
+    """A directory that was moved away or not mounted would otherwise remove every job that lies in it."""
+    path = named_in(folder, pattern)
+    (told,) = faults(path)
+    assert told.startswith(f'{path}:1: include[0]: "{pattern}": there is no directory {folder}/gone: make it')
+
+
+@pytest.mark.parametrize(
+    ("pattern", "broken"),
+    [
+        ("jobs.d/bad/*.toml", "jobs.d/bad"),
+        ("jobs.d/*/*.toml", None),
+        ("jobs.d/**/*.toml", None),
+    ],
+)
+def test_a_directory_that_cannot_be_listed_is_a_fault(folder: Path, pattern: str, broken: str | None) -> None:
+    (folder / "jobs.d" / "bad").symlink_to("bad")  # a loop: the same to every user, root too
+    path = named_in(folder, pattern)
+    if broken is None:
+        assert load(path).jobs == {}, "what is no directory is none that a pattern looks into"
+    else:
+        (told,) = faults(path)
+        assert told.startswith(
+            f'{path}:1: include[0]: "{pattern}": {folder}/{broken} cannot be listed: Too many levels'
+        )
+
+
+UNPRIVILEGED = """
+import ctypes, sys
+from pathlib import Path
+assert ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()) == 0
+from scheduler.config import ConfigError, load
+# Without its capabilities the mode of a directory counts for root too.
+try:
+    print(sorted(load(Path(sys.argv[1])).jobs))
+except ConfigError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "closed", "mode", "says"),
+    [
+        ("jobs.d/*.toml", "jobs.d", 0o000, "jobs.d cannot be listed: Permission denied"),
+        ("jobs.d/*.toml", "jobs.d", 0o444, "jobs.d/a.toml: cannot be read: Permission denied"),
+        ("*/a.toml", "jobs.d", 0o000, "jobs.d cannot be listed: Permission denied"),
+        ("*/a.toml", "jobs.d", 0o444, "jobs.d cannot be listed: Permission denied"),
+        ("**/*.toml", "jobs.d/deep", 0o000, "jobs.d/deep cannot be listed: Permission denied"),
+        ("jobs.d/*.toml", "jobs.d", 0o555, "['one']"),
+    ],
+)
+def test_a_directory_that_we_may_not_look_into_is_a_fault_and_not_an_empty_one(
+    folder: Path, pattern: str, closed: str, mode: int, says: str
+) -> None:
+    (folder / "jobs.d" / "deep").mkdir()
+    path = write(folder, main=f'include = ["{pattern}"]\n' + MAIN.partition("\n")[2], a=FILES + JOB.format(name="one"))
+    (folder / closed).chmod(mode)
+    told = subprocess.run(
+        [sys.executable, "-c", UNPRIVILEGED, path], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    (folder / closed).chmod(0o755)
+    assert says in told
+
+
+def test_a_directory_that_comes_to_be_there_is_noticed(folder: Path) -> None:
+    path = named_in(folder, "gone/*.toml")
+    seen = read(path).seen
+    assert seen.is_current()
+    (folder / "gone").mkdir()
+    assert not seen.is_current(), "the fault is mended, though no file has changed"
+    assert load(path).jobs == {}
+
+
 def test_a_fragment_that_cannot_be_read_is_a_fault(folder: Path) -> None:
     path = write(folder)
     (folder / "jobs.d" / "gone.toml").symlink_to("nowhere")
     assert faults(path) == [f"{folder}/jobs.d/gone.toml: cannot be read: No such file or directory"]
+
+
+@pytest.mark.parametrize("name", ["pipe.toml", "one.sql"])
+def test_what_is_no_regular_file_is_a_fault_and_not_waited_for(folder: Path, name: str) -> None:
+    named = JOB.replace('query = "select 1"', 'query_file = "one.sql"')
+    path = write(folder, a=FILES + named.format(name="one"))
+    (folder / "jobs.d" / "one.sql").write_text("select 7", encoding="utf-8")
+    (folder / "jobs.d" / name).unlink(missing_ok=True)
+    os.mkfifo(folder / "jobs.d" / name)
+    (told,) = faults(path)
+    assert f"jobs.d/{name}" in told
+    assert told.endswith("cannot be read: it is no regular file")
 
 
 def test_a_plain_secret_is_warned_of_in_the_file_that_others_can_read(folder: Path) -> None:
@@ -184,6 +277,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "the query edited": lambda folder: (folder / "jobs.d" / "one.sql").write_text("select 99", encoding="utf-8"),
     "the query removed": lambda folder: (folder / "jobs.d" / "one.sql").unlink(),
     "the config file": lambda folder: replaced(folder / "config.toml", MAIN),
+    "the directory moved away": lambda folder: (folder / "jobs.d").rename(folder / "away"),
 }
 
 

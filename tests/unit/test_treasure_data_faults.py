@@ -43,6 +43,30 @@ Error: java.lang.RuntimeException: Hive Runtime Error while processing row {"ema
         ),
         (
             "",
+            "Query 2 failed: Cannot cast 'it's \"ann@x.org' to BIGINT",
+            FailureKind.CONFIGURATION,
+            "Cannot cast '…' to BIGINT",
+        ),
+        (
+            "",
+            "Query 2 failed: Value cannot be cast to date: ann@x.org",
+            FailureKind.CONFIGURATION,
+            "Value cannot be cast to date: …",
+        ),
+        (
+            "",
+            "Query 2 failed: Time zone not supported: ann@x.org",
+            FailureKind.CONFIGURATION,
+            "Time zone not supported: …",
+        ),
+        (
+            "",
+            "Query 2 failed: bigint multiplication overflow: 9988776655 * -9988776655",
+            FailureKind.CONFIGURATION,
+            "bigint multiplication overflow: … * …",
+        ),
+        (
+            "",
             "Query 2 failed: Query exceeded per-node memory limit of 10GB",
             FailureKind.TRANSIENT,
             "Query exceeded per-node memory limit of 10GB",

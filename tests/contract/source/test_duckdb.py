@@ -274,6 +274,65 @@ def test_each_error_of_duckdb_has_its_kind_and_one_line_without_row_data(
     assert message is None or fault.message == message
 
 
+SECRET = "it's \"ROWSECRET\"\nerror: ROWSECRET' to INT32 when casting from source column ROWSECRET"
+NUMBER = 9988776655
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("v::int", "Could not convert string '…' to INT32 when casting from source column v"),
+        (
+            "v::date",
+            "invalid date field format: '…', expected format is (YYYY-MM-DD) when casting from source column v",
+        ),
+        ("v::timestamp", "invalid timestamp field format: '…'"),
+        ("v::interval", "to INTERVAL when casting from source column v"),
+        ("v::int[]", "Type VARCHAR with value '…' can't be cast to the destination type INTEGER[]"),
+        ("v::enum('a')", "Could not convert string '…' to ENUM('a')"),
+        ("n::tinyint", "A value of type INT64 is out of range for INT8 when casting from source column n"),
+        ("n::decimal(4, 1)", "Could not cast value … to DECIMAL(4,1)"),
+        ("(n * 1.0)::decimal(4, 1)", "Casting a value to type DECIMAL(4,1) failed"),
+        ("n * n * n", "Overflow in multiplication of INT64 (…)"),
+        ("strptime(v, '%Y')", "Could not parse a string according to its format specifier"),
+        ("json_extract(v, '$.a')", "Malformed JSON at byte 0 of input"),
+        ("json_transform_strict(to_json({'a': v}), '{\"a\": \"INTEGER\"}')", "left out"),
+        ("error(v)", "left out"),
+        ("regexp_replace('a', v || '(', 'b')", "left out"),
+        ("timestamp '2026-01-01' at time zone v", "Unknown TimeZone '…'"),
+        ("date_trunc(v, date '2026-01-01')", "extract specifier '…' not recognized"),
+        ("chr((n - 9900000000)::int)", "left out"),
+        ("make_date(998877, 66, 55)", "Date out of range"),
+        ("(-n) << 3", "left out"),
+    ],
+)
+def test_no_value_of_a_row_is_in_what_duckdb_says(tmp_path: Path, expression: str, says: str) -> None:
+    path = tmp_path / "rows.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("create table r as select ? as v, ?::bigint as n", [SECRET, NUMBER])
+    fault = fault_of(source_of(path), f"select {expression} as x from r")  # noqa: S608 - our own expression
+    assert says in fault.message
+    shown = f"{fault.message} ".replace("when casting from source column v ", "")
+    assert not any(part in shown for part in ("ROWSECRET", "it's", "99887", "88776655")), fault.message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("x.csv", "a,b\n" + "1,2\n" * 30_000 + "ROWSECRET,2\n", "CSV Error on Line: 30002. Error when converting"),
+        ("x.json", '{"a": 1}\n' * 300 + '{"a": "ROWSECRET"}\n', "in line 301: a value does not fit its type"),
+    ],
+)
+def test_a_file_that_breaks_off_is_told_by_its_line_alone(tmp_path: Path, name: str, content: str, says: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    columns = "columns = {a: 'INTEGER'}" if name.endswith("json") else "columns = {a: 'INTEGER', b: 'INTEGER'}"
+    with duckdb.connect() as connection, pytest.raises(duckdb.Error) as caught:
+        connection.execute(f"select * from read_{name[2:]}('{tmp_path / name}', {columns})").fetchall()  # noqa: S608 - our own path
+    fault = duckdb_fault(caught.value)
+    assert says in fault.message
+    assert "ROWSECRET" not in fault.message
+
+
 def test_a_connection_that_gives_no_rows_is_no_source() -> None:
     settings = SalesforceConnection.model_validate(
         {"type": "salesforce", "login_url": "https://x.my.salesforce.com", "client_id": "i", "client_secret": "s"}

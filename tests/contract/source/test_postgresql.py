@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +90,48 @@ def test_what_only_a_person_can_mend_is_configuration_without_row_data(
         only_row(source, sql)
     assert (caught.value.kind, caught.value.code) == (FailureKind.CONFIGURATION, code)
     assert "secret" not in caught.value.message
+
+
+SECRET = "it's \"ROWSECRET\"\n'ROWSECRET"
+RAISES = """create or replace function pg_temp.boom(t text) returns text language plpgsql as
+$$ begin raise exception 'no % here', t using hint = t, errcode = '{state}'; end $$"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "code", "says"),
+    [
+        ("v::int", "22P02", "invalid input syntax for type integer: '…'"),
+        ("v::interval", "22007", "invalid input syntax for type interval: '…'"),
+        ("v::int[]::text", "22P02", "malformed array literal: '…'"),
+        ("to_tsquery(v)", "42601", "syntax error in tsquery: '…'"),
+        ("v::regtype", "42601", "'…'"),
+        ("now() at time zone v", "22023", "time zone '…' not recognized"),
+        ("current_setting(v)", "42704", "unrecognized configuration parameter '…'"),
+        ("pg_read_file(v)", "58P01", "could not open file '…'"),
+        ("make_date(n, 1, 1)", "22008", "date out of range: …"),
+        ("make_time(99, n, 1)", "22008", "time field value out of range: …"),
+        ("chr(n)", "54000", "requested character too large for encoding: …"),
+        ("convert_from('\\xff'::bytea, 'UTF8')", "22021", "invalid byte sequence"),
+    ],
+)
+def test_no_value_of_a_row_is_in_what_postgresql_says(source: Source, expression: str, code: str, says: str) -> None:
+    rows = "(select $v::text as v, $n::int as n) as r"
+    with pytest.raises(ExportError) as caught:
+        only_row(source, f"select {expression} as x from {rows}", v=SECRET, n=998877665)  # noqa: S608 - our own
+    assert caught.value.code == code
+    assert says in caught.value.message
+    assert not any(part in caught.value.message for part in ("ROWSECRET", "it's", "998877", "0xff"))
+
+
+@pytest.mark.parametrize("state", ["P0001", "22012", "40001", "XX000"])
+def test_what_a_function_raises_in_its_own_words_is_not_told(postgresql_url: str, source: Source, state: str) -> None:
+    with psycopg.connect(postgresql_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(RAISES.format(state=state).replace("pg_temp.", ""))
+    with pytest.raises(ExportError) as caught:
+        only_row(source, "select boom($v) as x", v="ROWSECRET")
+    assert caught.value.code == state
+    assert "left out" in caught.value.message
+    assert "ROWSECRET" not in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""What only SQLite has: errors in the middle of a row, and those of the text."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from exporter.connections import SqliteConnection
+from exporter.failures import ExportError, FailureKind
+from exporter.sources import Query, Source
+from exporter.sources.opening import open_source
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    path = tmp_path / "rows.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("create table r as select ? as v", ["it's ROWSECRET"])
+    return open_source(SqliteConnection(type="sqlite", path=str(path)))
+
+
+def fault_of(source: Source, sql: str, **parameters: object) -> ExportError:
+    with (
+        pytest.raises(ExportError) as caught,
+        source.read(Query(sql=sql, parameters=parameters), batch_rows=10) as reader,
+    ):
+        reader.read_all()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("json_extract('{}', v)", "left out"),
+        ("json_extract('{}', '$[' || v)", "left out"),
+        ("json(v)", "malformed JSON"),
+        ("abs(-9223372036854775807 - length(v) * 0 - 1)", "integer overflow"),
+    ],
+)
+def test_no_value_of_a_row_is_in_what_sqlite_says(source: Source, expression: str, says: str) -> None:
+    fault = fault_of(source, f"select {expression} as x from r")  # noqa: S608 - our own expression
+    assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "SQLITE_ERROR")
+    assert says in fault.message
+    assert "ROWSECRET" not in fault.message
+
+
+@pytest.mark.parametrize(
+    ("sql", "code", "says"),
+    [
+        ("select nosuch from r", "SQLITE_ERROR", "no such column: nosuch"),
+        ("select * from nosuch", "SQLITE_ERROR", "no such table: nosuch"),
+        ("selec 1", "SQLITE_ERROR", 'near "selec": syntax error'),
+        ("select nosuch(v) from r", "SQLITE_ERROR", "no such function: nosuch"),
+        ("select 1 as a; select 2 as b", "NOT_ONE_QUERY", "2 statements"),
+        ("delete from r", "QUERY_WRITES", "only read"),
+        ("select $nosuch as a", "UNKNOWN_PARAMETER", "$nosuch"),
+        ("select $big as a", "PARAMETER_TOO_LARGE", "integers"),
+    ],
+)
+def test_what_is_wrong_with_the_text_is_told_in_sqlites_words(source: Source, sql: str, code: str, says: str) -> None:
+    fault = fault_of(source, sql, big=2**70)
+    assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, code)
+    assert says in fault.message
