@@ -20,7 +20,7 @@ from storage.statements import lock_names
 
 def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredRun:
     """Write the outcome and all that follows from it in one transaction."""
-    now = work.clock()
+    now, conclusion = work.clock(), _without_secrets(conclusion)
     failure, report = conclusion.failure, conclusion.report
     failed = (failure.kind.value, failure.code, failure.message) if failure is not None else None
     with work.database.write() as session:
@@ -66,6 +66,14 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies) -> StoredR
     except ExportError as error:  # the run is settled, whatever its files do; a later sweep takes them
         log.warning("spool.not_discarded", code=error.code, message=error.message)
     return stored_run(work)
+
+
+def _without_secrets(conclusion: Conclusion) -> Conclusion:
+    """Hide secrets that the other side's words hold: they are stored, shown and sent, not only logged."""
+    failure = conclusion.failure
+    return (
+        conclusion if failure is None else replace(conclusion, failure=replace(failure, message=mask(failure.message)))
+    )
 
 
 def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> bool:

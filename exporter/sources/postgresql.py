@@ -15,6 +15,7 @@ from exporter.failures import ExportError, internal
 from exporter.sources import Query
 from exporter.sources.columns import check_names, no_select
 from exporter.sources.parameters import number_parameters
+from exporter.sources.postgresql_address import check_url
 from exporter.sources.postgresql_columns import arrow_batch, arrow_schema, describe, keep_text
 from exporter.sources.postgresql_faults import postgresql_fault, query_canceled
 
@@ -114,8 +115,10 @@ class PostgresqlSource:
 
 def _address(settings: PostgresqlConnection) -> dict[str, Any]:
     """Return what psycopg connects with; times are UTC and everything is read only, whatever the role's defaults."""
+    url = _revealed(settings.url) or ""
+    check_url(url)
     parts: dict[str, Any] = {
-        "conninfo": _revealed(settings.url) or "",
+        "conninfo": url,
         "connect_timeout": _CONNECT_SECONDS,
         "options": "-c TimeZone=UTC -c default_transaction_read_only=on",
         "application_name": "schedctl",
