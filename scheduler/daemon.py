@@ -239,6 +239,7 @@ class Daemon:
         with self._lock:
             if self._stopping.is_set():
                 return
+            self._manager.ping()  # a reload may have had the lock, and may have waited as long as this turn may yet
             self._jobs.read()
             now = self._clock()
             tick(self._database, self._jobs.plan, self._jobs.definitions, now, self._manager.ping)
@@ -406,7 +407,7 @@ def main(config_path: Path, *, once: bool = False) -> int:
     held = _lock_if_sqlite(config.storage.url)
     try:
         if held is not None:
-            _make_room(Path(held.name).parent, config.storage.spool)
+            make_disk_room(Path(held.name).parent, config.storage.spool)
         database = open_database(config.storage.url)
         daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)
         signal.signal(signal.SIGTERM, daemon.stop)
@@ -423,7 +424,7 @@ def main(config_path: Path, *, once: bool = False) -> int:
             held.close()
 
 
-def _make_room(state: Path, spool: Path) -> None:
+def make_disk_room(state: Path, spool: Path) -> None:
     """Take away what killed queries left in spools where the state database could not even say that it starts."""
     with suppress(OSError):
         if free_bytes(state) < LEAST_FREE and (found := abandon(spool)):

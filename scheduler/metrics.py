@@ -78,7 +78,9 @@ class Metrics:
             self._server, _ = start_http_server(port, host, registry=_Registry(self.collect))
         except OSError as error:
             log.error("metrics.refused", address=wanted.listen, message=error.strerror or str(error))  # noqa: TRY400 - says it all
-            self._unheard = f"listen = {wanted.listen}: {error.strerror or error}"
+            self._unheard = (
+                f"metrics.listen = {wanted.listen}: {error.strerror or error}; free or change it, then reload"
+            )
             return
         self._listen = wanted.listen
         log.info("metrics.listening", address=wanted.listen, port=self.port)
@@ -94,7 +96,7 @@ class Metrics:
         except OSError as error:
             if not self._unwritten:  # once, not every 15 s
                 log.error("metrics.refused", address=str(self._textfile), message=error.strerror or str(error))  # noqa: TRY400 - says it all
-            self._unwritten = f"textfile = {self._textfile}: {error.strerror or error}"
+            self._unwritten = f"metrics.textfile = {self._textfile}: {error.strerror or error}"
         else:
             self._unwritten = ""
 

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from exporter.events import Event, RowsSpooled
+from exporter.spool import Spool
+from scheduler import daemon
 from scheduler.config import Config, load
 from scheduler.control import RunControl
+from scheduler.daemon import make_disk_room
 from scheduler.operations.jobs import sync_file_jobs
 from scheduler.runner import perform
 from scheduler.work import KEPT_FREE, RunWork
@@ -107,3 +110,19 @@ def test_a_spool_leaves_as_much_free_as_it_is_told_but_not_the_whole_of_min_free
     database: Database, tmp_path: Path, min_free: str, kept: int
 ) -> None:
     assert work(database, config(tmp_path, min_free)).kept_free == kept
+
+
+def test_a_daemon_that_starts_on_a_full_disk_takes_away_what_killed_queries_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    complete, killed = Spool(tmp_path / "spool" / "run-1"), Spool(tmp_path / "spool" / "run-2")
+    with complete.begin() as writer:
+        writer.close([], rows=0)
+    killed.begin().add(b"x", rows=1, first_row=1)
+    make_disk_room(tmp_path, tmp_path / "spool")
+    assert list(killed.directory.rglob("*.csv")), "there is room: the run that is tried again takes it away"
+    monkeypatch.setattr(daemon, "LEAST_FREE", 10**18)
+    make_disk_room(tmp_path, tmp_path / "spool")
+    assert not list(killed.directory.rglob("*.csv"))
+    assert complete.manifest() is not None
+    assert "spool.abandoned" in caplog.text

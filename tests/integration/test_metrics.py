@@ -152,12 +152,12 @@ def test_an_address_that_is_taken_is_told_and_ends_nothing(metrics: Metrics, tmp
         metrics.apply(MetricsSettings(listen=f"127.0.0.1:{holder.getsockname()[1]}"))
         port = holder.getsockname()[1]
     assert metrics.port is None
-    assert metrics.fault == f"listen = 127.0.0.1:{port}: Address already in use"
+    assert metrics.fault == f"metrics.listen = 127.0.0.1:{port}: Address already in use; free or change it, then reload"
     assert written(metrics, tmp_path / "m.prom")
     assert metrics.fault == ""
     metrics.apply(MetricsSettings(textfile=str(tmp_path / "none" / "m.prom")))
     metrics.write()
-    assert metrics.fault.startswith(f"textfile = {tmp_path}/none/m.prom: ")
+    assert metrics.fault.startswith(f"metrics.textfile = {tmp_path}/none/m.prom: ")
     assert written(metrics, tmp_path / "m.prom")
     assert metrics.fault == ""
 
