@@ -56,3 +56,12 @@ def write_all(descriptor: int, content: bytes | memoryview) -> None:
     rest = memoryview(content).cast("B")
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def check_room(descriptor: int, size: int, *, keep_free: int) -> None:
+    """Raise OSError, as a full disk does, if ``size`` more bytes in an open file would leave less than that free."""
+    found = os.fstatvfs(descriptor)
+    if found.f_bavail * found.f_frsize < size + keep_free:
+        raise OSError(
+            errno.ENOSPC, f"its last {keep_free // 1_000_000} MB are left to others, such as the state database"
+        )

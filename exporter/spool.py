@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from exporter.disk import create_file, disk_fault, make_directory, sync_directory, write_all
+from exporter.disk import check_room, create_file, disk_fault, make_directory, sync_directory, write_all
 from exporter.failures import ExportError, internal
 from exporter.report import RejectedRow
 
@@ -77,17 +77,24 @@ class SpoolManifest:
 class Spool:
     """The spool in ``directory``, which need not exist yet and holds nothing else. Every failure is an ExportError.
 
-    What is filled through it carries ``note`` in its manifest.
+    What is filled through it carries ``note`` in its manifest. Filling it leaves the last ``keep_free`` bytes of its
+    disk to others, or fails as on a full disk.
     """
 
-    def __init__(self, directory: Path, *, note: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, directory: Path, *, note: Mapping[str, Any] | None = None, keep_free: int = 0) -> None:
         self._directory = directory
         self._note = dict(note or {})
+        self._keep_free = keep_free
 
     @property
     def directory(self) -> Path:
         """Where the spool lies."""
         return self._directory
+
+    def beside(self, what: str) -> "Spool":
+        """Return another spool of the same kind, in a directory beside this one that is named after it."""
+        directory = self._directory.with_name(f"{self._directory.name}-{what}")
+        return Spool(directory, keep_free=self._keep_free)
 
     def manifest(self) -> SpoolManifest | None:
         """Return what the spool holds, or None unless it is complete. Raises internal ``SPOOL_DAMAGED``."""
@@ -120,7 +127,7 @@ class Spool:
             filling = self._directory / f"{_FILLING}{secrets.token_hex(8)}"
             filling.mkdir(mode=0o700)
             sync_directory(self._directory)
-            return SpoolWriter(self._directory, filling, format, note=self._note)
+            return SpoolWriter(self._directory, filling, format, note=self._note, keep_free=self._keep_free)
         except OSError as error:
             raise disk_fault(error, self._directory) from error
 
@@ -173,6 +180,15 @@ class Spool:
         except OSError as error:
             raise disk_fault(error, self._directory) from error
 
+    def abandon(self) -> bool:
+        """Remove an incomplete filling, whoever's it is; its writer, if it lives, fails. False if there is none."""
+        if (self._directory / _MANIFEST).exists():
+            return False
+        found = list(self._directory.glob(f"{_FILLING}*"))
+        for filling in found:
+            shutil.rmtree(filling, ignore_errors=True)
+        return bool(found)
+
     def _stored(self) -> dict[str, Any] | None:
         try:
             stored = json.loads((self._directory / _MANIFEST).read_bytes())
@@ -191,8 +207,9 @@ class Spool:
 class SpoolFile:
     """One file of a spool while it is written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep_free: int = 0) -> None:
         self._path = path
+        self._keep_free = keep_free
         self._descriptor = create_file(path)
         self._hash = hashlib.sha256()
         self._bytes = 0
@@ -201,6 +218,8 @@ class SpoolFile:
     def write(self, content: bytes | memoryview) -> None:
         """Write all of ``content``. Disk faults are ExportErrors."""
         try:
+            if self._keep_free:
+                check_room(self._descriptor, memoryview(content).nbytes, keep_free=self._keep_free)
             write_all(self._descriptor, content)
         except OSError as error:
             raise disk_fault(error, self._path.parent) from error
@@ -228,7 +247,8 @@ class SpoolWriter:
     """Fills a spool; made by :meth:`Spool.begin`. The spool is complete when :meth:`close` has returned.
 
     Rows come in the order of their numbers. One writer is used by one thread, as a context manager. One that is left
-    before :meth:`close` leaves nothing that counts: the next :meth:`Spool.begin` throws its files away.
+    before :meth:`close` takes its files away at once: they may have filled the disk on which its failure is to be
+    stored. Of one whose process was killed, the next :meth:`Spool.begin` does.
     """
 
     def __init__(
@@ -238,11 +258,15 @@ class SpoolWriter:
         format: str,  # noqa: A002 - the manifest's own word
         *,
         note: Mapping[str, Any],
+        keep_free: int = 0,
     ) -> None:
         self._directory = directory
         self._note = note
         self._filling = filling
         self._format = format
+        self._keep_free = keep_free
+        self._file: SpoolFile | None = None
+        self._is_complete = False
         self._batches: list[SpooledBatch] = []
         self._rejected = 0
         self._rejections: SpoolFile | None = None
@@ -251,8 +275,11 @@ class SpoolWriter:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._rejections is not None:
-            self._rejections.close()
+        for file in (self._rejections, self._file):
+            if file is not None:
+                file.close()
+        if not self._is_complete:
+            shutil.rmtree(self._filling, ignore_errors=True)
 
     def add(self, content: bytes | memoryview, *, rows: int, first_row: int, gaps: tuple[int, ...] = ()) -> None:
         """Write one batch durably; ``rows``, ``first_row`` and ``gaps`` are those of :class:`SpooledBatch`."""
@@ -266,7 +293,8 @@ class SpoolWriter:
 
     def create(self) -> SpoolFile:
         """Open the next batch's file, for content too large for one piece of memory; :meth:`settle` ends it."""
-        return self._open(f"{len(self._batches) + 1:06d}.{self._format}")
+        self._file = self._open(f"{len(self._batches) + 1:06d}.{self._format}")
+        return self._file
 
     def settle(self, file: SpoolFile, *, rows: int, first_row: int, gaps: tuple[int, ...] = ()) -> None:
         """Make the batch of the last :meth:`create` durable and enter it."""
@@ -323,6 +351,7 @@ class SpoolWriter:
         try:
             sync_directory(self._filling)
             (self._filling / _MANIFEST).rename(self._directory / _MANIFEST)
+            self._is_complete = True
             sync_directory(self._directory)
         except OSError as error:
             raise disk_fault(error, self._directory) from error
@@ -330,6 +359,6 @@ class SpoolWriter:
 
     def _open(self, name: str) -> SpoolFile:
         try:
-            return SpoolFile(self._filling / name)
+            return SpoolFile(self._filling / name, keep_free=self._keep_free)
         except OSError as error:
             raise disk_fault(error, self._directory) from error

@@ -161,7 +161,7 @@ def select_changes(
     )
     log.info("changes.found", new=counts.new, changed=counts.changed, unchanged=counts.unchanged, gone=counts.gone)
     work.hear(found.found())
-    yield staging.selected(), Spool(work.spool.directory, note={"changes": asdict(found)})
+    yield staging.selected(), Spool(work.spool.directory, note={"changes": asdict(found)}, keep_free=work.kept_free)
     staging.forget_rows()
 
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +23,8 @@ from scheduler import systemd
 from scheduler.clocks import StepWatch
 from scheduler.config import Config, build, read
 from scheduler.control import StopReason
-from scheduler.disk import LOOK_SECONDS, DiskWatch
+from scheduler.disk import LOOK_SECONDS, DiskWatch, free_bytes
+from scheduler.health import DRAINING, METRICS_FAULT
 from scheduler.holds import holds
 from scheduler.instance import is_dead, lock_state_file, this_node
 from scheduler.job import forget_schedules
@@ -36,8 +38,9 @@ from scheduler.operations.jobs import sync_file_jobs
 from scheduler.operations.zonedata import look_at_zones
 from scheduler.plan import Plan
 from scheduler.planning import Planning
+from scheduler.refusals import Refusals
 from scheduler.reloading import Reloading
-from scheduler.retention import CLEAR_SECONDS, clear, set_aside
+from scheduler.retention import CLEAR_SECONDS, abandon, clear, set_aside
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
 from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
@@ -62,6 +65,10 @@ NOTICE_SECONDS = 5.0
 """How long the end waits for notices to be sent; the next daemon sends what is left."""
 MARGIN_SECONDS = 10.0
 """What systemd gives the end beyond all these waits before it kills the process."""
+LEAST_FREE = 4_000_000
+"""Bytes that a state database needs for its own start."""
+STORAGE_LOST = 5
+"""The exit code that stands for storage that cannot be reached."""
 NOTICE_SECONDS_ONCE = 60.0
 """The same of ``--once``, which no daemon may follow."""
 
@@ -72,14 +79,15 @@ logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)  # it warns w
 class PlanTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
     """Fires when the plan says that a slot is due, and at least once a second."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, refusals: Refusals) -> None:
         self._plan = plan
+        self._refusals = refusals
 
     def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
-        """Return when the next tick is: the earliest slot, but no later than in a second."""
+        """Return when the next tick is: the earliest slot, but no later than in a second; in one that is refused."""
         latest = now + timedelta(seconds=CHECK_SECONDS)
         wakeup = self._plan.next_wakeup()
-        if wakeup is None or wakeup >= latest.timestamp():
+        if wakeup is None or self._refusals.fault or wakeup >= latest.timestamp():
             return latest
         return max(now + timedelta(milliseconds=20), datetime.fromtimestamp(wakeup, UTC))
 
@@ -99,7 +107,9 @@ class Daemon:
         self._manager = systemd.Manager()
         self._steps, self._leases = StepWatch(), StepWatch()
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping, self._hurried = threading.Event(), threading.Event()
+        self._refusals = Refusals()
+        self._is_lost = False
         self._workers = Workers(
             size=config.daemon.max_running,
             database=database,
@@ -113,7 +123,13 @@ class Daemon:
         )
         self._disk = DiskWatch(database=database, spool=Path(config.storage.spool), clock=clock)
         self._metrics = Metrics(
-            Whole(database=database, node=self._node, spool=Path(config.storage.spool), clock=clock)
+            Whole(
+                database=database,
+                node=self._node,
+                spool=Path(config.storage.spool),
+                clock=clock,
+                refuses=lambda: bool(self._refusals.fault),
+            )
         )
         self._chores = BackgroundScheduler(
             executors={"default": ChorePool(5)},
@@ -124,6 +140,9 @@ class Daemon:
     def start(self) -> None:
         """Register this node, take back what dead ones held, and read the jobs."""
         now = self._clock()
+        watchdog = systemd.watchdog_seconds(os.environ, os.getpid())
+        if watchdog is not None and watchdog < systemd.LEAST_WATCHDOG:
+            log.warning("watchdog.short", seconds=watchdog, least=systemd.LEAST_WATCHDOG)
         self._steps.look(utc_now())
         with self._database.write() as session:
             dead = [node for node in nodes.all_nodes(session) if is_dead(node)]
@@ -145,13 +164,15 @@ class Daemon:
         """Whether a worker has not let go of its run although it was told to stop."""
         return bool(self._workers.active)
 
-    def run(self) -> None:
-        """Do the chores until told to stop, then drain."""
+    def run(self) -> int:
+        """Do the chores until told to stop, then drain; return the exit code, 5 if the state database is gone."""
         self._begin()
         while not self._stopping.wait(CHECK_SECONDS):
             self._look_at_clock()
-        self._manager.stopping(self._files.config.daemon.drain_timeout + EXIT_SECONDS + NOTICE_SECONDS + MARGIN_SECONDS)
+        seconds = self._files.config.daemon.drain_timeout + EXIT_SECONDS + NOTICE_SECONDS + MARGIN_SECONDS
+        self._manager.stopping(seconds, self._status())
         self._drain(NOTICE_SECONDS)
+        return STORAGE_LOST if self._is_lost else 0
 
     def run_once(self) -> int:
         """Run all that is owed now, to its end, and return the exit code: 1 if a run failed."""
@@ -162,10 +183,12 @@ class Daemon:
             time.sleep(0.05)
         self._stopping.set()
         self._drain(NOTICE_SECONDS_ONCE)
+        if self._is_lost:
+            return STORAGE_LOST
         return 1 if self._workers.failed or not self._disk.has_room else 0
 
     def _begin(self) -> None:
-        self._chores.add_job(self._guarded(self._tick), PlanTrigger(self._jobs.plan), id="tick")
+        self._chores.add_job(self._guarded(self._tick), PlanTrigger(self._jobs.plan, self._refusals), id="tick")
         self._chores.add_job(self._guarded(self._keep), "interval", seconds=CHECK_SECONDS, id="keep")
         self._chores.add_job(self._guarded(self._look_at_config), "interval", seconds=CHECK_SECONDS, id="config")
         self._chores.add_job(self._guarded(self._touch), "interval", seconds=RENEW_SECONDS / 2, id="touch")
@@ -182,7 +205,9 @@ class Daemon:
         self._manager.ready(self._status())
 
     def stop(self, *_signal: int | FrameType | None) -> None:
-        """Ask for a graceful end; safe in a signal handler."""
+        """Ask for a graceful end, and the second time for one that waits for no run; safe in a signal handler."""
+        if self._stopping.is_set():
+            self._hurried.set()
         self._stopping.set()
 
     def reload(self, *_signal: int | FrameType | None) -> None:
@@ -190,26 +215,35 @@ class Daemon:
         self._files.ask()
 
     def _guarded(self, chore: Callable[[], None]) -> Callable[[], None]:
-        """Wrap a chore so that a refused database is one log line and the next turn tries again."""
+        """Wrap a chore so that a refused database is told, now and then, and the next turn tries again."""
 
         def run() -> None:
             try:
                 chore()
             except StorageError as error:
-                log.error("storage.refused", code=error.code, message=error.message)  # noqa: TRY400 - says it all
+                self._refused(error)
             except Exception:
                 log.exception("chore.crashed")
 
         return run
+
+    def _refused(self, error: StorageError) -> None:
+        """Tell that the database refuses; end if its file is gone, since nothing that is done now would be kept."""
+        self._refusals.refused(error)
+        if error.code == "GONE" and not self._is_lost:
+            self._is_lost = True
+            log.critical("storage.lost", message=error.message)
+            self._stopping.set()
 
     def _tick(self) -> None:
         self._manager.ping()  # the loop turns, even while the database refuses
         with self._lock:
             if self._stopping.is_set():
                 return
+            self._manager.ping()  # a reload may have had the lock, and may have waited as long as this turn may yet
             self._jobs.read()
             now = self._clock()
-            tick(self._database, self._jobs.plan, self._jobs.definitions, now)
+            tick(self._database, self._jobs.plan, self._jobs.definitions, now, self._manager.ping)
             free = self._workers.free if self._disk.has_room else 0
             if free:
                 with self._database.write() as session:
@@ -298,7 +332,12 @@ class Daemon:
 
     def _touch(self) -> None:
         with self._database.write() as session:
-            nodes.touch(session, self._node.id, shared_now(session, self._clock()))
+            nodes.touch(session, self._node.id, shared_now(session, self._clock()), self._info())
+        self._refusals.answered()  # this always has something to write; where nothing is, a full disk refuses nothing
+
+    def _info(self) -> dict[str, object]:
+        """Return what `schedctl status` is told of this process."""
+        return {DRAINING: self._stopping.is_set(), METRICS_FAULT: self._metrics.fault}
 
     def _look_at_config(self) -> None:
         self._files.look(self._reload)
@@ -320,16 +359,20 @@ class Daemon:
         return changes
 
     def _status(self) -> str:
+        running = len(self._workers.active)
+        if self._stopping.is_set():
+            return systemd.stopping_line(running=running, storage=self._refusals.fault)
         return systemd.status_line(
             jobs=len(self._jobs.definitions),
-            running=len(self._workers.active),
+            running=running,
             fault=self._files.fault,
             has_room=self._disk.has_room,
+            storage=self._refusals.fault,
         )
 
-    def _wait_for_runs(self, seconds: float) -> None:
+    def _wait_for_runs(self, seconds: float, unless: threading.Event | None = None) -> None:
         limit = time.monotonic() + seconds
-        while self._workers.active and time.monotonic() < limit:
+        while self._workers.active and time.monotonic() < limit and not (unless and unless.is_set()):
             self._look_at_clock()
             time.sleep(0.05)
 
@@ -340,7 +383,10 @@ class Daemon:
                 self._chores.remove_job(chore)
         if self._workers.active:
             log.info("daemon.draining", runs=len(self._workers.active))
-        self._wait_for_runs(self._files.config.daemon.drain_timeout)
+        self._guarded(self._touch)()
+        self._wait_for_runs(0 if self._is_lost else self._files.config.daemon.drain_timeout, unless=self._hurried)
+        if self._hurried.is_set():
+            log.info("daemon.hurried", runs=len(self._workers.active))
         self._workers.stop(StopReason.DRAINING)
         self._wait_for_runs(EXIT_SECONDS)
         if self._chores.running:
@@ -348,9 +394,10 @@ class Daemon:
         self._workers.shut_down()
         self._metrics.write()
         self._metrics.stop()
-        self._notifier.drain(notice_seconds)
-        with self._database.write() as session:
-            nodes.gone(session, self._node.id)
+        if not self._is_lost:
+            self._notifier.drain(notice_seconds)
+            with self._database.write() as session:
+                nodes.gone(session, self._node.id)
         log.info("daemon.stopped", left=len(self._workers.active))
 
 
@@ -361,17 +408,15 @@ def main(config_path: Path, *, once: bool = False) -> int:
     config = build(reading)
     held = _lock_if_sqlite(config.storage.url)
     try:
+        if held is not None:
+            make_disk_room(Path(held.name).parent, config.storage.spool)
         database = open_database(config.storage.url)
         daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)
         signal.signal(signal.SIGTERM, daemon.stop)
         signal.signal(signal.SIGINT, daemon.stop)
         signal.signal(signal.SIGHUP, daemon.reload)
         daemon.start()
-        if once:
-            code = daemon.run_once()
-        else:
-            daemon.run()
-            code = 0
+        code = daemon.run_once() if once else daemon.run()
         if threading.active_count() > 1 and daemon.is_stuck:
             os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood
         database.close()
@@ -379,6 +424,13 @@ def main(config_path: Path, *, once: bool = False) -> int:
     finally:
         if held is not None:
             held.close()
+
+
+def make_disk_room(state: Path, spool: Path) -> None:
+    """Take away what killed queries left in spools where the state database could not even say that it starts."""
+    with suppress(OSError):
+        if free_bytes(state) < LEAST_FREE and (found := abandon(spool)):
+            log.warning("spool.abandoned", spools=found, message=f"there was no room left on the disk of {state}")
 
 
 def _lock_if_sqlite(url: str) -> IO[str] | None:

@@ -46,7 +46,11 @@ class DiskWatch:
     def look(self, min_free: int) -> None:
         """Look at the disks: below ``min_free`` bytes there is no room; 0 never minds."""
         fault = self._fault(min_free if self.has_room else int(min_free * ENOUGH), min_free)
-        self.has_room = fault is None  # first, since a full disk may not even take the notice
+        had_room, self.has_room = self.has_room, fault is None  # first, since a full disk may not even take the notice
+        if fault is not None and had_room:
+            log.error("disk.short", message=fault)
+        elif fault is None and not had_room:
+            log.info("disk.room_again")
         if self._told is not self.has_room:
             self._tell(fault)
             self._told = self.has_room
@@ -60,10 +64,6 @@ class DiskWatch:
         with self._database.write() as session:
             settings.put(session, self._key, fault or "")
             self._announce(session, disk_fine(self._host) if fault is None else disk_short(self._host, fault))
-        if fault is None:
-            log.info("disk.room_again")
-        else:
-            log.error("disk.short", message=fault)
 
     def _fault(self, needed: int, min_free: int) -> str | None:
         for directory in self._directories:

@@ -14,13 +14,18 @@ RECENT_FAILURES = 5
 FAILED = ("failed", "interrupted")
 OVERDUE = timedelta(minutes=5)
 """A waiting run whose time is further back than this is overdue; metrics count with the same measure."""
+SILENT = timedelta(seconds=30)
+"""A daemon that has told nothing of itself for longer than this does nothing: it does so every 4 s, and writing may
+wait for another process for 20 s."""
+DRAINING, METRICS_FAULT = "draining", "metrics_fault"
+"""What a daemon tells of itself: whether it is to end and waits for its runs, and why its metrics are not served."""
 AHEAD = timedelta(minutes=5)
 """A last slot that is further ahead of now than this is of a time when the clock was wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """Something that needs a person. ``code`` is stable: no_daemon, config, disk, job_disabled, overdue, clock."""
+    """Something that needs a person. ``code`` is stable; docs/monitoring.md lists them."""
 
     code: str
     message: str
@@ -34,6 +39,7 @@ class Health:
     ``holds`` are the connections whose quota was used up, and of which no run has got through since. ``overdue`` is
     how many runs should have started five minutes ago, and have not. ``ahead`` are jobs that have fired for slots
     still to come, since the clock was set back after that: no slot fires twice, so they rest until it has caught up.
+    ``silence`` is how long ago the daemon told of itself.
     """
 
     daemon: Node | None
@@ -51,12 +57,37 @@ class Health:
     holds: tuple[Hold, ...]
     overdue: int = 0
     ahead: tuple[StoredJob, ...] = ()
+    silence: timedelta = timedelta(0)
+
+    @property
+    def state(self) -> str:
+        """What the daemon that lives does: ``working``, ``draining`` or ``silent``."""
+        if self.silence > SILENT:
+            return "silent"
+        return "draining" if self.daemon is not None and self.daemon.info.get(DRAINING) else "working"
+
+    @property
+    def silent_words(self) -> str | None:
+        """What a daemon that tells nothing of itself may have; None while it does."""
+        if self.daemon is None or self.state != "silent":
+            return None
+        return (
+            f"the daemon (process {self.daemon.pid} on {self.daemon.host}) has told nothing of itself for "
+            f"{self.silence.total_seconds():.0f} s: it is stopped or stuck, or the state database takes nothing from "
+            "it, as on a full disk"
+        )
+
+    @property
+    def metrics_fault(self) -> str | None:
+        """Why the daemon's metrics are not served; None while they are, or nobody asked for any."""
+        return (self.daemon.info.get(METRICS_FAULT) or None) if self.daemon is not None else None
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What needs a person, the gravest first; empty while all is well."""
         found = [
             ("no_daemon", "no daemon is alive" if self.daemon is None else None),
+            ("silent", self.silent_words),
             ("config", self.config_fault and f"the config file has faults: {self.config_fault.splitlines()[0]}"),
             *(("disk", fault) for fault in self.disk_faults),
             *(
@@ -65,8 +96,14 @@ class Health:
             ),
             ("overdue", f"{self.overdue} runs should have started long ago" if self.overdue else None),
             *(("clock", _rests(job)) for job in self.ahead),
+            ("metrics", self.metrics_fault and f"metrics are not served: {self.metrics_fault}"),
         ]
         return tuple(Problem(code=code, message=message) for code, message in found if message)
+
+
+def silence(daemon: Node | None, now: datetime) -> timedelta:
+    """Return how long ago a daemon told of itself, by the clock that it does so by; it may have been set back since."""
+    return timedelta(0) if daemon is None else abs(now - daemon.seen_at)
 
 
 def _rests(job: StoredJob) -> str:

@@ -115,7 +115,7 @@ def lock_state_file(path: Path) -> IO[str]:
             f"another schedctl daemon (process {pid}) already works on {path}; stop it first, "
             "or keep the state in PostgreSQL to run several"
         ) from error
-    holder.truncate(0)
-    holder.write(str(os.getpid()))
-    holder.flush()
+    with suppress(OSError):  # on a full disk; the number is told to others, and guards nothing
+        holder.truncate(0)
+        os.write(holder.fileno(), str(os.getpid()).encode())
     return holder

@@ -66,6 +66,9 @@ METRICS: Mapping[str, Metric] = {
     ),
     "schedctl_config_ok": Metric(kind="gauge", help="1 if the config file was sound when last read, else 0"),
     "schedctl_config_read_timestamp_seconds": Metric(kind="gauge", help="when the config file was last read"),
+    "schedctl_storage_up": Metric(
+        kind="gauge", help="1 while the state database takes what is written and can be read, else 0"
+    ),
     "schedctl_disk_free_bytes": Metric(
         kind="gauge", help="free bytes on the disk of the `spool` and of the `state`", labels=("of",)
     ),

@@ -35,6 +35,8 @@ class Whole:
     node: Node
     spool: Path
     clock: Callable[[], datetime]
+    refuses: Callable[[], bool] = lambda: False
+    """Whether the state database refuses what the daemon writes."""
     meters: Meters = field(default_factory=lambda: METERS)
 
 
@@ -46,7 +48,12 @@ class Metrics:
         self._listen: str | None = None
         self._server: Any = None
         self._textfile: Path | None = None
-        self._refused = False
+        self._unheard = self._unwritten = ""
+
+    @property
+    def fault(self) -> str:
+        """Why metrics are not served as the settings say; empty while they are."""
+        return "; ".join(filter(None, (self._unheard, self._unwritten)))
 
     @property
     def port(self) -> int | None:
@@ -56,9 +63,12 @@ class Metrics:
     def apply(self, wanted: MetricsSettings) -> None:
         """Serve as the settings say; what cannot be had is logged, and the daemon goes on without it."""
         self._textfile = None if wanted.textfile is None else Path(wanted.textfile)
+        self._unheard = "" if wanted.listen is None else self._unheard
+        self._unwritten = "" if wanted.textfile is None else self._unwritten
         if wanted.listen == self._listen:
             return
         self.stop()
+        self._unheard = ""
         if wanted.listen is None:
             return
         from prometheus_client import start_http_server  # noqa: PLC0415 - 60 ms, for those who ask for metrics
@@ -68,6 +78,9 @@ class Metrics:
             self._server, _ = start_http_server(port, host, registry=_Registry(self.collect))
         except OSError as error:
             log.error("metrics.refused", address=wanted.listen, message=error.strerror or str(error))  # noqa: TRY400 - says it all
+            self._unheard = (
+                f"metrics.listen = {wanted.listen}: {error.strerror or error}; free or change it, then reload"
+            )
             return
         self._listen = wanted.listen
         log.info("metrics.listening", address=wanted.listen, port=self.port)
@@ -81,11 +94,11 @@ class Metrics:
         try:
             write_to_textfile(str(self._textfile), _Registry(self.collect))
         except OSError as error:
-            if not self._refused:  # once, not every 15 s
+            if not self._unwritten:  # once, not every 15 s
                 log.error("metrics.refused", address=str(self._textfile), message=error.strerror or str(error))  # noqa: TRY400 - says it all
-            self._refused = True
+            self._unwritten = f"metrics.textfile = {self._textfile}: {error.strerror or error}"
         else:
-            self._refused = False
+            self._unwritten = ""
 
     def stop(self) -> None:
         """Listen no longer; a file that was written stays, for its time tells its age."""
@@ -113,8 +126,12 @@ class Metrics:
         for name, place in places.items():
             with suppress(OSError):
                 yield ("schedctl_disk_free_bytes", (name,)), shutil.disk_usage(_there(place)).free
-        with suppress(StorageError):
+        try:
             yield from self._stored()
+            is_up = not whole.refuses()
+        except StorageError:
+            is_up = False
+        yield ("schedctl_storage_up", ()), is_up
 
     def _stored(self) -> "list[tuple[tuple[str, tuple[str, ...]], float]]":
         whole, found = self._whole, list[tuple[tuple[str, tuple[str, ...]], float]]()

@@ -167,12 +167,16 @@ class Notifier:
             return notices.outbox(session, due=self._clock()).pending > 0
 
     def _work(self) -> None:
+        is_refused = False
         while not self._done.wait(LOOK_SECONDS):
             try:
                 self._check()
                 self.look()
+                is_refused = False
             except StorageError as error:
-                log.error("notices.storage_refused", code=error.code, message=error.message)  # noqa: TRY400 - says it all
+                if not is_refused:  # once, not with every look
+                    log.error("notices.storage_refused", code=error.code, message=error.message)  # noqa: TRY400 - says it all
+                is_refused = True
             except Exception:  # the outer frame of the thread: the next round may do better
                 log.exception("notices.crashed")
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from exporter.spool import Spool
 from scheduler.changing import sweep_snapshots
 from scheduler.logs import get_logger
 from storage import notices, retention, snapshots
@@ -119,6 +120,14 @@ def sweep(database: Database, spool: Path, before: datetime) -> Iterator[Path]:
                 continue
             if _remove(directory):
                 yield directory
+
+
+def abandon(spool: Path) -> int:
+    """Remove what queries that did not end have left in spools, and return how many did: it may have filled the disk.
+
+    A run of another process that is filling one fails for a reason that may pass, and is tried again.
+    """
+    return sum(Spool(directory).abandon() for directory, _, _ in _spools(spool))
 
 
 def _remove(directory: Path) -> bool:

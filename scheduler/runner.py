@@ -12,7 +12,7 @@ import structlog
 
 from exporter.connections import Connection
 from exporter.events import Listener, Progress, advance
-from exporter.failures import ExportError, FailureKind, configuration
+from exporter.failures import ExportError, FailureKind, configuration, transient
 from exporter.mapping import apply_mapping
 from exporter.report import ExportReport
 from exporter.sources import LeavableSource, Query, Source
@@ -70,6 +70,11 @@ def perform(work: RunWork) -> StoredRun:
         conclusion = _stopped(work, job, stopped.reason)
     except ExportError as error:
         conclusion = _failed(work, job, error)
+    except StorageError as error:
+        if error.code != "FULL" or work.spool.manifest() is not None:
+            raise
+        # What was read of the result took the room. It is gone by now, so that this can be stored.
+        conclusion = _failed(work, job, transient("DISK_FULL", error.message))
     settled = settle(work, conclusion, _policies(job))
     METERS.ended(settled)
     return settled

@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import stat
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from pydantic import SecretStr
 
@@ -17,6 +18,8 @@ MASK = "***"
 MIN_MASKED = 4
 """A shorter secret is not masked: its letters stand in every other word, and the masks would give it away."""
 _MAX_BYTES = 65_536
+_PASSWORD_WORD = re.compile(r"\b\w*pass\w*\s*=\s*('(?:\\.|[^'\\])*'?|[^\s&]+)", re.IGNORECASE)
+_SEPARATORS = re.compile(r"[\s:/?#@\[\]]+")
 
 _Settings = TypeVar("_Settings", bound=Settings)
 
@@ -151,12 +154,29 @@ _registered: dict[str, tuple[str, ...]] = {}
 
 
 def register(secrets: Iterable[str]) -> None:
-    """Have :func:`mask` hide these from now on."""
+    """Have :func:`mask` hide these from now on, and the passwords in those that are addresses."""
     global _registered  # noqa: PLW0603 - replaced as a whole, so that readers need no lock
-    new = {secret: _forms(secret) for secret in secrets if len(secret) >= MIN_MASKED and secret not in _registered}
+    known = {each for secret in secrets for each in (secret, *passwords_in(secret))}
+    new = {secret: _forms(secret) for secret in known if len(secret) >= MIN_MASKED and secret not in _registered}
     if new:
         with _lock:
             _registered = {**_registered, **new}
+
+
+def passwords_in(address: str) -> Iterator[str]:
+    """Yield what must not be shown of a URL, or of libpq's ``key=value`` words: passwords, as written and decoded.
+
+    A password whose ``/``, ``@`` or ``#`` was not written as a percent code is read as something else by the one or
+    the other, who then tells of a host, a port or a database. So its pieces count, too.
+    """
+    found = [match[1].strip("'") for match in _PASSWORD_WORD.finditer(address)]
+    _, mark, rest = address.partition("://")
+    user, at, _ = rest.rpartition("@")
+    if mark and at and ":" in user:
+        password = user.partition(":")[2]
+        found += [password, *_SEPARATORS.split(password)]
+    for each in found:
+        yield from (each, unquote(each))
 
 
 def mask(text: str, secrets: Iterable[str] | None = None) -> str:

@@ -39,6 +39,7 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_sn
                 else:
                     conclusion = replace(conclude_error(transient(error.code, error.message)), report=conclusion.report)
                     policies = replace(policies, retry_limit=work.run.attempt)
+        conclusion = _without_secrets(conclusion)
         written = _settle(work, conclusion, policies, move)
         if move is not None:
             move.clean(stored=written is not None)
@@ -129,6 +130,14 @@ def _write(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move
             if move is not None and not move.store(session, work):
                 raise _SnapshotMovedError
     return decisions, fired
+
+
+def _without_secrets(conclusion: Conclusion) -> Conclusion:
+    """Hide secrets that the other side's words hold: they are stored, shown and sent, not only logged."""
+    failure = conclusion.failure
+    return (
+        conclusion if failure is None else replace(conclusion, failure=replace(failure, message=mask(failure.message)))
+    )
 
 
 def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> bool:

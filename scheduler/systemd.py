@@ -12,6 +12,9 @@ from collections.abc import Mapping
 MICROSECONDS = 1_000_000
 MAX_STATUS = 200
 """Characters of a status line; `systemctl status` shows it on one."""
+LEAST_WATCHDOG = 60.0
+"""Seconds that the watchdog should allow: the loop may wait twice 20 s for the state database (a thread of its own
+process, then another process) before it is told no."""
 PINGS_EACH = 4
 """How often the watchdog's time is divided: systemd asks for two pings in it, and a tick may be late."""
 
@@ -34,14 +37,29 @@ def notify(*lines: str) -> None:
         return  # the service manager went away: no reason to stop exporting
 
 
-def status_line(*, jobs: int, running: int, fault: str, has_room: bool) -> str:
-    """Say in a line how the daemon does. ``fault`` is what is wrong with the config file, empty if nothing is."""
+def status_line(*, jobs: int, running: int, fault: str, has_room: bool, storage: str = "") -> str:
+    """Say in a line how the daemon does.
+
+    ``fault`` is what is wrong with the config file, ``storage`` what the state database says to refuse; both are empty
+    if nothing is.
+    """
     parts = [f"{jobs} job{'s' if jobs != 1 else ''}, {running} running"]
+    if storage:
+        parts.append(f"nothing can be stored: {storage}")
     if not has_room:
         parts.append("a disk is nearly full: no run is started")
     if fault:
         parts.append(f"the config file is refused: {fault.splitlines()[0]}")
-    text = "; ".join(parts)
+    return _shortened("; ".join(parts))
+
+
+def stopping_line(*, running: int, storage: str = "") -> str:
+    """Say in a line what a daemon that is to end still waits for."""
+    line = f"stopping: waits for {running} run{'s' if running != 1 else ''} to end" if running else "stopping"
+    return _shortened(f"{line}; nothing can be stored: {storage}" if storage else line)
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= MAX_STATUS else text[: MAX_STATUS - 1] + "…"
 
 
@@ -86,7 +104,7 @@ class Manager:
             self._pinged_at = now
             notify("WATCHDOG=1")
 
-    def stopping(self, seconds: float) -> None:
+    def stopping(self, seconds: float, status: str) -> None:
         """Say that the end begins and may take so long, whatever the unit allows for it; the watchdog waits too."""
-        self._status = "stopping: waits for the runs to end"
-        notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int(seconds * MICROSECONDS)}", f"STATUS={self._status}")
+        self._status = status
+        notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int(seconds * MICROSECONDS)}", f"STATUS={status}")

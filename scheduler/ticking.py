@@ -1,6 +1,6 @@
 """One look at the plan: every due slot becomes a row, in one transaction per batch of jobs, before anyone runs it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,13 +19,19 @@ JOBS_PER_TRANSACTION = 500
 log = get_logger("schedctl.tick")
 
 
-def tick(database: Database, plan: Plan, definitions: Mapping[str, dict[str, object]], now: datetime) -> int:
+def tick(
+    database: Database,
+    plan: Plan,
+    definitions: Mapping[str, dict[str, object]],
+    now: datetime,
+    beat: Callable[[], None] = lambda: None,
+) -> int:
     """Write a row for every slot that is due, and return how many of them are to run.
 
     What the plan knows may be old: another daemon may have stored slots since, a person may have edited, disabled or
     removed the job. So each job is looked at again, and held, in the transaction that stores its slots; one that is no
     longer what the plan has of it leaves the plan until it is read anew. If the database refuses, the plan keeps the
-    slots and the next tick has them again.
+    slots and the next tick has them again. ``beat`` is called after each transaction.
     """
     fired = 0
     while taken := plan.take(now, JOBS_PER_TRANSACTION):
@@ -44,6 +50,7 @@ def tick(database: Database, plan: Plan, definitions: Mapping[str, dict[str, obj
         for job, owed in found:
             plan.put(replace(job, after=owed.high_water if owed else max(job.after, now)))
         fired += _tell(rows, ids)
+        beat()
     return fired
 
 

@@ -22,6 +22,8 @@ from storage.runs import StoredRun
 
 PROGRESS_SECONDS = 0.5
 """How often at the most a run's progress is written."""
+KEPT_FREE = 50_000_000
+"""Bytes of its disk that no spool takes (fewer if ``min_free`` is less): the state database may stand there, too."""
 
 Clock = Callable[[], datetime]
 log = get_logger("schedctl.runner")
@@ -54,7 +56,12 @@ class RunWork:
     @property
     def spool(self) -> Spool:
         """The run's own spool: the same for every attempt."""
-        return Spool(self.spool_root / f"run-{self.run.id}")
+        return Spool(self.spool_root / f"run-{self.run.id}", keep_free=self.kept_free)
+
+    @property
+    def kept_free(self) -> int:
+        """How many bytes of its disk the spool leaves to others."""
+        return min(self.config.storage.min_free, KEPT_FREE)
 
     def hear(self, event: Event) -> None:
         """Fold an event into the progress, write it now and then, and pass it on."""

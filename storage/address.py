@@ -64,6 +64,9 @@ def _sqlite(url: URL) -> Address:
 
 
 def _postgresql(url: URL) -> Address:
+    if "@" in (url.host or ""):
+        # Not quoted: what stands before it is the rest of a password.
+        raise StorageError("BAD_URL", "the host in [storage] url holds an @: write an @ of the password as %40")
     if importlib.util.find_spec("psycopg") is None:
         message = f"{_shown(url)}: the PostgreSQL driver is missing; pip install 'schedctl[postgresql]'"
         raise StorageError("DRIVER_MISSING", message)

@@ -69,7 +69,7 @@ class Database:
         # SQLite would go on in the deleted file, which is gone with this process.
         if self.path is not None and identity(self.path) != self._identity:
             message = f"the state database {self.name} was moved, deleted or replaced while in use; restart schedctl"
-            raise StorageError("UNREACHABLE", message)
+            raise StorageError("GONE", message)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

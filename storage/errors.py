@@ -51,8 +51,9 @@ _POSTGRESQL_WORDS = {
 class StorageError(Exception):
     """The one error of this package that a person has to hear of.
 
-    ``code`` is ``UNREACHABLE``, ``NEWER``, ``DAMAGED``, ``FULL``, ``BUSY``, ``DRIVER_MISSING``, ``NOT_PERMITTED``,
-    ``BAD_URL`` (no address that schedctl can use), ``FOREIGN`` (the database belongs to something else) or
+    ``code`` is ``UNREACHABLE``, ``GONE`` (the file in use is no longer at its path), ``NEWER``, ``DAMAGED``,
+    ``FULL``, ``BUSY``, ``DRIVER_MISSING``, ``NOT_PERMITTED``, ``BAD_URL`` (no address that schedctl can use),
+    ``FOREIGN`` (the database belongs to something else) or
     ``INTERNAL``. ``message`` is one line that names the database, without its password, and what to change.
     """
 

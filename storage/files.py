@@ -22,7 +22,7 @@ def is_there(path: Path, name: str) -> bool:
     try:
         return path.is_file()
     except OSError as error:
-        raise _from_os(error, path, name) from error
+        raise from_os(error, path, name) from error
 
 
 def make_file(path: Path, name: str) -> None:

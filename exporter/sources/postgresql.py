@@ -15,6 +15,7 @@ from exporter.failures import ExportError, internal
 from exporter.sources import Query
 from exporter.sources.columns import check_names, no_select
 from exporter.sources.parameters import number_parameters
+from exporter.sources.postgresql_address import check_url
 from exporter.sources.postgresql_columns import arrow_batch, arrow_schema, describe, keep_text
 from exporter.sources.postgresql_faults import postgresql_fault, query_canceled
 
@@ -119,8 +120,10 @@ def _address(settings: PostgresqlConnection) -> dict[str, Any]:
 
     Times are UTC, everything is read only, and a backslash in a string is a letter, as where parameters are looked for.
     """
+    url = _revealed(settings.url) or ""
+    check_url(url)
     parts: dict[str, Any] = {
-        "conninfo": _revealed(settings.url) or "",
+        "conninfo": url,
         "connect_timeout": _CONNECT_SECONDS,
         "options": "-c TimeZone=UTC -c default_transaction_read_only=on -c standard_conforming_strings=on",
         "application_name": "schedctl",

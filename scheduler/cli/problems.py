@@ -3,8 +3,9 @@
 import os
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -73,18 +74,47 @@ def problem_of(error: Exception) -> Problem:
 
 
 def report(error: Exception, *, as_json: bool) -> int:
-    """Print a line per fault on stderr and, if asked for, the JSON object on stdout; return the exit code."""
+    """Print a line per fault on stderr and, if asked for, the JSON object on stdout; return the exit code.
+
+    Where stderr is systemd's journal, one event ``command.failed`` is logged instead: a bare line has no priority
+    there, and `journalctl -p err` would not show why the daemon did not start.
+    """
     if os.environ.get(DEBUG):
-        traceback.print_exception(error)
-    problem = problem_of(error)
+        print(_masked("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201 - it was asked for
+    problem = _without_secrets(problem_of(error))
     if _is_call_for_help(error) and isinstance(error, TyperException):
         print(error.format_message(), file=sys.stderr)  # noqa: T201 - who types nothing but `schedctl` wants this
-    for line in problem.faults or (problem.message,):
-        print(f"schedctl: {line}", file=sys.stderr)  # noqa: T201 - the error line
+    if not _is_logged(problem):
+        for line in problem.faults or (problem.message,):
+            print(f"schedctl: {line}", file=sys.stderr)  # noqa: T201 - the error line
     if as_json:
         content = {"kind": problem.kind.value, "message": problem.message, "faults": list(problem.faults)}
         put_json({"error": content})
     return problem.exit_code
+
+
+def _without_secrets(problem: Problem) -> Problem:
+    """Hide secrets that another side's words hold. A process that has looked none up has nothing to hide."""
+    return replace(problem, message=_masked(problem.message), faults=tuple(map(_masked, problem.faults)))
+
+
+def _masked(text: str) -> str:
+    secrets: Any = sys.modules.get("scheduler.secrets")
+    return text if secrets is None else str(secrets.mask(text))
+
+
+def _is_logged(problem: Problem) -> bool:
+    """Log the problem if stderr is the journal, and say whether it is."""
+    if not os.environ.get("JOURNAL_STREAM"):
+        return False
+    from scheduler import logs  # noqa: PLC0415 - structlog takes 80 ms, for services only
+
+    if logs.detect_mode(sys.stderr, os.environ) != "journal":
+        return False
+    logs.configure()
+    log = logs.get_logger("schedctl.cli")
+    log.error("command.failed", kind=problem.kind.value, message=problem.message, faults=list(problem.faults))
+    return True
 
 
 def _known(kind: ErrorKind, error: Exception) -> Problem:

@@ -3,7 +3,17 @@
 import socket
 from datetime import datetime
 
-from scheduler.health import AHEAD, DISK_FAULT, FAILED, OVERDUE, RECENT_FAILURES, Health, disk_faults, held_apart
+from scheduler.health import (
+    AHEAD,
+    DISK_FAULT,
+    FAILED,
+    OVERDUE,
+    RECENT_FAILURES,
+    Health,
+    disk_faults,
+    held_apart,
+    silence,
+)
 from scheduler.instance import living_daemon
 from scheduler.quota import HOLD, holds_among
 from storage.glance import Glance
@@ -15,8 +25,10 @@ def look(found: Glance, now: datetime) -> Health:
     jobs, disabled = found.count_jobs()
     auto_disabled, ahead = held_apart(found.held_back_jobs(now + AHEAD), now)
     hosts = {socket.gethostname(), *(node.host for node in nodes)}
+    daemon = living_daemon(nodes, now)
     return Health(
-        daemon=living_daemon(nodes, now),
+        daemon=daemon,
+        silence=silence(daemon, now),
         config_path=found.setting("config_path"),
         config_read_at=found.setting("config_read_at"),
         config_fault=found.setting("config_fault") or None,

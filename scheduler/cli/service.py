@@ -40,6 +40,11 @@ else:
 RELOAD_SECONDS = 10.0
 """How long `reload` waits for the daemon's answer; it looks about once a second."""
 
+_STATES = {
+    "working": "alive",
+    "draining": "draining: starts nothing more, and ends when its runs have ended or drain_timeout is over",
+    "silent": "SILENT",
+}
 JUST_NOW = timedelta(seconds=30)
 """What the daemon took over so short before is what the person who asks has just saved."""
 
@@ -58,8 +63,9 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
     """Show how the daemon does.
 
     Alive or not, what waits and runs, the last failures, notices that are not sent yet, and what it says of the config
-    file. For monitors, the exit code is 1 if something needs a person: no daemon is alive, the config file has faults,
-    a disk is nearly full, failures disabled a job, or runs are more than five minutes late.
+    file. For monitors, the exit code is 1 if something needs a person: no daemon is alive, or it has told nothing of
+    itself for 30 s, the config file has faults, a disk is nearly full, failures disabled a job, runs are more than
+    five minutes late, or metrics are not served.
     """
     now = datetime.now(UTC)
     found = quick.quickly(config, lambda seen: quick_health.look(seen, now))
@@ -201,6 +207,8 @@ def _health_json(found: "Health") -> dict[str, Any]:
             "version": node.version,
             "started_at": iso(node.started_at),
             "seen_at": iso(node.seen_at),
+            "state": found.state,
+            "metrics_fault": found.metrics_fault,
         },
         "config": {"path": found.config_path, "read_at": _stored(found.config_read_at), "fault": found.config_fault},
         "queue": {"waiting": found.waiting, "running": found.running},
@@ -233,15 +241,17 @@ def _sheet(found: "Health", now: datetime) -> list[tuple[str, str | None]]:
         alive = "not running; start it with systemctl start schedctl, or schedctl daemon"
     else:
         started = relative(node.started_at, now)
-        alive = f"alive, version {node.version}, process {node.pid} on {node.host}, started {started}"
+        alive = f"{_STATES[found.state]}, version {node.version}, process {node.pid} on {node.host}, started {started}"
     return [
         ("daemon", alive),
+        ("silent", found.silent_words),
         ("config", found.config_path),
         ("config fault", found.config_fault),
         ("queue", f"{found.running} running, {found.waiting} waiting"),
         ("overdue", f"{found.overdue} runs should have started long ago" if found.overdue else None),
         ("jobs", f"{found.jobs}, {found.disabled} of them disabled"),
         ("disk", "\n".join(found.disk_faults) or None),
+        ("metrics", found.metrics_fault),
         ("held", "\n".join(_hold(hold, now) for hold in found.holds) or None),
         ("notices", _outbox(found, now)),
         (

@@ -91,8 +91,8 @@ def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False) -> 
             _warn_of(faults)
         elif sync:
             try:
-                _sync(database, config, reading, now, giving_up=None)
-            except NameConflicts as conflicts:
+                _sync(database, config, reading, now, giving_up=None, changing=None)
+            except (NameConflicts, LostParents) as conflicts:
                 _warn_of(conflicts)
         yield Look(config=config, database=database)
     finally:

@@ -20,7 +20,7 @@ from scheduler.connections import make_ready
 from scheduler.errors import not_found
 from scheduler.job import Job
 from scheduler.operations.previews import open_rows
-from scheduler.secrets import SecretError
+from scheduler.secrets import SecretError, mask
 
 _NO_JOBS = SalesforceExport(object="User")
 """What a login is tried with where no job exports to the org: every org has users."""
@@ -136,4 +136,4 @@ def _options(config: Config, name: str) -> list[ExportOptions]:
 
 
 def _words(error: ExportError | SecretError) -> str:
-    return f"{error.code}: {error.message}" if isinstance(error, ExportError) else str(error)
+    return mask(f"{error.code}: {error.message}" if isinstance(error, ExportError) else str(error))

@@ -8,7 +8,7 @@ from scheduler.disk import faults_of
 from scheduler.edits import EDITS
 from scheduler.health import AHEAD, FAILED, OVERDUE, RECENT_FAILURES, Health, held_apart
 from scheduler.holds import holds
-from scheduler.operations.presence import live_daemon
+from scheduler.operations.presence import heard_daemon, live_daemon
 from storage import jobs, nodes, notices, runs, settings
 from storage.database import Database
 from storage.nodes import Node
@@ -16,7 +16,7 @@ from storage.nodes import Node
 
 def look(database: Database, now: datetime) -> Health:
     """Look at the state database."""
-    daemon = live_daemon(database, now)
+    daemon, silent_for = heard_daemon(database, now)
     with database.read() as session:
         total, disabled = jobs.count_jobs(session)
         auto_disabled, ahead = held_apart(jobs.held_back_jobs(session, now + AHEAD), now)
@@ -24,6 +24,7 @@ def look(database: Database, now: datetime) -> Health:
         failures = runs.list_runs(session, limit=RECENT_FAILURES, outcomes=FAILED)
         return Health(
             daemon=daemon,
+            silence=silent_for,
             config_path=settings.get(session, "config_path"),
             config_read_at=settings.get(session, "config_read_at"),
             config_fault=settings.get(session, "config_fault") or None,

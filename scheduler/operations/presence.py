@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from scheduler.health import silence
 from scheduler.instance import is_dead, living_daemon, this_node
 from storage import nodes, runs
 from storage.clock import shared_now
@@ -14,9 +15,15 @@ from storage.nodes import Node
 
 def live_daemon(database: Database, now: datetime) -> Node | None:
     """Return a daemon that lives, as far as one can tell from here; None if there is none."""
+    return heard_daemon(database, now)[0]
+
+
+def heard_daemon(database: Database, now: datetime) -> tuple[Node | None, timedelta]:
+    """Return a daemon that lives, as :func:`live_daemon` does, and how long ago it told of itself."""
     with database.read() as session:
         known, shared = nodes.all_nodes(session), shared_now(session, now)
-    return living_daemon(known, shared)
+    daemon = living_daemon(known, shared)
+    return daemon, silence(daemon, shared)
 
 
 @contextmanager

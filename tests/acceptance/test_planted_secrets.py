@@ -22,6 +22,8 @@ from storage.database import open_database
 
 PLANT = "pl4nted"
 FORMS = ("plain", "env", "file", "credential")
+BROKEN = {"env": "%zz", "file": "/dor3", "credential": "@dor3"}
+"""What makes of a password in a URL, by form, something that is read as none, or as a host or a port."""
 DAEMON = """
 import logging, sys
 from pathlib import Path
@@ -100,7 +102,7 @@ def planted(key: str, form: str, kind: str = "postgresql") -> str:
     """Return a secret as it would stand under a key of that kind of connection."""
     secret = f"{PLANT}-{form}+/s3cret"
     wrapped = {
-        "url": f"{SCHEMES.get(kind)}://u:{PLANT}-{form}@127.0.0.1:1/d",
+        "url": f"{SCHEMES.get(kind)}://u:{PLANT}-{form}{BROKEN.get(form, '')}@127.0.0.1:1/d",
         "proxy": f"http://u:{PLANT}-{form}@127.0.0.1:1",
         "uri": f"grpc://u:{PLANT}-{form}@127.0.0.1:1/{PLANT}",
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "logs.md"
-LEVELS = ("debug", "info", "warning", "error", "exception")
+LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 EVENT = re.compile(r"[a-z_]+\.[a-z_]+")
 SPREAD = {"told": ("code", "kind", "message")}
 """What is given as ``**NAME``."""

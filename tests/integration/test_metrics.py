@@ -4,6 +4,7 @@ import re
 import socket
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -149,10 +150,16 @@ def test_an_address_that_is_taken_is_told_and_ends_nothing(metrics: Metrics, tmp
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         metrics.apply(MetricsSettings(listen=f"127.0.0.1:{holder.getsockname()[1]}"))
+        port = holder.getsockname()[1]
     assert metrics.port is None
+    assert metrics.fault == f"metrics.listen = 127.0.0.1:{port}: Address already in use; free or change it, then reload"
     assert written(metrics, tmp_path / "m.prom")
+    assert metrics.fault == ""
     metrics.apply(MetricsSettings(textfile=str(tmp_path / "none" / "m.prom")))
     metrics.write()
+    assert metrics.fault.startswith(f"metrics.textfile = {tmp_path}/none/m.prom: ")
+    assert written(metrics, tmp_path / "m.prom")
+    assert metrics.fault == ""
 
 
 def test_without_the_database_the_rest_is_still_told(metrics: Metrics, tmp_path: Path) -> None:
@@ -160,6 +167,15 @@ def test_without_the_database_the_rest_is_still_told(metrics: Metrics, tmp_path:
     found = written(metrics, tmp_path / "m.prom")
     assert "schedctl_claims_lost_total" in found
     assert "schedctl_runs_running" not in found
+    assert found["schedctl_storage_up"] == 0
+
+
+def test_a_database_that_can_be_read_but_refuses_what_the_daemon_writes_is_not_up(
+    whole: Whole, metrics: Metrics, tmp_path: Path
+) -> None:
+    assert written(metrics, tmp_path / "m.prom")["schedctl_storage_up"] == 1
+    found = written(Metrics(replace(whole, refuses=lambda: True)), tmp_path / "m.prom")
+    assert (found["schedctl_storage_up"], found["schedctl_runs_running"]) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,16 @@
 
 import importlib
 import json
+import os
+from pathlib import Path
 
 import pytest
 import typer
+from support.command import logging_as_it_was
 
 from scheduler.cli.problems import _KINDS, EXIT_CODES, problem_of, report
 from scheduler.errors import ErrorKind, OperationError, failed, not_found, usage
+from scheduler.secrets import register
 
 
 @pytest.mark.parametrize(("module", "name"), list(_KINDS))
@@ -52,6 +56,37 @@ def test_errors_of_other_modules_are_known(capsys: pytest.CaptureFixture[str]) -
     }
     assert problem_of(StorageError("FULL", "no room")).exit_code == 5
     assert problem_of(configuration("X", "no")).message == "X: no"
+
+
+def test_a_secret_in_another_sides_words_is_hidden(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(["never-told-to-anybody"])
+    monkeypatch.setenv("SCHEDCTL_DEBUG", "1")
+    report(
+        OperationError(ErrorKind.CONFIG, "x never-told-to-anybody", faults=["never-told-to-anybody y"]), as_json=True
+    )
+    told = capsys.readouterr()
+    assert "never-told" not in told.err + told.out
+    assert "schedctl: *** y" in told.err
+
+
+def test_in_the_journal_a_problem_is_one_event_with_a_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as journal, logging_as_it_was():
+        monkeypatch.setattr("sys.stderr", journal)
+        monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+        assert report(usage("elsewhere"), as_json=False) == 2
+        status = os.fstat(journal.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        problem = OperationError(ErrorKind.CONFIG, "2 faults", faults=["c.toml:3: one", "c.toml:4: two"])
+        assert report(problem, as_json=False) == 4
+        journal.seek(0)
+        plain, logged = journal.read().splitlines()
+    assert plain == "schedctl: elsewhere"
+    assert logged.startswith("<3>{")
+    event = json.loads(logged.removeprefix("<3>"))
+    assert (event["event"], event["level"], event["kind"]) == ("command.failed", "error", "config")
+    assert (event["message"], event["faults"]) == ("2 faults", ["c.toml:3: one", "c.toml:4: two"])
 
 
 def test_what_nobody_foresaw_tells_its_place_but_not_its_text(

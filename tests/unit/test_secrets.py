@@ -19,7 +19,7 @@ from pydantic import SecretStr, ValidationError
 
 from exporter.connections import SalesforceConnection
 from scheduler.config import ConfigError, parse
-from scheduler.secrets import SecretError, mask, register, resolve
+from scheduler.secrets import SecretError, mask, passwords_in, register, resolve
 
 PLANTED = "pl4nted-s3cret"
 
@@ -242,6 +242,41 @@ def test_what_is_resolved_or_registered_is_masked_from_then_on() -> None:
     resolve(connection({"env": "A"}), environ={"A": "once-resolved"})
     register(["once-registered"])
     assert mask("once-resolved, once-registered, never-seen-before") == "***, ***, never-seen-before"
+
+
+@pytest.mark.parametrize(
+    ("address", "hidden"),
+    [
+        ("postgresql://u:Tr0ub4dor@h:5432/db", "Tr0ub4dor"),
+        ("postgresql://u:Tr0ub4dor%zz3@h/db", "Tr0ub4dor%zz3"),
+        ("postgresql://u:Tr0ub%34dor@h/db", "Tr0ub4dor"),
+        ("postgresql://u:Tr0ub4/dor3@h/db", "Tr0ub4"),
+        ("postgresql://u:Tr0ub4/dor3@h/db", "dor3"),
+        ("postgresql://u:pa@ssword@h/db", "ssword"),
+        ("postgresql://u:two words@h/db", "words"),
+        ("http://:Tr0ub4dor@proxy:3128", "Tr0ub4dor"),
+        ("postgresql://u@h/db?sslmode=require&password=Tr0ub4dor", "Tr0ub4dor"),
+        ("postgresql://u@h/db?sslpassword=Tr0ub4dor&a=b", "Tr0ub4dor"),
+        ("host=h password='two words' user=u", "two words"),
+    ],
+)
+def test_the_password_in_an_address_is_a_secret_of_its_own_however_it_is_read(address: str, hidden: str) -> None:
+    assert hidden in set(passwords_in(address))
+
+
+@pytest.mark.parametrize(
+    "address", ["postgresql://user@host/database", "https://host:8443/path", "postgresql:///db?host=/run&user=a@b", ""]
+)
+def test_an_address_without_a_password_has_none(address: str) -> None:
+    assert list(passwords_in(address)) == []
+
+
+def test_the_password_of_a_resolved_address_is_masked_alone_and_the_rest_stays() -> None:
+    resolve(
+        connection({"env": "A"}), environ={"A": "postgresql://planted-user:planted-part%2Fmore@db.example.com/shop"}
+    )
+    assert mask('no "planted-part%2Fmore" or planted-part/more') == 'no "***" or ***'
+    assert mask("planted-user, db.example.com, shop") == "planted-user, db.example.com, shop"
 
 
 @settings(deadline=None)

@@ -88,11 +88,59 @@ def test_a_spool_without_rows_is_complete(tmp_path: Path) -> None:
     assert list(made.rejected()) == []
 
 
-def test_what_was_not_closed_does_not_count_and_is_thrown_away(tmp_path: Path) -> None:
+def files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+def test_a_writer_that_is_left_before_its_end_gives_the_disk_back_at_once(tmp_path: Path) -> None:
+    def held() -> list[str]:
+        links = map(os.path.realpath, Path("/proc/self/fd").iterdir())
+        return [link for link in links if link.startswith(str(tmp_path))]
+
     made = Spool(tmp_path)
     with made.begin() as writer:
         writer.add(FIRST, rows=2, first_row=1)
         writer.reject([REFUSED])
+        writer.create().write(SECOND)
+        assert (len(files(tmp_path)), len(held())) == (3, 2)
+    assert (files(tmp_path), held()) == ([], [])
+    assert made.manifest() is None
+
+
+def test_a_filling_leaves_the_end_of_the_disk_to_others(tmp_path: Path) -> None:
+    found = os.statvfs(tmp_path)
+    free = found.f_bavail * found.f_frsize
+    narrow = Spool(tmp_path / "run-1", keep_free=free + 10**12)
+    with pytest.raises(ExportError) as caught, narrow.beside("deleted").begin() as writer:
+        writer.add(FIRST, rows=2, first_row=1)
+    assert (caught.value.kind, caught.value.code) == (FailureKind.TRANSIENT, "DISK_FULL")
+    assert f"{tmp_path}/run-1-deleted/filling-" in caught.value.message
+    assert "are left to others" in caught.value.message
+    assert files(tmp_path) == []
+    with Spool(tmp_path / "run-2", keep_free=1).begin() as writer:
+        writer.add(FIRST, rows=2, first_row=1)
+        writer.close(COLUMNS, rows=2)
+    assert len(files(tmp_path)) == 2
+
+
+def test_an_incomplete_filling_can_be_taken_from_its_writer_and_a_complete_one_cannot(filled: Spool) -> None:
+    assert not filled.abandon()
+    assert filled.manifest() is not None
+    other = filled.beside("other")
+    assert not other.abandon()
+    writer = other.begin()
+    writer.add(FIRST, rows=2, first_row=1)
+    assert other.abandon()
+    assert files(other.directory) == []
+    with pytest.raises(ExportError):
+        writer.add(SECOND, rows=2, first_row=3)
+
+
+def test_what_was_not_closed_does_not_count_and_is_thrown_away(tmp_path: Path) -> None:
+    made = Spool(tmp_path)
+    killed = made.begin()
+    killed.add(FIRST, rows=2, first_row=1)
+    killed.reject([REFUSED])
     assert made.manifest() is None
     assert list(made.rejected()) == []
     with made.begin() as writer:

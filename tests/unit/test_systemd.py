@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.notify import Listener
 
-from scheduler.systemd import MAX_STATUS, Manager, notify, status_line, watchdog_seconds
+from scheduler.systemd import MAX_STATUS, Manager, notify, status_line, stopping_line, watchdog_seconds
 
 
 def test_a_status_says_jobs_runs_and_what_needs_a_person() -> None:
@@ -17,6 +17,16 @@ def test_a_status_says_jobs_runs_and_what_needs_a_person() -> None:
         "1 job, 2 running; a disk is nearly full: no run is started; the config file is refused: config.toml:3: no"
     )
     assert len(status_line(jobs=1, running=0, fault="x" * 1000, has_room=True)) == MAX_STATUS
+    assert status_line(jobs=1, running=0, fault="", has_room=True, storage="the disk is full") == (
+        "1 job, 0 running; nothing can be stored: the disk is full"
+    )
+
+
+def test_a_daemon_that_ends_says_what_it_waits_for() -> None:
+    assert stopping_line(running=0) == "stopping"
+    assert stopping_line(running=1) == "stopping: waits for 1 run to end"
+    assert stopping_line(running=2, storage="gone") == "stopping: waits for 2 runs to end; nothing can be stored: gone"
+    assert len(stopping_line(running=2, storage="x" * 1000)) == MAX_STATUS
 
 
 @pytest.mark.parametrize(

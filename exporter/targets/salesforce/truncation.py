@@ -26,8 +26,7 @@ class Truncation:
     def __init__(self, ledger: Ledger, run_spool: Spool) -> None:
         self._standing = Standing()
         self._journal = Journal(ledger, self._standing.follow, leg=Leg.REMOVAL)
-        directory = run_spool.directory
-        self._spool = Spool(directory.with_name(f"{directory.name}-deleted"))
+        self._spool = run_spool.beside("deleted")
 
     @property
     def is_done(self) -> bool:

@@ -218,6 +218,7 @@ def test_a_file_that_vanishes_under_us_is_told_of(tmp_path: Path, *, replaced: b
         ("state.db", "is no URL"),
         ("", "is no URL"),
         ("postgresql+psycopg://bob:hunter2@host:port/db", "is no URL"),
+        ("postgresql+psycopg://bob:hunt@hunter2@host/db", "password as %40"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_refused_with_the_form_to_write(url: str, words: str) -> None:
