@@ -13,9 +13,10 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -42,6 +43,8 @@ _STREAM_BUFFER = "1MiB"
 _SPILL = "schedctl-duckdb-"
 _LOSSY_TYPES = frozenset({"UHUGEINT", "BIT", "TIME WITH TIME ZONE", "BIGNUM"})
 """What DuckDB 2.0 hands to Arrow with another meaning: wrapped around, as raw storage, without the offset, opaque."""
+
+_Result = TypeVar("_Result")
 
 
 class DuckdbSource:
@@ -79,10 +82,13 @@ class DuckdbSource:
         """
         self._canceled.clear()
         with self._connection() as connection:
-            with _faults():
-                relation = _relation(connection, query)
-                _check_columns(relation.columns, [str(kind) for kind in relation.types])
-            reader, first = self._begin(connection, query, batch_rows)
+            waiting = list(self._memory_limits[1:])
+            self._in_room(connection, waiting, lambda: _check_result(_relation(connection, query)))
+            skipped = self._in_room(connection, waiting, lambda: _costly_steps(connection, query))
+            self._make_room(connection, waiting, skipped)
+            reader, first = self._in_room(
+                connection, waiting, lambda: _first_batch(_relation(connection, query).to_arrow_reader(batch_rows))
+            )
             with closing(reader):
                 yield pa.RecordBatchReader.from_batches(reader.schema, self._batches(reader, first))
 
@@ -101,28 +107,33 @@ class DuckdbSource:
         with self._connection() as connection, _faults():
             connection.sql("select 1").fetchall()
 
-    def _begin(
-        self, connection: duckdb.DuckDBPyConnection, query: Query, batch_rows: int
-    ) -> tuple[pa.RecordBatchReader, pa.RecordBatch | None]:
-        """Run a query up to its first batch, with more memory if it takes that to get there."""
-        with _faults():
-            skipped = _costly_steps(connection, query)
-        waiting = self._memory_limits[1:]
+    def _in_room(
+        self, connection: duckdb.DuckDBPyConnection, waiting: list[str], act: Callable[[], _Result]
+    ) -> _Result:
+        """Return what ``act`` does, with more memory if it takes that; ``waiting`` are the limits not tried yet.
+
+        Already to bind a query may take more than the first limit: DuckDB opens JSON files for that, in 32 MiB.
+        """
         while True:
             self._check_canceled()
             try:
                 with _faults():
-                    if skipped and waiting:
-                        limit, waiting = waiting[:skipped][-1], waiting[skipped:]
-                        connection.execute(f"set memory_limit = '{limit}'")
-                    return _first_batch(_relation(connection, query).to_arrow_reader(batch_rows))
+                    return act()
             except ExportError as fault:
                 if fault.code != OUT_OF_MEMORY or not waiting:
                     raise
-            skipped = 1
             with _faults():
                 connection.execute("rollback")
                 connection.execute("begin transaction read only")
+            self._make_room(connection, waiting, 1)
+
+    def _make_room(self, connection: duckdb.DuckDBPyConnection, waiting: list[str], steps: int) -> None:
+        """Go on to the ``steps``-th of the limits not tried yet, or to the last."""
+        taken = waiting[:steps]
+        del waiting[:steps]
+        if taken:
+            with _faults():
+                connection.execute(f"set memory_limit = '{taken[-1]}'")
 
     def _batches(self, reader: pa.RecordBatchReader, first: pa.RecordBatch | None) -> Iterator[pa.RecordBatch]:
         batch = first
@@ -229,6 +240,10 @@ def _values(named: set[str], given: Mapping[str, object]) -> dict[str, object]:
         known = ", ".join(f"${name}" for name in sorted(given)) or "none"
         raise configuration("UNKNOWN_PARAMETER", f"The query uses ${missing[0]}; the known parameters are: {known}")
     return {name: given[name] for name in named}
+
+
+def _check_result(relation: duckdb.DuckDBPyRelation) -> None:
+    _check_columns(relation.columns, [str(kind) for kind in relation.types])
 
 
 def _check_columns(names: list[str], types: list[str]) -> None:

@@ -366,3 +366,13 @@ def test_what_killed_processes_spilled_is_removed_and_nothing_else(tmp_path: Pat
         (directory / "spilled").write_text("x", encoding="ascii")
     remove_left_spills(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_json_files_of_any_size_are_read(tmp_path: Path) -> None:
+    for rows in (1, 400_000):  # 40 MB: more than one of the pieces that DuckDB reads
+        file = tmp_path / f"{rows}.json"
+        with file.open("w", encoding="utf-8") as lines:
+            lines.writelines(f'{{"n": {number}, "text": "{"x" * 80}"}}\n' for number in range(rows))
+        source = open_source(DuckdbConnection(type="duckdb"))
+        with source.read(Query(sql=f"select n from read_json('{file}')"), batch_rows=10_000) as reader:  # noqa: S608 - our own file
+            assert sum(batch.num_rows for batch in reader) == rows
