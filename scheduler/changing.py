@@ -13,14 +13,14 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Self
 
-from exporter.changes import ChangeCounts, Fate, check_deletions
+from exporter.changes import ChangeCounts, ChangeRules, Fate, check_deletions
 from exporter.connections import Connection
 from exporter.events import ChangesFound
 from exporter.failures import configuration
 from exporter.spool import Spool, SpoolManifest
 from exporter.targets import Target
 from exporter.targets.fates import fates, inserts, kept
-from scheduler.change_rules import rules_of, scope_of
+from scheduler.change_rules import scope_of
 from scheduler.job import Job
 from scheduler.work import RunWork, StoredLedger, log
 from storage import ledger, rejections, snapshots
@@ -29,6 +29,8 @@ from storage.snapshots import StoredSnapshot
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from exporter.comparison.staging import Staging
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,28 +127,29 @@ def _check_usable(stored: StoredSnapshot, elsewhere: str | None) -> None:
         )
 
 
+def stage(work: RunWork, rules: ChangeRules, rows: "pa.RecordBatchReader", target: Target) -> "Staging":
+    """Write a result to disk, to be compared once its source is closed. Raises ExportError."""
+    from exporter.casts import TextCast  # noqa: PLC0415 - DuckDB and pyarrow, for those jobs only
+    from exporter.comparison.staging import Staging  # noqa: PLC0415 - the same
+
+    discard_stagings(work)
+    staging = Staging(work.spool.directory.with_name(f"run-{work.run.id}-changes-{token_hex(4)}"))
+    staging.fill(rows, TextCast(rows.schema, target.text_rules()), rules, control=work.control)
+    return staging
+
+
 @contextmanager
 def select_changes(
-    work: RunWork, job: Job, rows: "pa.RecordBatchReader", target: Target, connection: Connection, *, whole: bool
+    work: RunWork, job: Job, staging: "Staging", rules: ChangeRules, connection: Connection, *, whole: bool
 ) -> "Iterator[tuple[pa.RecordBatchReader, Spool]]":
-    """Give the rows that differ from what the target holds, and the spool to fill; for a job without ``changes`` all.
+    """Give the staged rows that differ from what the target holds, and the spool to fill with them.
 
     ``whole`` says that the rows are a query's whole result. Once the block has filled the spool, the staged rows are
     removed. Raises ExportError.
     """
-    from exporter.casts import TextCast  # noqa: PLC0415 - DuckDB and pyarrow, for those jobs only
-    from exporter.comparison.staging import Staging  # noqa: PLC0415 - the same
-
-    rules = rules_of(job)
-    if rules is None:
-        yield rows, work.spool
-        return
-    discard_stagings(work)
     scope = scope_of(job, connection)
     with work.database.read() as session:
         base = find_base(session, job.name, scope)
-    staging = Staging(work.spool.directory.with_name(f"run-{work.run.id}-changes-{token_hex(4)}"))
-    staging.fill(rows, TextCast(rows.schema, target.text_rules()), rules, control=work.control)
     counts = staging.compare(base.file, rules, doubts_arrived=base.doubts_arrived, resend=base.resend or not whole)
     mirror = whole and rules.mode == "mirror"
     if mirror and job.max_deletes is not None:
@@ -161,7 +164,10 @@ def select_changes(
     )
     log.info("changes.found", new=counts.new, changed=counts.changed, unchanged=counts.unchanged, gone=counts.gone)
     work.hear(found.found())
-    yield staging.selected(), Spool(work.spool.directory, note={"changes": asdict(found)}, keep_free=work.kept_free)
+    yield (
+        staging.selected(),
+        Spool(work.spool.directory, note={"changes": asdict(found)}, keep_free=work.kept_free),
+    )
     staging.forget_rows()
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import structlog
@@ -20,7 +21,8 @@ from exporter.sources.opening import open_source
 from exporter.sql.dialects import dialect_of
 from exporter.targets import ExportContext, Target
 from exporter.targets.opening import open_target
-from scheduler.changing import Comparison, is_outdated, select_changes
+from scheduler.change_rules import rules_of
+from scheduler.changing import Comparison, is_outdated, select_changes, stage
 from scheduler.config import Config
 from scheduler.connections import make_ready
 from scheduler.control import RunControl, RunStopped, StopReason
@@ -37,6 +39,9 @@ from storage import jobs, rejections, runs
 from storage.clock import shared_now
 from storage.database import ClaimLost, Database, StorageError
 from storage.runs import StoredRun
+
+if TYPE_CHECKING:
+    from exporter.comparison.staging import Staging
 
 LEASE_SECONDS = 30
 """How long a claim holds without renewal; a worker that is gone for longer has lost its runs."""
@@ -115,7 +120,9 @@ def _export(work: RunWork, job: Job) -> ExportReport:
 
 def _fill(work: RunWork, job: Job, target: Target) -> None:
     if work.run.reason == RETRIED:
-        _spool(work, job, target, refused_rows(_refused(work), batch_rows=BATCH_ROWS), whole=False)
+        rows = refused_rows(_refused(work), batch_rows=BATCH_ROWS)
+        staging = _spool_or_stage(work, job, target, rows)
+        _spool_changes(work, job, target, staging, whole=False)
         return
     with work.database.read() as session:
         stored = jobs.get_job(session, job.name)
@@ -139,16 +146,29 @@ def _fill(work: RunWork, job: Job, target: Target) -> None:
     try:
         with source.read(query, batch_rows=BATCH_ROWS) as reader:
             mapped = apply_mapping(reader, job.mapping, segment=job.segment, exported_at=work.clock())
-            _spool(work, job, target, mapped, whole=True)
+            staging = _spool_or_stage(work, job, target, mapped)
     except ExportError:
         work.control.check()  # a canceled query looks like a failed one
         raise
+    _spool_changes(work, job, target, staging, whole=True)
 
 
-def _spool(work: RunWork, job: Job, target: Target, rows: pa.RecordBatchReader, *, whole: bool) -> None:
-    """Spool the rows that are to be sent: all of them, or those that differ from what was sent before."""
+def _spool_or_stage(work: RunWork, job: Job, target: Target, rows: pa.RecordBatchReader) -> "Staging | None":
+    """Spool all rows; or, of a job that sends changes, stage them, to be compared when the source is closed."""
+    rules = rules_of(job)
+    if rules is not None:
+        return stage(work, rules, rows, target)
+    target.fill(rows, work.spool, control=work.control, listen=work.hear)
+    return None
+
+
+def _spool_changes(work: RunWork, job: Job, target: Target, staging: "Staging | None", *, whole: bool) -> None:
+    """Spool those of the staged rows that differ from what was sent before."""
+    rules = rules_of(job)
+    if staging is None or rules is None:
+        return
     connection = _connection(work.config, job.export.connection, "export.connection")
-    with select_changes(work, job, rows, target, connection, whole=whole) as (chosen, spool):
+    with select_changes(work, job, staging, rules, connection, whole=whole) as (chosen, spool):
         target.fill(chosen, spool, control=work.control, listen=work.hear)
 
 

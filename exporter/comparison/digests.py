@@ -16,10 +16,12 @@ SCHEMA = pa.schema(
         pa.field("digest", pa.binary()),
         pa.field("text", pa.string()),
         pa.field("faulty", pa.bool_()),
+        pa.field("part", pa.uint16()),
     ]
 )
 """Of each row: its number in the result, from 1; the digest of its key, NULL without one; that of its text; the key's
-text, where the key is one cell; and whether it has no faithful text as a whole."""
+text, where the key is one cell; whether it has no faithful text as a whole; and the number that its key's first two
+bytes make, 0 without a key."""
 _BLANKS = " \t\n\r\v\f\u00a0"
 
 
@@ -36,7 +38,10 @@ class Digester:
         seed = hashlib.sha256(json.dumps([names[place] for place in compared]).encode()).hexdigest()
         digest = _digest([f"'{seed}'", *_pieces(compared)])
         text = "''" if rules.form == "exact" else _cell(places[0])
-        self._sql = f"select {_key(places, rules.form)} as key, {digest} as digest, {text} as text from chunk"  # noqa: S608 - column numbers of our own
+        self._sql = f"""
+            select unhex(key) as key, unhex({digest}) as digest, text,
+              coalesce(('0x' || left(key, 4))::usmallint, 0) as part
+            from (select *, {_key(places, rules.form)} as key, {text} as text from chunk)"""  # noqa: S608 - column numbers of our own
 
     def digest(self, text: pa.RecordBatch, first: int, faulty: pa.Array) -> pa.Table:
         """Return the digests (see :data:`SCHEMA`) of rows that are numbered from ``first``."""
@@ -45,7 +50,7 @@ class Digester:
         made = self._connection.sql(self._sql).to_arrow_table()
         self._connection.unregister("chunk")
         numbers = pa.array(range(first, first + text.num_rows), pa.int64())
-        columns = [numbers, made["key"], made["digest"], made["text"], faulty]
+        columns = [numbers, made["key"], made["digest"], made["text"], faulty, made["part"]]
         return pa.table(columns, names=SCHEMA.names).cast(SCHEMA)
 
 
@@ -68,4 +73,4 @@ def _pieces(places: Sequence[int]) -> list[str]:
 
 
 def _digest(pieces: Sequence[str]) -> str:
-    return f"unhex(left(sha256(concat({', '.join(pieces)})), 32))"
+    return f"left(sha256(concat({', '.join(pieces)})), 32)"

@@ -10,8 +10,11 @@ import pyarrow as pa
 from exporter.disk import disk_fault
 from exporter.failures import ExportError, internal, transient
 
-MEMORY_LIMIT = "64MiB"
-"""What it holds before it spills: 2,000,000 keys are joined within it, and 20,000,000 too (bench/changes.py)."""
+MEMORY_LIMIT = "48MiB"
+"""What it may hold: the parts that it is given (:mod:`exporter.comparison.parts`) take less, however many they are."""
+
+# Arrow's own pool keeps for itself what was freed: some 40 MB of a run that stages, compares and spools in turn.
+pa.set_memory_pool(pa.system_memory_pool())
 
 
 @contextmanager
@@ -48,8 +51,3 @@ def faults(directory: Path) -> Iterator[None]:
         raise internal("CHANGES_FAILED", f"The rows cannot be compared ({type(error).__name__})") from error
     except OSError as error:
         raise disk_fault(error, directory) from error
-
-
-def path_literal(path: Path) -> str:
-    """Return a path as a string of SQL: names of files cannot be bound."""
-    return "'" + str(path).replace("'", "''") + "'"

@@ -1,8 +1,8 @@
 """The snapshot: what a target is known to hold of a job's rows, as one Parquet file that is written once.
 
 Its columns: ``key`` (see :mod:`exporter.comparison.digests`); ``digest`` of the row as it was accepted last, empty
-where the row has to be sent again whatever it holds; ``text`` of the key, where that is one cell; and ``doubt``: the
-row was handed over, and nobody knows whether it arrived.
+where the row has to be sent again whatever it holds; ``text`` of the key, where that is one cell; ``doubt``: the row
+was handed over, and nobody knows whether it arrived; and ``part`` (see :mod:`exporter.comparison.parts`).
 """
 
 import secrets
@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exporter.changes import Fate
-from exporter.comparison.engine import comparing, faults, path_literal
-from exporter.comparison.staging import Staging, see_snapshot, sync_file, write_parquet
+from exporter.comparison.engine import comparing, faults
+from exporter.comparison.parts import Clustered, clustered_writer, write_clustered
+from exporter.comparison.staging import SNAPSHOT, Staging, sync_file, usable
 from exporter.disk import make_directory, sync_directory
 
 
@@ -56,17 +58,21 @@ def write_snapshot(directory: Path, name: str, staging: Staging, before: Path | 
     file, partial = directory / f"{name}-{token}.parquet", directory / f".{name}-{token}.partial"
     with faults(directory):
         make_directory(directory)
+    rows = doubtful = 0
     try:
-        with comparing(staging.directory) as connection:
-            see_snapshot(connection, before, doubts_arrived=ending.doubts_arrived)
-            connection.execute(f"create view shared as from read_parquet({path_literal(staging.shared_file())})")
-            connection.execute(f"create view gone as from read_parquet({path_literal(staging.gone_file())})")
-            connection.register("kept", _ranges(ending.kept))
-            connection.register("planned", staging.planned(ending.fates))
-            write_parquet(connection, _sql(ending), partial)
-            counted = f"select count(*), count(*) filter (doubt) from read_parquet({path_literal(partial)})"  # noqa: S608 - a path of our own
-            [(rows, doubtful)] = connection.sql(counted).fetchall()
-        with faults(directory):
+        with faults(directory), comparing(staging.directory) as connection:
+            snapshot, planned, gone = Clustered(before, SNAPSHOT), staging.planned(ending.fates), staging.gone_keys()
+            kept = _ranges(ending.kept)
+            with clustered_writer(partial, SNAPSHOT) as writer:
+                for part in staging.parts(snapshot.counts, gone.counts):
+                    connection.register("s", usable(snapshot.read(part), doubts_arrived=ending.doubts_arrived))
+                    connection.register("planned", planned.read(part))
+                    connection.register("g", gone.read(part))
+                    connection.register("k", kept)
+                    made = connection.sql(_sql(ending)).to_arrow_table().cast(SNAPSHOT)
+                    write_clustered(writer, made)
+                    rows += made.num_rows
+                    doubtful += pc.sum(made["doubt"]).as_py() or 0
             partial.chmod(0o600)
             sync_file(partial)
             partial.rename(file)
@@ -103,10 +109,11 @@ def _sql(ending: Ending) -> str:
                when {again} then ''::blob
                else s.digest end as digest,
           case when d.fate in ({Fate.ACCEPTED}, {Fate.UNKNOWN}) then d.text else s.text end as text,
-          {"true" if ending.inserts else "false"} and coalesce(d.fate = {Fate.UNKNOWN}, false) as doubt
-        from planned d full join snapshot s on s.key = d.key
-          left join shared h on h.key = s.key
-          left join (select g.key from gone g join kept k on g.number between k.first and k.last) l on l.key = s.key
+          {"true" if ending.inserts else "false"} and coalesce(d.fate = {Fate.UNKNOWN}, false) as doubt,
+          coalesce(d.part, s.part) as part
+        from (select * from planned where not shared) d full join s on s.key = d.key
+          left join (select distinct key from planned where shared) h on h.key = s.key
+          left join (select g.key from g join k on g.number between k.first and k.last) l on l.key = s.key
         where coalesce(d.fate in ({Fate.ACCEPTED}, {Fate.UNKNOWN}), false)
            or (s.key is not null and ({stays}))"""  # noqa: S608 - numbers and words of our own
 

@@ -1,19 +1,21 @@
 """A whole result on disk beside the digests of its rows, and what a comparison with a snapshot says of each of them.
 
-The directory holds ``rows.arrow`` (the rows as the query gave them), ``digests.parquet``, and after the comparison
-``plan.parquet`` (the digests with what is to be done, in the order of the rows), ``shared.parquet`` (keys that several
-rows have) and, for a mirror, ``gone.parquet`` and the spool ``gone`` of the keys whose records are to be deleted.
+The directory holds ``rows.arrow`` (the rows as the query gave them), ``digests`` (a file for each bucket of keys), and
+after the comparison ``plan`` (a byte for each row, by its number), ``gone.parquet`` (the keys that left the result)
+and, for a mirror, the spool ``gone`` of those. One byte per row stays in memory.
 """
 
 import csv
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc as pi
@@ -22,25 +24,46 @@ import pyarrow.parquet as pq
 from exporter.casts import TextCast
 from exporter.changes import ChangeCounts, ChangeRules, Fate, not_unique
 from exporter.comparison.digests import SCHEMA, Digester
-from exporter.comparison.engine import comparing, faults, path_literal
+from exporter.comparison.engine import comparing, faults
+from exporter.comparison.parts import (
+    BucketWriter,
+    Clustered,
+    Part,
+    clustered_writer,
+    parts_of,
+    read_bucket,
+    write_clustered,
+)
 from exporter.disk import make_directory, sync_directory
 from exporter.failures import internal
 from exporter.ledger import Control
 from exporter.spool import Spool, SpooledColumn
 
-_ROWS, _DIGESTS, _PLAN, _SHARED, _GONE = ("rows.arrow", "digests.parquet", "plan.parquet", "shared.parquet", "gone")
+_ROWS, _DIGESTS, _COUNTS, _PLAN, _GONE = "rows.arrow", "digests", "digests.json", "plan", "gone"
 _GROUP = 100_000
 """Rows of digests that are written at once."""
 _GONE_ROWS = 10_000
-PLAN_SCHEMA = pa.schema(
+_SEND, _KNOWN, _SHARED = 1, 2, 4
+"""What a byte of the plan says of its row: it is to be sent; its key is in the snapshot; other rows have it too."""
+SNAPSHOT = pa.schema(
     [
         pa.field("key", pa.binary()),
         pa.field("digest", pa.binary()),
         pa.field("text", pa.string()),
-        pa.field("fate", pa.uint8()),
+        pa.field("doubt", pa.bool_()),
+        pa.field("part", pa.uint16()),
     ]
 )
-"""Of each row that has a key of its own: the digests, the key's text, and its :class:`~exporter.changes.Fate`."""
+"""The columns of a snapshot; see :mod:`exporter.comparison.snapshot`."""
+GONE = pa.schema(
+    [
+        pa.field("number", pa.int64()),
+        pa.field("key", pa.binary()),
+        pa.field("text", pa.string()),
+        pa.field("part", pa.uint16()),
+    ]
+)
+"""Of each key that left the result: its number in the spool ``gone``, from 1, its digest, its text and its part."""
 
 
 class Staging:
@@ -61,15 +84,12 @@ class Staging:
 
     def fill(self, rows: pa.RecordBatchReader, cast: TextCast, rules: ChangeRules, *, control: Control) -> None:
         """Stage every row; whatever ``rows`` and ``control`` raise passes through."""
-        with faults(self._directory):
+        with faults(self._directory), ExitStack() as stack:
             make_directory(self._directory)
-        with (
-            comparing(self._directory) as connection,
-            pi.new_stream(
-                str(self._directory / _ROWS), rows.schema, options=pi.IpcWriteOptions(compression="lz4")
-            ) as kept,
-            pq.ParquetWriter(str(self._directory / _DIGESTS), SCHEMA, compression="NONE", use_dictionary=False) as file,
-        ):
+            connection = stack.enter_context(comparing(self._directory))
+            options = pi.IpcWriteOptions(compression="lz4")
+            kept = stack.enter_context(pi.new_stream(str(self._directory / _ROWS), rows.schema, options=options))
+            buckets = stack.enter_context(BucketWriter(self._directory / _DIGESTS, SCHEMA))
             digester = Digester(connection, rows.schema.names, rules)
             first, held = 1, list[pa.Table]()
             while (batch := _next(rows)) is not None:
@@ -79,10 +99,11 @@ class Staging:
                 kept.write_batch(batch)
                 first += batch.num_rows
                 if sum(table.num_rows for table in held) >= _GROUP:
-                    file.write_table(pa.concat_tables(held))
+                    buckets.write(pa.concat_tables(held))
                     held.clear()
             if held:
-                file.write_table(pa.concat_tables(held))
+                buckets.write(pa.concat_tables(held))
+            (self._directory / _COUNTS).write_text(json.dumps(buckets.counts), encoding="utf-8")
 
     def compare(
         self, snapshot: Path | None, rules: ChangeRules, *, doubts_arrived: bool = True, resend: bool = False
@@ -92,55 +113,54 @@ class Staging:
         ``doubts_arrived`` says what to take the snapshot's rows of unknown fate for; ``resend`` sends every row.
         Raises data ``CHANGES_KEY_NOT_UNIQUE``.
         """
-        with comparing(self._directory) as connection:
-            self._see(connection, snapshot, doubts_arrived=doubts_arrived)
-            self._copy(
-                connection, _SHARED, "select key from digests where key is not null group by key having count(*) > 1"
-            )
-            connection.execute(f"create view shared as from read_parquet({self._literal(_SHARED)})")
-            differs = "false" if rules.mode == "new" else "s.digest <> d.digest"
-            send = f"{'true' if resend else 'false'} or d.faulty or s.key is null or octet_length(s.digest) = 0"
-            self._copy(
-                connection,
-                _PLAN,
-                f"""select d.number, d.key, d.digest, d.text, h.key is not null as shared, s.key is not null as known,
-                      ({send} or h.key is not null or {differs}) as send
-                    from digests d left join snapshot s on s.key = d.key left join shared h on h.key = d.key
-                    order by d.number""",  # noqa: S608 - our own terms
-            )
-            counts = self._count(connection, rules)
-            self._copy(
-                connection,
-                f"{_GONE}.parquet",
-                """select row_number() over () as number, s.key, s.text
-                   from snapshot s where not exists (select 1 from digests d where d.key = s.key)""",
-            )
-            if rules.mode == "mirror":
-                self._spool_gone(connection, rules.key[0])
         with faults(self._directory):
+            before = Clustered(snapshot, SNAPSHOT)
+            plan = bytearray(sum(self._counts()) + 1)
+            found = ChangeCounts()
+            with comparing(self._directory) as connection, clustered_writer(self._gone_file, GONE) as gone:
+                for part in parts_of(self._counts(), before.counts):
+                    known = usable(before.read(part), doubts_arrived=doubts_arrived)
+                    connection.register("s", known)
+                    connection.register("d", read_bucket(self._directory / _DIGESTS, part))
+                    decided = connection.sql(_decision(rules, resend=resend)).to_arrow_table()
+                    for number, byte in zip(*(column.to_pylist() for column in decided.columns), strict=True):
+                        plan[number] = byte
+                    left = connection.sql(_LEFT).to_arrow_table()
+                    self._write_gone(gone, left, found.gone)
+                    found = replace(found, known=found.known + known.num_rows, gone=found.gone + left.num_rows)
+            self._check_unique(rules, plan)
+            _write(self._directory / _PLAN, plan)
+            if rules.mode == "mirror":
+                self._spool_gone(rules.key[0])
             self._make_durable()
-        return counts
+        new, changed = (sum(plan.count(byte | shared) for shared in (0, _SHARED)) for byte in (_SEND, _SEND | _KNOWN))
+        return replace(found, new=new, changed=changed, unchanged=len(plan) - 1 - new - changed)
 
     def selected(self) -> pa.RecordBatchReader:
         """Return the rows that are to be sent, in their order."""
         with faults(self._directory):
             reader = pi.open_stream(pa.OSFile(str(self._directory / _ROWS)))
-        return pa.RecordBatchReader.from_batches(reader.schema, self._selected(reader))
+            plan = self._plan()
+        return pa.RecordBatchReader.from_batches(reader.schema, self._selected(reader, plan))
 
-    def planned(self, fates: Mapping[int, int] | bytearray) -> pa.RecordBatchReader:
-        """Return what became of each row that has a key of its own (see :data:`PLAN_SCHEMA`).
+    def parts(self, *counts: list[int]) -> Iterator[Part]:
+        """Yield the parts in which the result is compared with sides of such ``counts``."""
+        yield from parts_of(self._counts(), *counts)
 
-        ``fates`` are the fates of the selected rows by their number among these, from 1.
-        """
-        return pa.RecordBatchReader.from_batches(PLAN_SCHEMA, self._planned(fates))
+    def planned(self, fates: Mapping[int, int] | bytearray) -> "Planned":
+        """Return what became of the rows; ``fates`` are those of the selected ones by their number there, from 1."""
+        plan, sent = self._plan(), 0
+        for number in range(1, len(plan)):
+            if plan[number] & _SEND:
+                sent += 1
+                plan[number] = plan[number] & _SHARED | fates[sent] << 3
+            else:
+                plan[number] = Fate.UNCHANGED << 3
+        return Planned(self._directory / _DIGESTS, plan)
 
-    def shared_file(self) -> Path:
-        """Return the file of the keys that several rows of the result have."""
-        return self._directory / _SHARED
-
-    def gone_file(self) -> Path:
-        """Return the file of the keys that left the result, numbered as in the spool ``gone``."""
-        return self._directory / f"{_GONE}.parquet"
+    def gone_keys(self) -> Clustered:
+        """Return the keys that left the result."""
+        return Clustered(self._gone_file if pq.read_metadata(self._gone_file).num_rows else None, GONE)
 
     def forget_rows(self) -> None:
         """Remove the staged rows, which nobody needs once those to be sent are spooled."""
@@ -152,84 +172,98 @@ class Staging:
         with faults(self._directory):
             shutil.rmtree(self._directory, ignore_errors=not self._directory.exists())
 
-    def _see(self, connection: duckdb.DuckDBPyConnection, snapshot: Path | None, *, doubts_arrived: bool) -> None:
-        connection.execute(f"create view digests as from read_parquet({self._literal(_DIGESTS)})")
-        see_snapshot(connection, snapshot, doubts_arrived=doubts_arrived)
+    @property
+    def _gone_file(self) -> Path:
+        return self._directory / f"{_GONE}.parquet"
 
-    def _count(self, connection: duckdb.DuckDBPyConnection, rules: ChangeRules) -> ChangeCounts:
-        sql = f"""select count(*) filter (send and not known), count(*) filter (send and known),
-                    count(*) filter (not send), count(*) filter (shared),
-                    (select count(*) from digests where key is null and not faulty),
-                    (select count(*) from snapshot),
-                    (select count(*) from snapshot s where not exists (select 1 from digests d where d.key = s.key))
-                  from read_parquet({self._literal(_PLAN)})"""  # noqa: S608 - a path of our own
-        [(new, changed, unchanged, shared, without, known, gone)] = connection.sql(sql).fetchall()
-        if rules.must_be_unique and (shared or without):
+    def _counts(self) -> list[int]:
+        return list(json.loads((self._directory / _COUNTS).read_text(encoding="utf-8")))
+
+    def _plan(self) -> bytearray:
+        return bytearray((self._directory / _PLAN).read_bytes())
+
+    def _write_gone(self, file: pq.ParquetWriter, left: pa.Table, before: int) -> None:
+        left = left.sort_by("part")  # the order in which they are written, and read again
+        numbers = pa.array(range(before + 1, before + 1 + left.num_rows), pa.int64())
+        write_clustered(file, pa.table([numbers, left["key"], left["text"], left["part"]], schema=GONE))
+
+    def _check_unique(self, rules: ChangeRules, plan: bytearray) -> None:
+        if not rules.must_be_unique:
+            return
+        shared = sum(plan.count(byte) for byte in range(_SHARED, 2 * _SHARED))
+        rows = read_bucket(self._directory / _DIGESTS, Part(first=0, last=0))  # where those without a key are
+        without = sum(
+            1 for key, faulty in zip(rows["key"], rows["faulty"], strict=True) if not (key.is_valid or faulty.as_py())
+        )
+        if shared or without:
             raise not_unique(rules.key, shared=shared, without=without)
-        return ChangeCounts(new=new, changed=changed, unchanged=unchanged, gone=gone, known=known)
 
-    def _spool_gone(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
-        reader = connection.sql(
-            f"select text from read_parquet({self._literal(f'{_GONE}.parquet')}) order by number"  # noqa: S608 - a path of our own
-        ).to_arrow_reader(_GONE_ROWS)
-        rows = 0
-        with closing(reader), self.gone.begin() as writer:
-            for batch in reader:
-                cells = batch.column(0).to_pylist()
-                for start in range(0, len(cells), _GONE_ROWS):
-                    some = cells[start : start + _GONE_ROWS]
-                    writer.add(_one_column(name, some), rows=len(some), first_row=rows + 1)
-                    rows += len(some)
+    def _spool_gone(self, name: str) -> None:
+        with pq.ParquetFile(self._gone_file) as file, self.gone.begin() as writer:
+            groups = (file.read_row_group(number, columns=["text"]) for number in range(file.num_row_groups))
+            cells = (cell for group in groups for cell in group.column(0).to_pylist())
+            rows = 0
+            while some := list(islice(cells, _GONE_ROWS)):
+                writer.add(_one_column(name, some), rows=len(some), first_row=rows + 1)
+                rows += len(some)
             writer.close([SpooledColumn(name=name, type="string")], rows=rows)
 
-    def _selected(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-        with faults(self._directory), pq.ParquetFile(self._directory / _PLAN) as plan:
-            flags = _Column(plan, "send")
+    def _selected(self, reader: pa.RecordBatchReader, plan: bytearray) -> Iterator[pa.RecordBatch]:
+        at = 1
+        with faults(self._directory):
             for batch in reader:
-                mask = flags.take(batch.num_rows)
+                mask = pa.array([bool(byte & _SEND) for byte in plan[at : at + batch.num_rows]], pa.bool_())
+                if len(mask) != batch.num_rows:
+                    raise internal("SPOOL_DAMAGED", "the staged rows and their plan are of different lengths")
+                at += batch.num_rows
                 if mask.true_count:
                     yield batch.filter(mask)
 
-    def _planned(self, fates: Mapping[int, int] | bytearray) -> Iterator[pa.RecordBatch]:
-        sent = 0
-        with faults(self._directory), pq.ParquetFile(self._directory / _PLAN) as plan:
-            for batch in _row_groups(plan, ["key", "digest", "text", "shared", "send"]):
-                found = bytearray(batch.num_rows)
-                for place, send in enumerate(batch.column("send").to_pylist()):
-                    sent += send
-                    found[place] = fates[sent] if send else Fate.UNCHANGED
-                columns = [batch.column(name) for name in ("key", "digest", "text")]
-                made = pa.RecordBatch.from_arrays([*columns, pa.array(found, pa.uint8())], schema=PLAN_SCHEMA)
-                own = pc.and_not(pc.is_valid(batch.column("key")), batch.column("shared"))
-                yield made.filter(own)
-
-    def _copy(self, connection: duckdb.DuckDBPyConnection, name: str, query: str) -> None:
-        write_parquet(connection, query, self._directory / name)
-
-    def _literal(self, name: str) -> str:
-        return path_literal(self._directory / name)
-
     def _make_durable(self) -> None:
-        for file in self._directory.glob("*.parquet"):
-            sync_file(file)
+        for file in [*self._directory.iterdir(), *(self._directory / _DIGESTS).iterdir()]:
+            if file.is_file():
+                sync_file(file)
+        sync_directory(self._directory / _DIGESTS)
         sync_directory(self._directory)
 
 
-def see_snapshot(connection: duckdb.DuckDBPyConnection, snapshot: Path | None, *, doubts_arrived: bool) -> None:
-    """Make the view ``snapshot``: ``key``, ``digest`` (empty: to be sent again) and ``text`` of what is there."""
-    if snapshot is None:
-        connection.execute("create view snapshot as select ''::blob as key, ''::blob as digest, '' as text limit 0")
-        return
-    kept = "" if doubts_arrived else " where not doubt"
-    connection.execute(
-        f"create view snapshot as select key, digest, text from read_parquet({path_literal(snapshot)}){kept}"  # noqa: S608 - a path of our own
-    )
+class Planned:
+    """What became of each row of a staged result."""
+
+    def __init__(self, digests: Path, plan: bytearray) -> None:
+        self._digests = digests
+        self._plan = plan
+
+    def read(self, part: Part) -> pa.Table:
+        """Return ``key``, ``digest``, ``text``, ``part``, ``fate`` and ``shared`` of a part's rows that have a key.
+
+        ``shared`` tells that other rows have it too.
+        """
+        rows = read_bucket(self._digests, part)
+        rows = rows.filter(rows["key"].is_valid())
+        bytes_ = [self._plan[number] for number in rows["number"].to_pylist()]
+        made = rows.select(["key", "digest", "text", "part"])
+        made = made.append_column("fate", pa.array([byte >> 3 for byte in bytes_], pa.uint8()))
+        return made.append_column("shared", pa.array([bool(byte & _SHARED) for byte in bytes_], pa.bool_()))
 
 
-def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
-    """Write what a query gives into a file."""
-    form = f"format parquet, compression uncompressed, row_group_size {_GROUP}"
-    connection.execute(f"copy ({query}) to {path_literal(path)} ({form})")
+def usable(snapshot: pa.Table, *, doubts_arrived: bool) -> pa.Table:
+    """Return those rows of a snapshot that say what the target holds."""
+    return snapshot if doubts_arrived else snapshot.filter(pc.invert(snapshot["doubt"]))
+
+
+_LEFT = "select s.key, s.text, s.part from s where not exists (select 1 from d where d.key = s.key)"
+
+
+def _decision(rules: ChangeRules, *, resend: bool) -> str:
+    """Return the query for the number and the byte of each row."""
+    differs = "false" if rules.mode == "new" else "s.digest <> d.digest"
+    send = f"{'true' if resend else 'false'} or d.faulty or s.key is null or octet_length(s.digest) = 0"
+    return f"""
+        select d.number, case when {send} or d.shared or {differs} then {_SEND} else 0 end
+          + case when s.key is not null then {_KNOWN} else 0 end + case when d.shared then {_SHARED} else 0 end as byte
+        from (select *, key is not null and count(*) over (partition by key) > 1 as shared from d) d
+          left join s on s.key = d.key"""  # noqa: S608 - our own terms
 
 
 def sync_file(path: Path) -> None:
@@ -241,30 +275,8 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _row_groups(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Yield a file's rows, one group of them at a time: Arrow's own iterator decodes all groups at once."""
-    for number in range(file.num_row_groups):
-        yield from file.read_row_group(number, columns=columns, use_threads=False).to_batches()
-
-
-class _Column:
-    """One boolean column of a file, taken a few rows at a time."""
-
-    def __init__(self, file: pq.ParquetFile, name: str) -> None:
-        self._batches = (batch.column(name) for batch in _row_groups(file, [name]))
-        self._rest = pa.array([], pa.bool_())
-
-    def take(self, rows: int) -> pa.BooleanArray:
-        """Return the next ``rows`` values. Raises internal if there are not so many."""
-        pieces = [self._rest]
-        while sum(map(len, pieces)) < rows:
-            more = next(self._batches, None)
-            if more is None:
-                raise internal("SPOOL_DAMAGED", "the staged rows and their plan are of different lengths")
-            pieces.append(more)
-        joined = pa.concat_arrays(pieces)
-        self._rest = joined.slice(rows)
-        return joined.slice(0, rows)
+def _write(path: Path, content: bytearray) -> None:
+    path.write_bytes(content)
 
 
 def _next(rows: pa.RecordBatchReader) -> pa.RecordBatch | None:

@@ -91,4 +91,4 @@ def test_what_makes_no_sense_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "exclude each other" in schedctl("resync", "things", "--sent", "--adopt", code=2).err
     assert "there is no job" in schedctl("resync", "nobody", code=3).err
     wrong = ("--to", "crm", "--object", "Thing__c", "--changes", "new", "--source", "warehouse", "--query", "select 1")
-    assert "changes_key is missing" in schedctl("add", "mine", *wrong, code=2).err
+    assert "--changes-key is missing" in schedctl("add", "mine", *wrong, code=2).err
