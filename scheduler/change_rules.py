@@ -1,7 +1,10 @@
 """From a job's definition to how its rows are compared, and to the words for where they go. Pure."""
 
+from urllib.parse import urlsplit
+
 from exporter.changes import ChangeRules
 from exporter.connections import Connection, SalesforceConnection, SalesforceExport
+from exporter.salesforce_settings import SHARED_LOGIN_HOSTS
 from scheduler.job import Job
 
 
@@ -33,5 +36,11 @@ def scope_of(job: Job, connection: Connection) -> str:
     by = ", ".join(rules.key) if rules is not None else ""
     options = job.export.options
     if isinstance(connection, SalesforceConnection) and isinstance(options, SalesforceExport):
-        return f"{options.object} at {connection.login_url.lower().rstrip('/')} by {by}"
-    return f"connection {job.export.connection} by {by}"
+        url = connection.login_url.lower().rstrip("/")
+        # An address that serves every org says nothing of which it is; who logs in does.
+        who = connection.username or connection.client_id if urlsplit(url).hostname in SHARED_LOGIN_HOSTS else None
+        place = f"{url} as {who}" if who else url
+        by = by.lower() if rules is not None and rules.form != "exact" else by
+        return f"{options.object.lower()} at {place} by {by} ({options.mode})"
+    directory = getattr(connection, "directory", "")
+    return f"files in {directory} by {by}"

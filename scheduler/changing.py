@@ -85,24 +85,38 @@ def find_base(session: Session, job: str, scope: str) -> Base:
     stored = snapshots.get(session, job)
     if stored is None:
         return Base()
-    is_elsewhere = stored.scope not in {"", scope}
-    file = None if stored.file is None or (is_elsewhere and stored.resend) else Path(stored.file)
     if not stored.resend:
-        _check_usable(stored, scope if is_elsewhere else None)
-    if file is not None and not file.is_file():
-        if not stored.resend:
-            raise configuration(
-                "SNAPSHOT_MISSING",
-                f"{file} is gone, or lies on another host: it says which rows were sent. Put it back, or have "
-                f"schedctl resync {job} send all of them again",
-            )
-        file = None
+        _check_usable(stored, scope if stored.scope not in {"", scope} else None)
+        if stored.file is not None:
+            _check_file(Path(stored.file), job)
     return Base(
         revision=stored.revision,
-        file=file,
+        file=_usable_file(stored, scope),
         resend=stored.resend,
         doubts_arrived=stored.decision == "sent" or not stored.doubtful,
     )
+
+
+def _usable_file(stored: StoredSnapshot, scope: str) -> Path | None:
+    """Return the snapshot's file, if it says something of this target and can be read."""
+    from exporter.comparison.snapshot import is_sound  # noqa: PLC0415 - DuckDB, for those jobs only
+
+    if stored.file is None or (stored.resend and stored.scope not in {"", scope}):
+        return None
+    file = Path(stored.file)
+    return file if file.is_file() and is_sound(file) else None
+
+
+def _check_file(file: Path, job: str) -> None:
+    from exporter.comparison.snapshot import is_sound  # noqa: PLC0415 - DuckDB, for those jobs only
+
+    way = f"Put it back, or have schedctl resync {job} send all of them again"
+    if not file.is_file():
+        raise configuration(
+            "SNAPSHOT_MISSING", f"{file} is gone, or lies on another host: it says which rows were sent. {way}"
+        )
+    if not is_sound(file):
+        raise configuration("SNAPSHOT_DAMAGED", f"{file} cannot be read: it says which rows were sent. {way}")
 
 
 def _check_usable(stored: StoredSnapshot, elsewhere: str | None) -> None:
@@ -211,20 +225,19 @@ def next_snapshot(work: RunWork, job: Job) -> Move | None:
     found = Comparison.of(manifest)
     if manifest is None or found is None:
         return None
-    known, fate = _fates(work, job, manifest)
-    with work.database.read() as session:
-        stored = snapshots.get(session, job.name)
+    known, fate = row_fates(work, job, manifest)
+    with work.database.write() as session:
+        stored, mark = snapshots.get(session, job.name), snapshots.mark(session)
     staging = Staging(work.spool.directory.with_name(found.staging))
+    staging.check()
     gone = found.gone(work.spool)
-    before = Path(stored.file) if stored is not None and stored.file is not None else None
-    if stored is not None and stored.resend and stored.scope not in {"", found.scope}:
-        before = None
+    before = _usable_file(stored, found.scope) if stored is not None else None
     resend = stored is not None and stored.resend
     written = write_snapshot(
         work.config.storage.snapshots,
-        f"{job.name}-{work.run.id}",
+        f"{mark}-{job.name}-{work.run.id}",
         staging,
-        before if before is not None and before.is_file() else None,
+        before,
         Ending(
             fates=fate,
             complete=found.whole and known + manifest.rejected == manifest.rows,
@@ -268,11 +281,16 @@ def discard_stagings(work: RunWork) -> None:
 
 
 def sweep_snapshots(database: Database, directory: Path, before: float) -> int:
-    """Remove the files in ``directory`` that no snapshot names and that were written ``before`` then (Unix time)."""
+    """Remove those of this database's snapshot files in ``directory`` that nothing names and that are older.
+
+    ``before`` is a Unix time. Whatever else lies there, of another database or a person's, is left alone.
+    """
     with database.read() as session:
-        named = snapshots.files(session)
+        named, mark = snapshots.files(session), snapshots.known_mark(session)
     removed = 0
-    for file in [*directory.glob("*.parquet"), *directory.glob(".*.partial")]:
+    if mark is None:
+        return removed
+    for file in [*directory.glob(f"{mark}-*.parquet"), *directory.glob(f".{mark}-*.partial")]:
         with suppress(OSError):
             if str(file.absolute()) not in named and file.stat().st_mtime < before:
                 file.unlink()
@@ -280,7 +298,7 @@ def sweep_snapshots(database: Database, directory: Path, before: float) -> int:
     return removed
 
 
-def _fates(work: RunWork, job: Job, manifest: SpoolManifest) -> tuple[int, bytearray]:
+def row_fates(work: RunWork, job: Job, manifest: SpoolManifest) -> tuple[int, bytearray]:
     """Return how many rows of the spool have a known fate, and the fate of each by its number."""
     fate = bytearray([Fate.UNSENT]) * (manifest.rows + 1)
     known = 0

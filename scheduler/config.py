@@ -115,7 +115,8 @@ def _build(documents: Sequence[Document], *, state: Path | None) -> Config:
     for each in documents:
         found += each.locate(_parse_jobs(each, jobs, types, defaults))
     found += _graph_faults(documents, jobs)
-    if "smtp" not in tables.get("notify", {}):
+    notify_table = tables.get("notify", {})
+    if not isinstance(notify_table, Mapping) or "smtp" not in notify_table:
         found += _unmailable(documents, jobs)
     found += _taken_names(documents)
     if found:

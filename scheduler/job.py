@@ -60,7 +60,12 @@ def _check_changes_key(value: object) -> object:
 def _check_params(params: object) -> object:
     if params is not None and not isinstance(params, Mapping):
         raise ValueError('write a table, such as { region = "EU" }')
+    spelled: dict[str, str] = {}
     for name, value in (params or {}).items():
+        if spelled.setdefault(str(name).lower(), name) != name:
+            raise ValueError(
+                f"{spelled[name.lower()]} and {name} differ in case only, which not every engine tells apart"
+            )
         if not _PARAMETER.fullmatch(name):
             raise ValueError(f"{show(name)} is no name for a parameter: use letters, digits and _, no digit first")
         if name.lower() in SLOT_NAMES:

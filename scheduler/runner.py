@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import structlog
 
+from exporter.changes import Fate
 from exporter.connections import Connection
 from exporter.events import Listener, Progress, advance
 from exporter.failures import ExportError, FailureKind, configuration, transient
@@ -22,7 +23,7 @@ from exporter.sql.dialects import dialect_of
 from exporter.targets import ExportContext, Target
 from exporter.targets.opening import open_target
 from scheduler.change_rules import rules_of
-from scheduler.changing import Comparison, is_outdated, select_changes, stage
+from scheduler.changing import Comparison, is_outdated, row_fates, select_changes, stage
 from scheduler.config import Config
 from scheduler.connections import make_ready
 from scheduler.control import RunControl, RunStopped, StopReason
@@ -226,16 +227,26 @@ def _connection(config: Config, name: str, key: str) -> Connection:
         raise configuration("SECRET_UNAVAILABLE", f"connection {name!r}: {error}") from error
 
 
-def _report_so_far(work: RunWork) -> ExportReport:
+def _report_so_far(work: RunWork, job: Job) -> ExportReport:
+    """Count what is certain: what this attempt heard, or the ledger has of all of them."""
     counts = work.progress
     unchanged = counts.changes.unchanged if counts.changes is not None else 0
-    return ExportReport(read=counts.read, accepted=counts.accepted, rejected=counts.rejected, unchanged=unchanged)
+    read, accepted, rejected = counts.read, counts.accepted, counts.rejected
+    with suppress(ExportError):  # a spool that cannot be read tells no more
+        manifest = work.spool.manifest()
+        if manifest is not None:
+            _, fate = row_fates(work, job, manifest)
+            with work.database.read() as session:
+                rejected = max(rejected, rejections.count(session, work.run.id))
+            accepted = max(accepted, fate.count(Fate.ACCEPTED))
+            read = max(read, manifest.rows + unchanged)
+    return ExportReport(read=read, accepted=accepted, rejected=rejected, unchanged=unchanged)
 
 
 def _stopped(work: RunWork, job: Job, reason: StopReason) -> Conclusion:
     """Undo what can be undone at the target of a run that a person or its timeout stopped."""
     _abort(work, job)
-    report = _report_so_far(work)  # after the abort, which settles what was done
+    report = _report_so_far(work, job)  # after the abort, which settles what was done
     return conclude_timeout(job.timeout, report) if reason is StopReason.TIMED_OUT else conclude_cancel(report)
 
 
@@ -243,7 +254,7 @@ def _failed(work: RunWork, job: Job, error: ExportError) -> Conclusion:
     """Conclude a failed attempt; if no other follows, learn first what became of the rows that were sent."""
     if error.kind is FailureKind.TRANSIENT and work.run.attempt > job.retry_limit and work.spool.manifest() is not None:
         _abort(work, job)
-    return conclude_error(error, _report_so_far(work))
+    return conclude_error(error, _report_so_far(work, job))
 
 
 def _abort(work: RunWork, job: Job) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from secrets import token_hex
 from typing import Any
 
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
+from storage import settings
 from storage.models import table
 from storage.statements import insert_into
 
@@ -33,6 +35,23 @@ class StoredSnapshot:
     run_id: int | None
     lost_run_id: int | None
     updated_at: datetime
+
+
+_MARK = "snapshots_mark"
+
+
+def mark(session: Session) -> str:
+    """Return what the names of this database's snapshot files begin with, made at the first time; needs a write."""
+    found = settings.get(session, _MARK)
+    if found is None:
+        found = f"schedctl-{token_hex(4)}"
+        settings.put(session, _MARK, found)
+    return found
+
+
+def known_mark(session: Session) -> str | None:
+    """Return the same, or None before the first snapshot."""
+    return settings.get(session, _MARK)
 
 
 def get(session: Session, job: str) -> StoredSnapshot | None:

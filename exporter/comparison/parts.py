@@ -111,6 +111,8 @@ class Clustered:
         if path is None:
             return
         with pq.ParquetFile(path) as file:
+            if not set(schema.names) <= set(file.schema_arrow.names):
+                raise ValueError("the file has other columns")
             place = file.schema_arrow.names.index("part")
             for number in range(file.num_row_groups):
                 group = file.metadata.row_group(number)
@@ -128,14 +130,16 @@ class Clustered:
         numbers = [number for bucket in part.buckets for number in self._groups[bucket]]
         if self._path is None or not numbers:
             return self._schema.empty_table()
-        with pq.ParquetFile(self._path) as file:
+        with pq.ParquetFile(self._path, page_checksum_verification=True) as file:
             groups = (file.read_row_group(number, use_threads=False) for number in numbers)
             return pa.concat_tables([part.take(group) for group in groups]).cast(self._schema)
 
 
 def clustered_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Open a file for a :class:`Clustered`; :func:`write_clustered` adds rows to it."""
-    return pq.ParquetWriter(path, schema, compression="NONE", use_dictionary=False, write_statistics=["part"])
+    return pq.ParquetWriter(
+        path, schema, compression="NONE", use_dictionary=False, write_statistics=["part"], write_page_checksum=True
+    )
 
 
 def write_clustered(file: pq.ParquetWriter, rows: pa.Table) -> None:

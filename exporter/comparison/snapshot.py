@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from exporter.changes import Fate
 from exporter.comparison.engine import comparing, faults
-from exporter.comparison.parts import Clustered, clustered_writer, write_clustered
+from exporter.comparison.parts import Clustered, clustered_writer, parts_of, write_clustered
 from exporter.comparison.staging import SNAPSHOT, Staging, sync_file, usable
 from exporter.disk import make_directory, sync_directory
 
@@ -83,12 +83,15 @@ def write_snapshot(directory: Path, name: str, staging: Staging, before: Path | 
     return Snapshot(file=file, rows=rows, doubtful=doubtful)
 
 
-def remove_left_partials(directory: Path, before: float) -> None:
-    """Remove what killed processes left unfinished in ``directory`` and was written before then (Unix time)."""
-    for left in directory.glob(".*.partial"):
-        with suppress(OSError):
-            if left.stat().st_mtime < before:
-                left.unlink()
+def is_sound(file: Path) -> bool:
+    """Whether a snapshot can be read from beginning to end."""
+    try:
+        snapshot = Clustered(file, SNAPSHOT)
+        for part in parts_of(snapshot.counts):
+            snapshot.read(part)
+    except (OSError, pa.ArrowException, ValueError, KeyError):
+        return False
+    return True
 
 
 def _sql(ending: Ending) -> str:

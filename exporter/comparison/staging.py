@@ -162,6 +162,13 @@ class Staging:
         """Return the keys that left the result."""
         return Clustered(self._gone_file if pq.read_metadata(self._gone_file).num_rows else None, GONE)
 
+    def check(self) -> None:
+        """Raise internal ``SPOOL_DAMAGED`` if what the comparison left is not there any more."""
+        if not all((self._directory / each).exists() for each in (_COUNTS, _PLAN, _DIGESTS)):
+            raise internal(
+                "SPOOL_DAMAGED", f"{self._directory} is gone: it says which rows of the result were to be sent"
+            )
+
     def forget_rows(self) -> None:
         """Remove the staged rows, which nobody needs once those to be sent are spooled."""
         with faults(self._directory):

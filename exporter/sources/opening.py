@@ -57,7 +57,7 @@ def _open_treasure_data(settings: TreasureDataConnection, spill: Path | None) ->
     try:
         from exporter.sources.treasure_data import TreasureDataSource  # noqa: PLC0415 - an extra; pyarrow takes 0.2 s
     except ModuleNotFoundError as error:
-        raise _driver_missing("Treasure Data", "treasure_data", error) from error
+        raise _driver_missing("Treasure Data", "treasure-data", error) from error
     return TreasureDataSource(settings, spill=spill)
 
 

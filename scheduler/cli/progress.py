@@ -30,7 +30,7 @@ class ProgressDisplay:
         self._last = ""
         self._told_at = 0.0
         self._counts: dict[int, dict[str, int]] = {}
-        self._heard: dict[int, Progress] = {}
+        self._heard: dict[tuple[int, int], Progress] = {}
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -52,8 +52,9 @@ class ProgressDisplay:
         """Tell of an event of a run that is executed here."""
         from exporter.events import Progress, Retrying, Warned, advance  # noqa: PLC0415 - whoever sends events has imported it
 
-        counts = self._heard.get(run.id, Progress())
-        after = self._heard[run.id] = advance(counts, event)
+        attempt = (run.id, run.attempt)  # each tells anew of what earlier ones did
+        counts = self._heard.get(attempt, Progress())
+        after = self._heard[attempt] = advance(counts, event)
         self._counts[run.id] = {key: getattr(after, key) for key in _COUNTS}
         if after.changes is not None:
             self._counts[run.id]["unchanged"] = after.changes.unchanged

@@ -1,5 +1,6 @@
 """Change-only exports as whole runs, into the local Salesforce."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.cases import LONG, SCHEMA
-from support.whole_runs import Workplace
+from support.whole_runs import SECRET, Workplace
 
 from exporter.emulator.faults import CallFault, RowFault
 from exporter.emulator.server import Emulator
@@ -41,7 +42,7 @@ Counts = tuple[int, int, int, int]
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA) as served:
+    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
         yield served
 
 
@@ -239,7 +240,7 @@ def test_rows_of_unknown_fate_hold_up_an_appending_job_until_a_person_decides(
 def test_another_target_asks_a_person_whether_the_rows_count_there(emulator: Emulator, tmp_path: Path) -> None:
     shop = Workplace(tmp_path, url=emulator.url, job=UPSERT)
     shop.run(things("a"))
-    with Emulator(schema=SCHEMA) as another:
+    with Emulator(schema=SCHEMA, client_secret=SECRET) as another:
         moved = Workplace(tmp_path, url=another.url, job=UPSERT)
         run = moved.run()
         assert fault(run) == ("failed", "configuration", "SNAPSHOT_ELSEWHERE")
@@ -345,3 +346,89 @@ def test_the_snapshot_of_a_removed_job_is_forgotten_with_its_history(emulator: E
                 now=moment,
             )
             assert len(list(shop.config.storage.snapshots.iterdir())) == left
+
+
+def test_files_that_others_keep_beside_the_snapshots_are_left_alone(emulator: Emulator, tmp_path: Path) -> None:
+    shop = Workplace(tmp_path / "one", url=emulator.url, job=UPSERT)
+    shop.run(things("a"))
+    other = Workplace(tmp_path / "two", url=emulator.url, job=UPSERT)
+    other.run(things("b"))
+    directory = shop.config.storage.snapshots
+    theirs = [directory / "warehouse.parquet", directory / ".x.partial"]
+    for file in theirs:
+        file.write_text("mine")
+    kept = other.snapshot()
+    assert kept is not None
+    assert kept.file is not None
+    theirs.append(Path(kept.file).rename(directory / Path(kept.file).name))
+    with shop.database() as database:
+        later = datetime.now(UTC) + timedelta(days=60)
+        clear(database, shop.config.storage.spool, snapshots_directory=directory, history=86_400, now=later)
+    assert all(file.exists() for file in theirs)
+    assert counts(shop.run()) == (1, 0, 0, 1)
+
+
+def test_another_mode_asks_a_person_too_since_its_keys_are_others(emulator: Emulator, tmp_path: Path) -> None:
+    append = NEW.replace('"Code__c"', '"Ext_Id__c"')
+    Workplace(tmp_path, url=emulator.url, job=append).run(things("a"))
+    update = Workplace(tmp_path, url=emulator.url, job=UPSERT)
+    assert fault(update.run())[2] == "SNAPSHOT_ELSEWHERE"
+    with update.database() as database:
+        resync(database, update.job, "resend", datetime.now(UTC))
+    assert counts(update.run()) == (1, 1, 0, 0)
+    assert fault(Workplace(tmp_path, url=emulator.url, job=append).run())[2] == "SNAPSHOT_ELSEWHERE"
+    assert names(emulator) == ["a"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 nothing PAR1", None])
+def test_a_snapshot_that_cannot_be_read_is_named_and_a_resync_goes_on_without_it(
+    emulator: Emulator, tmp_path: Path, damage: bytes | None
+) -> None:
+    shop = Workplace(tmp_path, url=emulator.url, job=MIRROR)
+    shop.run(things("a", "b"))
+    kept = shop.snapshot()
+    assert kept is not None
+    assert kept.file is not None
+    whole = Path(kept.file).read_bytes()
+    middle = whole[:20] + bytes(each ^ 255 for each in whole[20:60]) + whole[60:]
+    Path(kept.file).write_bytes(middle if damage is None else damage)
+    run = shop.run()
+    assert fault(run) == ("failed", "configuration", "SNAPSHOT_DAMAGED")
+    assert kept.file in str(run.failure_message)
+    with shop.database() as database:
+        resync(database, shop.job, "resend", datetime.now(UTC))
+    assert counts(shop.run()) == (2, 2, 0, 0)
+    assert counts(shop.run()) == (2, 0, 0, 2)
+
+
+def test_a_run_whose_staging_is_lost_ends_and_says_what_to_do(emulator: Emulator, tmp_path: Path) -> None:
+    shop = Workplace(tmp_path, url=emulator.url, job=NEW + "batch_size = 1\n")
+    shop.put(without_key(things("a", "b", "c")))
+    number = shop.ask()
+    emulator.faults.add(CallFault(pattern=r"POST .*/batch$", action="answer", nth=tuple(range(2, 50))))
+    shop.attempt(number)
+    emulator.faults.clear()
+    for staging in shop.config.storage.spool.glob("run-*-changes-*"):
+        shutil.rmtree(staging)
+    assert shop.finish(number).rows_accepted == 3
+    held = shop.run()
+    assert fault(held) == ("failed", "configuration", "SNAPSHOT_INCOMPLETE")
+    with shop.database() as database:
+        resync(database, shop.job, "adopt", datetime.now(UTC))
+    assert counts(shop.run(without_key(things("d")))) == (1, 1, 0, 0)
+
+
+def test_a_canceled_run_counts_what_earlier_attempts_got_accepted_even_if_nobody_answers(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    shop = Workplace(tmp_path, url=emulator.url, job=NEW)
+    shop.config.storage.snapshots.write_text("a file where the directory should be")
+    shop.put(without_key(things("a", "b")))
+    number = shop.ask()
+    shop.attempt(number)
+    shop.config.storage.snapshots.unlink()
+    emulator.faults.add(CallFault(pattern="POST .*/token$", action="answer"))
+    with shop.database() as database, database.write() as session:
+        assert runs.request_cancel(session, number, now=datetime.now(UTC))
+    canceled = shop.finish(number)
+    assert (canceled.outcome, counts(canceled)) == ("canceled", (2, 2, 0, 0))

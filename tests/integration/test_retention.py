@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.storage import NOON, at, claimed, new_run, stored, token_of
 
-from scheduler.retention import clear, set_aside
+from scheduler.retention import clear as clear_all
+from scheduler.retention import set_aside
 from storage import ledger, notices, settings
 from storage.database import Database, open_database
 from storage.jobs import put_job
@@ -16,6 +18,10 @@ from storage.ledger import LedgerRow
 from storage.runs import list_runs, settle
 
 HOUR = 3600
+
+
+def clear(database: Database, spool: Path, **how: Any) -> None:
+    clear_all(database, spool, snapshots_directory=spool.parent / "snapshots", **how)
 
 
 @pytest.fixture

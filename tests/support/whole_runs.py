@@ -33,6 +33,8 @@ from storage.database import Database, open_database
 from storage.runs import NewRun, StoredRun
 from storage.snapshots import StoredSnapshot
 
+SECRET = "m4de-up-s3cret"
+"""No word that stands elsewhere: what is a secret of this process is masked in all of it."""
 CONFIG = """
 [storage]
 url = "{storage}"
@@ -42,7 +44,7 @@ type = "duckdb"
 type = "salesforce"
 login_url = "{url}"
 client_id = "emulator"
-client_secret = "secret"
+client_secret = "{secret}"
 initial_retry_delay = 0
 retry_limit = 1
 [connections.out]
@@ -71,7 +73,7 @@ class Workplace:
         if job:
             directory.mkdir(parents=True, exist_ok=True)
             storage = storage or f"sqlite:///{directory / 'state.db'}"
-            self.file.write_text(CONFIG.format(storage=storage, url=url, job=job), encoding="utf-8")
+            self.file.write_text(CONFIG.format(storage=storage, url=url, job=job, secret=SECRET), encoding="utf-8")
             self.file.chmod(0o600)
         self.config = load(self.file)
 

@@ -87,6 +87,9 @@ def test_a_snapshot_is_of_an_object_of_an_org_by_a_key_or_of_a_connection() -> N
         client_id="a",
         client_secret="b",  # type: ignore[arg-type] # as the config file has it
     )
-    assert scope_of(made(UPSERT, changes="changed"), crm) == "Contact at https://yourorg.my.salesforce.com by Ext_Id__c"
+    assert (
+        scope_of(made(UPSERT, changes="changed"), crm)
+        == "contact at https://yourorg.my.salesforce.com by ext_id__c (update)"
+    )
     out = FileConnection(type="file", directory="out")
-    assert scope_of(made(FILE, changes="new", changes_key=["a", "b"]), out) == "connection files by a, b"
+    assert scope_of(made(FILE, changes="new", changes_key=["a", "b"]), out) == "files in out by a, b"

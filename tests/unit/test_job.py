@@ -172,3 +172,9 @@ def test_a_job_cannot_be_changed() -> None:
     job = parse_job("a", TABLE, connections=TYPES)
     with pytest.raises(ValidationError, match="frozen"):
         job.cron = "@daily"
+
+
+def test_params_that_differ_in_case_only_are_a_fault() -> None:
+    table = {**TABLE, "query": "select :a, :A", "params": {"a": 1, "A": 2}}
+    with pytest.raises(ConfigError, match="a and A differ in case only"):
+        parse_job("x", table, connections=TYPES)

@@ -26,8 +26,9 @@ SECRET = 'logged\n"s3cret"\\'
 def _as_before() -> Iterator[None]:
     """Leave the process's logging as it was found."""
     root = logging.getLogger()
-    names = ("schedctl", "apscheduler", "urllib3", "alembic", "sqlalchemy")
+    names = ("schedctl", "apscheduler", "apscheduler.scheduler", "urllib3", "alembic", "sqlalchemy")
     levels = {name: logging.getLogger(name).level for name in names}
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.NOTSET)  # a daemon in this process has it say less
     level, show = root.level, warnings.showwarning
     yield
     for handler in [each for each in root.handlers if each.get_name() == "schedctl"]:

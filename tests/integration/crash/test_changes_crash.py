@@ -16,7 +16,7 @@ import pytest
 from support.cases import LONG, SCHEMA
 from support.crash import Nursery, nursery
 from support.emulator_org import csv_of, load
-from support.whole_runs import Workplace
+from support.whole_runs import SECRET, Workplace
 
 from exporter.emulator.server import Emulator
 from scheduler.retention import clear
@@ -71,7 +71,7 @@ def cradle() -> Iterator[Nursery]:
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA) as served:
+    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
         yield served
 
 
