@@ -34,10 +34,10 @@ from scheduler import logs
 open_target = scheduler.runner.open_target
 
 
-def crash(connection, options):
+def crash(connection, options, *, mirror):
     if getattr(connection, "username", None) == "crash":
         raise RuntimeError(f"{connection!r} {connection.password.get_secret_value()}")
-    return open_target(connection, options)
+    return open_target(connection, options, mirror=mirror)
 
 
 scheduler.runner.open_target = crash
