@@ -245,7 +245,9 @@ def test_a_query_that_somebody_else_ends_is_transient(server: TrinoServer, sourc
             reader.read_all()
 
 
-@pytest.mark.parametrize("what", [{"lost": True}, {"status": 503}, {"status": 429, "headers": {"Retry-After": "0"}}])
+@pytest.mark.parametrize(
+    "what", [{"lost": True}, {"cut": 100}, {"status": 503}, {"status": 429, "headers": {"Retry-After": "0"}}]
+)
 @pytest.mark.parametrize("call", [FIRST, PAGE])
 def test_what_passes_by_itself_costs_no_row_and_doubles_none(
     server: TrinoServer, source: TrinoSource, call: str, what: dict[str, Any]
@@ -265,7 +267,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("call", [FIRST, PAGE])
 @pytest.mark.parametrize(
     ("what", "code"),
-    [({"lost": True}, "CONNECTION_LOST"), ({"status": 503}, "HTTP_503"), ({"status": 500}, "HTTP_500")],
+    [
+        ({"lost": True}, "CONNECTION_LOST"),
+        ({"cut": 100}, "CONNECTION_LOST"),
+        ({"status": 503}, "HTTP_503"),
+        ({"status": 500}, "HTTP_500"),
+    ],
 )
 def test_what_does_not_pass_is_transient(
     server: TrinoServer, source: TrinoSource, call: str, what: dict[str, Any], code: str
@@ -278,6 +285,7 @@ def test_what_does_not_pass_is_transient(
 def test_a_page_that_ends_in_the_middle_is_never_a_shorter_result(server: TrinoServer, source: TrinoSource) -> None:
     server.plant(PAGE, cut=500, times=99, after=3)
     assert fault_of(source).kind is FailureKind.TRANSIENT
+    assert server.faults[0].times == 99 - 5
 
 
 def test_a_wrong_password_and_a_wrong_path_are_configuration() -> None:
