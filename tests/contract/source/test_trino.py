@@ -329,6 +329,13 @@ def test_the_certificate_of_a_cluster_is_checked(server: TrinoServer, tmp_path: 
         assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "PLAIN_HTTP")
 
 
+@pytest.mark.usefixtures("impatient")
+def test_https_on_a_plain_port_is_configuration_and_names_the_scheme(server: TrinoServer) -> None:
+    with pytest.raises(ExportError, match='http_scheme = "http"') as caught:
+        source_of(server, http_scheme="https").check()
+    assert (caught.value.kind, caught.value.code) == (FailureKind.CONFIGURATION, "NO_TLS")
+
+
 def test_what_is_no_trino_is_configuration() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
 
