@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import urllib.parse
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime, time
@@ -15,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from support import mariadb
+from support.mariadb import Mariadb
 
 from exporter.connections import SqlalchemyConnection
 from exporter.failures import ExportError, FailureKind
@@ -196,6 +199,21 @@ def test_a_driver_of_an_extra_names_the_line_that_installs_it(monkeypatch: pytes
 
     monkeypatch.setattr(sa, "create_engine", missing)
     assert "pip install 'schedctl[mysql]'" in fault_of(source_of("mysql+pymysql://h/d")).message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["{0}:{1}@127.0.0.1:{2}", "{0}@127.0.0.1:{2}/?password={1}"])
+def test_a_password_of_mysql_may_be_any_text(mariadb_server: Mariadb, form: str) -> None:
+    def url(password: str) -> str:
+        return "mysql+pymysql://" + form.format(
+            mariadb.USER, urllib.parse.quote(password, safe=""), mariadb_server.port
+        )
+
+    assert only_row(source_of(url(mariadb.PASSWORD)), "select 1 as x") == {"x": 1}
+    for wrong in ("s3cret", "パスワード"):
+        fault = fault_of(source_of(url(wrong)))
+        assert fault.kind is FailureKind.CONFIGURATION
+        assert wrong not in fault.message
 
 
 def test_a_server_that_is_down_is_transient() -> None:
