@@ -27,7 +27,13 @@ from exporter.sources.sqlalchemy_engines import (
     make_read_only,
     send_password_in_utf8,
 )
-from exporter.sources.sqlalchemy_faults import driver_fault, driver_missing, query_canceled, sqlalchemy_fault
+from exporter.sources.sqlalchemy_faults import (
+    dialect_missing,
+    driver_fault,
+    driver_missing,
+    query_canceled,
+    sqlalchemy_fault,
+)
 from exporter.sources.statements import MYSQL, STANDARD, one_select
 from exporter.sql.dialects import dialect_of_url
 
@@ -134,9 +140,7 @@ class SqlalchemySource:
         except ModuleNotFoundError as error:
             raise driver_missing(error) from error
         except exc.NoSuchModuleError as error:
-            raise configuration(
-                "DRIVER_MISSING", f"SQLAlchemy knows no {url.drivername}: correct the url, or install its dialect"
-            ) from error
+            raise dialect_missing(url.drivername) from error
         except (exc.ArgumentError, TypeError, ValueError) as error:
             raise configuration(
                 "URL", "url: it is not of the form dialect+driver://user:password@host/database"
