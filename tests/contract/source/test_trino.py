@@ -158,6 +158,18 @@ def test_a_value_that_has_no_form_here_is_configuration_and_not_shown(
     assert sent not in fault.message
 
 
+@pytest.mark.parametrize(
+    "rows", [[[1, "a"], [2]], [[1], [2]], [[1, "a"], [2, "secret", 3]], [[1, "a", 0]], [[1, "a"], None], [[1, "a"], 7]]
+)
+def test_a_row_that_does_not_fit_its_columns_is_a_named_failure(
+    server: TrinoServer, source: TrinoSource, rows: list[Any]
+) -> None:
+    server.canned["select it"] = ([("n", "bigint"), ("name", "varchar")], rows)
+    fault = fault_of(source, "select it")
+    assert (fault.kind, fault.code) == (FailureKind.TRANSIENT, "UNREADABLE_ANSWER")
+    assert "secret" not in fault.message
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(alphabet="a'\"\\%s$?:\n;`#-é😀 ", max_size=12))
 def test_any_text_is_bound_as_it_is(source: TrinoSource, text: str) -> None:
