@@ -20,8 +20,20 @@ from exporter.sources import Query
 from exporter.sources.columns import check_names, no_select
 from exporter.sources.parameters import number_parameters
 from exporter.sources.sqlalchemy_columns import Column, arrow_batch, arrow_schema, decide
-from exporter.sources.sqlalchemy_engines import canceler, has_loose_numbers, is_mysql, make_read_only
-from exporter.sources.sqlalchemy_faults import driver_fault, driver_missing, query_canceled, sqlalchemy_fault
+from exporter.sources.sqlalchemy_engines import (
+    canceler,
+    has_loose_numbers,
+    is_mysql,
+    make_read_only,
+    send_password_in_utf8,
+)
+from exporter.sources.sqlalchemy_faults import (
+    dialect_missing,
+    driver_fault,
+    driver_missing,
+    query_canceled,
+    sqlalchemy_fault,
+)
 from exporter.sources.statements import MYSQL, STANDARD, one_select
 from exporter.sql.dialects import dialect_of_url
 
@@ -128,15 +140,14 @@ class SqlalchemySource:
         except ModuleNotFoundError as error:
             raise driver_missing(error) from error
         except exc.NoSuchModuleError as error:
-            raise configuration(
-                "DRIVER_MISSING", f"SQLAlchemy knows no {url.drivername}: correct the url, or install its dialect"
-            ) from error
+            raise dialect_missing(url.drivername) from error
         except (exc.ArgumentError, TypeError, ValueError) as error:
             raise configuration(
                 "URL", "url: it is not of the form dialect+driver://user:password@host/database"
             ) from error
         if engine.dialect.is_async:
             raise configuration("URL", f"url: {url.drivername} is made for asyncio: name a driver that is not")
+        send_password_in_utf8(engine)
         return engine
 
     def _placed(self, url: sa.URL) -> sa.URL:

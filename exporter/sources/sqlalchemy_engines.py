@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 
 _MYSQL = frozenset({"mysql", "mariadb"})
 _CANCEL_SECONDS = 10.0
@@ -30,6 +30,18 @@ def is_mysql(dialect: str) -> bool:
 def has_loose_numbers(dialect: str) -> bool:
     """Whether a column of an engine may hold whole numbers and others side by side."""
     return dialect in _LOOSE_NUMBERS
+
+
+def send_password_in_utf8(engine: Engine) -> None:
+    """Have an engine log in with any password: PyMySQL would send a text in Latin-1, and servers want UTF-8."""
+    if engine.dialect.driver != "pymysql":
+        return
+
+    @event.listens_for(engine, "do_connect")
+    def encode(_dialect: object, _record: object, _arguments: object, named: dict[str, Any]) -> None:
+        named.update(
+            {name: named[name].encode() for name in ("password", "passwd") if isinstance(named.get(name), str)}
+        )
 
 
 def make_read_only(connection: Connection) -> None:

@@ -19,6 +19,17 @@ _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 _QUOTED = re.compile(r"\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'")
 _EXTRAS = {"psycopg": "postgresql", "pymysql": "mysql", "trino": "trino"}
 """Drivers that an extra of schedctl's brings."""
+_INSTEAD = {"MySQLdb": ("mysql", "mysql+pymysql://"), "psycopg2": ("postgresql", "postgresql+psycopg://")}
+"""Drivers that SQLAlchemy takes where the url names none, and the extra and the url that do the same."""
+_PACKAGES = {
+    "mariadb": "mariadb",
+    "mysql": "mysql-connector-python",
+    "oracledb": "oracledb",
+    "pg8000": "pg8000",
+    "pymssql": "pymssql",
+    "pyodbc": "pyodbc",
+}
+"""Other drivers, and the packages that have them."""
 
 
 def query_canceled() -> ExportError:
@@ -29,8 +40,28 @@ def query_canceled() -> ExportError:
 def driver_missing(error: ModuleNotFoundError) -> ExportError:
     """Make the error of a driver that is not installed, with the line that installs it."""
     name = (error.name or "its driver").partition(".")[0]
-    package = f"'schedctl[{_EXTRAS[name]}]'" if name in _EXTRAS else f"the package that has {name}, beside schedctl"
-    return configuration("DRIVER_MISSING", f"This url needs {name}, which is not installed: pip install {package}")
+    if name in _EXTRAS:
+        how = f"pip install 'schedctl[{_EXTRAS[name]}]'"
+    elif name in _INSTEAD:
+        extra, url = _INSTEAD[name]
+        how = f"pip install 'schedctl[{extra}]' and let the url begin with {url}"
+    elif name in _PACKAGES:
+        how = f"pip install {_PACKAGES[name]}"
+    else:
+        how = f"install the package that has {name} beside schedctl"
+    return configuration("DRIVER_MISSING", f"This url needs {name}, which is not installed: {how}")
+
+
+def dialect_missing(name: str) -> ExportError:
+    """Make the error of a url whose dialect (and driver) SQLAlchemy does not know."""
+    backend = name.partition("+")[0]
+    if backend == "postgres":
+        how = "let the url begin with postgresql+psycopg://"
+    elif backend in _EXTRAS:
+        how = f"pip install 'schedctl[{_EXTRAS[backend]}]'"
+    else:
+        how = "correct the url, or install its dialect"
+    return configuration("DRIVER_MISSING", f"SQLAlchemy knows no {name}: {how}")
 
 
 def sqlalchemy_fault(error: exc.SQLAlchemyError, sql: str) -> ExportError:

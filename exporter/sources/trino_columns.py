@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.failures import configuration
+from exporter.failures import configuration, transient
 from exporter.sources.moments import read_zoned
 from exporter.sources.trino_nesting import nested_text
 
@@ -59,9 +59,13 @@ def arrow_schema(columns: Sequence[ResultColumn]) -> pa.Schema:
 
 
 def arrow_batch(rows: Sequence[Sequence[Any]], columns: Sequence[ResultColumn], schema: pa.Schema) -> pa.RecordBatch:
-    """Return some rows as a batch. Raises configuration ``VALUE_NOT_SUPPORTED`` for a value that Arrow cannot hold."""
+    """Return some rows as a batch.
+
+    Raises configuration ``VALUE_NOT_SUPPORTED`` for a value that Arrow cannot hold, and transient
+    ``UNREADABLE_ANSWER`` for a row that has other than one value for each column.
+    """
     arrays = []
-    for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+    for column, values in _by_column(rows, columns):
         try:
             arrays.append(column.convert(values))
         except (pa.ArrowException, ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -70,6 +74,13 @@ def arrow_batch(rows: Sequence[Sequence[Any]], columns: Sequence[ResultColumn], 
                 f'Column "{column.name}" holds a value that is no {column.type}: cast the column to varchar',
             ) from error
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _by_column(rows: Sequence[Sequence[Any]], columns: Sequence[ResultColumn]) -> list[tuple[ResultColumn, _Values]]:
+    try:
+        return list(zip(columns, zip(*rows, strict=True), strict=True))
+    except (TypeError, ValueError) as error:
+        raise transient("UNREADABLE_ANSWER", "Trino sent a row that does not fit the columns of the result") from error
 
 
 def _choose(kind: str) -> tuple[pa.DataType, Callable[[_Values], pa.Array]]:  # noqa: PLR0911 - one for each type

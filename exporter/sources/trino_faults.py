@@ -18,6 +18,8 @@ _PASSING_ERRORS = frozenset({"ADMINISTRATIVELY_KILLED", "ADMINISTRATIVELY_PREEMP
 """Errors that Trino blames on the user, and that may pass all the same."""
 _STATUS = re.compile(r"error (\d{3})")
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\{.*\}|\[.*\]")
+_PLAIN_ANSWERS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
+"""What OpenSSL makes of an answer in plain text: older ones say the first, newer ones the second."""
 _LONGEST = 500
 _UNAUTHORIZED = (401, 403)
 _TOO_MANY = 429
@@ -43,6 +45,12 @@ def trino_fault(error: Exception) -> ExportError:
         return configuration(
             "CERTIFICATE_REFUSED",
             f"The cluster's certificate is not trusted here: {certificate.verify_message}; see ca_file",
+        )
+    if (encryption := _cause(error, ssl.SSLError)) and encryption.reason in _PLAIN_ANSWERS:
+        return configuration(
+            "NO_TLS",
+            'What answers at this host and port speaks no TLS: for a cluster with plain HTTP set http_scheme = "http", '
+            "else correct host and port",
         )
     if match := _STATUS.search(str(error)):
         return _answer_fault(int(match[1]))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import requests
-from requests.exceptions import InvalidSchema
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError, InvalidSchema
 
 from exporter.connections import TrinoConnection
 from exporter.failures import configuration
@@ -38,14 +38,20 @@ class TrinoSession(requests.Session):
         self.trust_env = not is_loopback(settings.host)
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' own signature, of twenty arguments
-        """Send a request. Raises :class:`PlainUriError` for one that would show the password on the network."""
+        """Send a request. Raises :class:`PlainUriError` for one that would show the password on the network.
+
+        An answer that breaks off in its body is a ConnectionError, like one that never comes.
+        """
         if method == "GET" and self._stopped():
             raise StoppedError("stopped")
         if self._scheme == "https" and not str(url).startswith("https://"):
             raise PlainUriError("plain HTTP")
         if self._ca_file is not None:
             kwargs["verify"] = self._ca_file  # as an argument, or $REQUESTS_CA_BUNDLE would win over it
-        return super().request(method, url, *args, **kwargs)
+        try:
+            return super().request(method, url, *args, **kwargs)
+        except (ChunkedEncodingError, ContentDecodingError) as error:
+            raise requests.ConnectionError(error) from error  # these two the client would not ask for again
 
 
 def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:

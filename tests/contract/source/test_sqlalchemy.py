@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import urllib.parse
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime, time
@@ -15,11 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from support import mariadb
+from support.mariadb import Mariadb
 
 from exporter.connections import SqlalchemyConnection
 from exporter.failures import ExportError, FailureKind
 from exporter.sources import Query
 from exporter.sources.sqlalchemy import SqlalchemySource, _statement
+from exporter.sources.sqlalchemy_faults import dialect_missing, driver_fault, driver_missing
 
 
 def source_of(url: str, directory: Path | None = None) -> SqlalchemySource:
@@ -190,12 +194,56 @@ def test_a_url_that_leads_nowhere_is_configuration_and_not_shown(url: str, code:
     assert "hunter2" not in str(fault)
 
 
-def test_a_driver_of_an_extra_names_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: Any, **__: Any) -> None:
-        raise ModuleNotFoundError("No module named 'pymysql'", name="pymysql")
+@pytest.mark.parametrize(
+    ("module", "how"),
+    [
+        ("pymysql", "pip install 'schedctl[mysql]'"),
+        ("psycopg", "pip install 'schedctl[postgresql]'"),
+        ("MySQLdb", "pip install 'schedctl[mysql]' and let the url begin with mysql+pymysql://"),
+        ("psycopg2", "pip install 'schedctl[postgresql]' and let the url begin with postgresql+psycopg://"),
+        ("mysql.connector", "pip install mysql-connector-python"),
+        ("pyodbc", "pip install pyodbc"),
+        ("rare_driver", "install the package that has rare_driver beside schedctl"),
+    ],
+)
+def test_a_driver_that_is_missing_is_told_with_what_installs_it(module: str, how: str) -> None:
+    fault = driver_missing(ModuleNotFoundError(f"No module named '{module}'", name=module))
+    assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "DRIVER_MISSING")
+    assert fault.message == f"This url needs {module.partition('.')[0]}, which is not installed: {how}"
 
-    monkeypatch.setattr(sa, "create_engine", missing)
-    assert "pip install 'schedctl[mysql]'" in fault_of(source_of("mysql+pymysql://h/d")).message
+
+@pytest.mark.parametrize(
+    ("url", "how"),
+    [
+        ("mysql://u:hunter2pw@h/d", "pip install 'schedctl[mysql]' and let the url begin with mysql+pymysql://"),
+        ("mariadb://u:hunter2pw@h/d", "pip install 'schedctl[mysql]' and let the url begin with mysql+pymysql://"),
+        ("postgres://u:hunter2pw@h/d", "let the url begin with postgresql+psycopg://"),
+        ("nonsense://u:hunter2pw@h/d", "correct the url, or install its dialect"),
+    ],
+)
+def test_a_url_without_a_driver_that_is_here_is_told_which_to_name(url: str, how: str) -> None:
+    fault = fault_of(source_of(url))
+    assert fault.code == "DRIVER_MISSING"
+    assert fault.message.endswith(f": {how}")
+
+
+def test_without_trino_the_extra_is_named() -> None:
+    assert dialect_missing("trino").message == "SQLAlchemy knows no trino: pip install 'schedctl[trino]'"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["{0}:{1}@127.0.0.1:{2}", "{0}@127.0.0.1:{2}/?password={1}"])
+def test_a_password_of_mysql_may_be_any_text(mariadb_server: Mariadb, form: str) -> None:
+    def url(password: str) -> str:
+        return "mysql+pymysql://" + form.format(
+            mariadb.USER, urllib.parse.quote(password, safe=""), mariadb_server.port
+        )
+
+    assert only_row(source_of(url(mariadb.PASSWORD)), "select 1 as x") == {"x": 1}
+    for wrong in ("s3cret", "パスワード"):
+        fault = fault_of(source_of(url(wrong)))
+        assert fault.kind is FailureKind.CONFIGURATION
+        assert wrong not in fault.message
 
 
 def test_a_server_that_is_down_is_transient() -> None:
@@ -250,8 +298,6 @@ class Unknown:
 def test_the_errors_of_any_driver_have_a_kind_and_show_no_row(
     make: Callable[[], Exception], kind: FailureKind, code: str
 ) -> None:
-    from exporter.sources.sqlalchemy_faults import driver_fault  # noqa: PLC0415 - beside its only use
-
     fault = driver_fault(make(), "select 1")
     assert (fault.kind, fault.code) == (kind, code)
     assert "secret" not in fault.message

@@ -158,6 +158,18 @@ def test_a_value_that_has_no_form_here_is_configuration_and_not_shown(
     assert sent not in fault.message
 
 
+@pytest.mark.parametrize(
+    "rows", [[[1, "a"], [2]], [[1], [2]], [[1, "a"], [2, "secret", 3]], [[1, "a", 0]], [[1, "a"], None], [[1, "a"], 7]]
+)
+def test_a_row_that_does_not_fit_its_columns_is_a_named_failure(
+    server: TrinoServer, source: TrinoSource, rows: list[Any]
+) -> None:
+    server.canned["select it"] = ([("n", "bigint"), ("name", "varchar")], rows)
+    fault = fault_of(source, "select it")
+    assert (fault.kind, fault.code) == (FailureKind.TRANSIENT, "UNREADABLE_ANSWER")
+    assert "secret" not in fault.message
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(alphabet="a'\"\\%s$?:\n;`#-é😀 ", max_size=12))
 def test_any_text_is_bound_as_it_is(source: TrinoSource, text: str) -> None:
@@ -245,7 +257,9 @@ def test_a_query_that_somebody_else_ends_is_transient(server: TrinoServer, sourc
             reader.read_all()
 
 
-@pytest.mark.parametrize("what", [{"lost": True}, {"status": 503}, {"status": 429, "headers": {"Retry-After": "0"}}])
+@pytest.mark.parametrize(
+    "what", [{"lost": True}, {"cut": 100}, {"status": 503}, {"status": 429, "headers": {"Retry-After": "0"}}]
+)
 @pytest.mark.parametrize("call", [FIRST, PAGE])
 def test_what_passes_by_itself_costs_no_row_and_doubles_none(
     server: TrinoServer, source: TrinoSource, call: str, what: dict[str, Any]
@@ -265,7 +279,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("call", [FIRST, PAGE])
 @pytest.mark.parametrize(
     ("what", "code"),
-    [({"lost": True}, "CONNECTION_LOST"), ({"status": 503}, "HTTP_503"), ({"status": 500}, "HTTP_500")],
+    [
+        ({"lost": True}, "CONNECTION_LOST"),
+        ({"cut": 100}, "CONNECTION_LOST"),
+        ({"status": 503}, "HTTP_503"),
+        ({"status": 500}, "HTTP_500"),
+    ],
 )
 def test_what_does_not_pass_is_transient(
     server: TrinoServer, source: TrinoSource, call: str, what: dict[str, Any], code: str
@@ -278,6 +297,7 @@ def test_what_does_not_pass_is_transient(
 def test_a_page_that_ends_in_the_middle_is_never_a_shorter_result(server: TrinoServer, source: TrinoSource) -> None:
     server.plant(PAGE, cut=500, times=99, after=3)
     assert fault_of(source).kind is FailureKind.TRANSIENT
+    assert server.faults[0].times == 99 - 5
 
 
 def test_a_wrong_password_and_a_wrong_path_are_configuration() -> None:
@@ -319,6 +339,13 @@ def test_the_certificate_of_a_cluster_is_checked(server: TrinoServer, tmp_path: 
         server.base = None
         fault = fault_of(source_of(server, ca_file=str(ca_file), **tls))
         assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "PLAIN_HTTP")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_https_on_a_plain_port_is_configuration_and_names_the_scheme(server: TrinoServer) -> None:
+    with pytest.raises(ExportError, match='http_scheme = "http"') as caught:
+        source_of(server, http_scheme="https").check()
+    assert (caught.value.kind, caught.value.code) == (FailureKind.CONFIGURATION, "NO_TLS")
 
 
 def test_what_is_no_trino_is_configuration() -> None:
