@@ -57,6 +57,9 @@ def advise(schedule: Schedule, now: datetime) -> list[Advice]:
         return []
     if cron.never():
         return [Advice(code="never_fires", words=f"{cron.text!r} never fires: no such date exists")]
+    end = schedule.bounds.high
+    if schedule.next_after(now) is None and end is not None and end <= now.timestamp():
+        return [Advice(code="never_fires", words="its time is over: it does not fire any more")]
     if schedule.next_after(now) is None:
         words = f'{cron.text!r} never fires: in {schedule.timezone} the clock skips its every time (gap = "skip")'
         return [Advice(code="never_fires", words=words)]

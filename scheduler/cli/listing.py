@@ -9,7 +9,7 @@ from scheduler.cli import options, quick
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table
-from scheduler.cli.tables import RUN_COLUMNS, STYLES, run_row
+from scheduler.cli.tables import STYLES, run_table
 from scheduler.cli.times import exact_duration, iso, local, relative
 from scheduler.cli.wire import job_details_json, job_json, run_json
 from scheduler.fires import coming
@@ -77,7 +77,7 @@ def show(*, name: options.Name, as_json: options.Json = False, config: options.C
     put_sheet(_sheet(view, now))
     if recent:
         put()
-        put_table(RUN_COLUMNS, [run_row(run, now) for run in recent], styles=STYLES)
+        put_table(*run_table(recent, now), styles=STYLES)
 
 
 def next_run(view: "JobLine", now: datetime) -> str:

@@ -17,7 +17,7 @@ from scheduler.cli.late import Late
 from scheduler.cli.output import JsonRows, put, put_json, put_sheet, put_table, say
 from scheduler.cli.problems import DEBUG
 from scheduler.cli.progress import ProgressDisplay
-from scheduler.cli.tables import RUN_COLUMNS, STYLES, run_row
+from scheduler.cli.tables import STYLES, run_table
 from scheduler.cli.times import duration, is_naive, iso, parse_time, relative
 from scheduler.cli.wire import rejected_json, run_details_json, run_json
 from scheduler.errors import usage
@@ -139,7 +139,7 @@ def list_runs(
     if as_json:
         put_json({"runs": [run_json(each) for each in found]})
     elif found:
-        put_table(RUN_COLUMNS, [run_row(each, now) for each in found], styles=STYLES)
+        put_table(*run_table(found, now), styles=STYLES)
     else:
         put("no such runs")
 

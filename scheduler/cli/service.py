@@ -13,7 +13,7 @@ from scheduler.cli import options, quick
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table, say
-from scheduler.cli.tables import RUN_COLUMNS, STYLES, run_row
+from scheduler.cli.tables import STYLES, run_table
 from scheduler.cli.times import iso, relative
 from scheduler.cli.wire import run_json
 from scheduler.errors import ErrorKind, OperationError, failed
@@ -80,7 +80,7 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
         put_sheet(_sheet(found, now))
         if found.failures:
             put("\nlast failures:")
-            put_table(RUN_COLUMNS, [run_row(run, now) for run in found.failures], styles=STYLES)
+            put_table(*run_table(found.failures, now), styles=STYLES)
     return 1 if found.problems else 0
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from scheduler.cli.times import iso, relative
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from storage.runs import StoredRun
 
 STYLES = {
@@ -17,6 +19,16 @@ STYLES = {
     "disabled by failures": "red",
 }
 RUN_COLUMNS = ("id", "job", "slot (UTC)", "kind", "outcome", "read", "accepted", "rejected", "ended")
+
+
+def run_table(runs: "Sequence[StoredRun]", now: datetime) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Return the columns and rows of a table of runs; unchanged rows have a column where a run has any."""
+    columns: tuple[str, ...] = RUN_COLUMNS
+    rows = [run_row(run, now) for run in runs]
+    if any(run.rows_unchanged for run in runs):
+        columns = (*columns[:-1], "unchanged", columns[-1])
+        rows = [[*row[:-1], str(run.rows_unchanged), row[-1]] for row, run in zip(rows, runs, strict=True)]
+    return columns, rows
 
 
 def run_row(run: "StoredRun", now: datetime) -> list[str]:

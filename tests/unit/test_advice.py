@@ -156,3 +156,9 @@ def test_differences_that_are_too_many_to_list_are_counted() -> None:
 def test_an_expression_that_every_rule_reads_alike_has_no_differences() -> None:
     assert differences(make_schedule("*/5 3 * * mon-fri"), NOW) == []
     assert differences(make_schedule(""), NOW) == []
+
+
+def test_a_schedule_whose_time_is_over_is_not_said_to_be_skipped_by_the_clock() -> None:
+    for bounds in ({"starts_at": "2020-01-01T06:00:00"}, {"cron": "0 6 * * *", "ends_on": "2020-01-01"}):
+        found = advise(make_schedule(**{"cron": "", **bounds}), datetime(2026, 11, 26, tzinfo=UTC))
+        assert [each.words for each in found] == ["its time is over: it does not fire any more"]
