@@ -1,9 +1,11 @@
 """What every source owes of its query and its columns' names. Pure."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from decimal import Decimal
 
 from exporter.failures import ExportError, configuration
 from exporter.sql.kinds import Kind
@@ -31,6 +33,26 @@ def no_select(sql: str, *, dialect: str | None = None) -> ExportError:
     if not word:
         return configuration("NOT_ONE_QUERY", "Write one SELECT: the query holds 0 statements")
     return configuration("NOT_A_SELECT", f"Write one SELECT: the query is of type {word}")
+
+
+class NoNumberError(ValueError):
+    """A number of a row is NaN or infinite."""
+
+
+def numeral(value: float | Decimal) -> str:
+    """Return a number as text that reads back as the same one, never with an exponent. Raises NoNumberError."""
+    if not math.isfinite(value):
+        raise NoNumberError
+    return format(Decimal(repr(value)) if isinstance(value, float) else value, "f")
+
+
+def no_number(name: str) -> ExportError:
+    """Make the error of a column of text where a number is NaN or infinite."""
+    return configuration(
+        "NOT_A_NUMBER",
+        f'Column "{name}" holds NaN or an infinite number, which has no text: leave such rows out, '
+        "or cast the column to text",
+    )
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ Types that have no Arrow type of the same values go out as PostgreSQL's own text
 row to row), uuid, json, enumerations, addresses, intervals, ranges.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import psycopg
 import pyarrow as pa
 from psycopg.types.string import TextLoader
 
+from exporter.casts import numeral
 from exporter.failures import configuration
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ _AS_TEXT = ("numeric", "uuid", "json", "jsonb", "interval", "timetz", "inet", "c
 """Types of which psycopg would make objects of its own."""
 
 
-def keep_text(context: "AdaptContext") -> None:
-    """Have a connection give the values of such types as the server writes them."""
-    for name in _AS_TEXT:
+def keep_text(context: "AdaptContext", *, but: Collection[str] = ()) -> None:
+    """Have a connection give the values of such types, ``but`` those named, as the server writes them."""
+    for name in set(_AS_TEXT).difference(but):
         context.adapters.register_loader(name, TextLoader)
 
 
@@ -74,19 +75,21 @@ def _parameter_oid(value: object) -> int:
 
 def arrow_schema(context: "AdaptContext", columns: Sequence[ServerColumn]) -> pa.Schema:
     """Return the schema of a result. Raises configuration ``TYPE_NOT_SUPPORTED`` for arrays."""
-    return pa.schema([pa.field(column.name, _arrow_type(context, column)) for column in columns])
+    return pa.schema([_arrow_field(context, column) for column in columns])
 
 
-def _arrow_type(context: "AdaptContext", column: ServerColumn) -> pa.DataType:
+def _arrow_field(context: "AdaptContext", column: ServerColumn) -> pa.Field:
     info = context.adapters.types.get(column.oid)
     if info is None:
-        return pa.string()
+        return pa.field(column.name, pa.string())
     if info.array_oid == column.oid:
         raise configuration(
             "TYPE_NOT_SUPPORTED",
             f"Column \"{column.name}\" is an array: make a text of it, such as array_to_string({column.name}, ';')",
         )
-    return _TYPES.get(info.name, pa.string())
+    if info.name == "numeric":
+        return numeral(column.name)
+    return pa.field(column.name, _TYPES.get(info.name, pa.string()))
 
 
 def arrow_batch(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:

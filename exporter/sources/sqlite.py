@@ -2,7 +2,7 @@
 
 A column of SQLite holds values of any type, whatever it was declared as. So that no value is bent, and none breaks off
 a result of years because it is the first of its kind, all values go out as text: integers in full, floating-point
-numbers as the shortest text that means the same number, and blobs in base64.
+numbers as the shortest text that means the same number (infinity has none and is refused), and blobs in base64.
 """
 
 import base64
@@ -19,7 +19,7 @@ import pyarrow as pa
 from exporter.connections import SqliteConnection
 from exporter.failures import ExportError, configuration, transient
 from exporter.sources import Query
-from exporter.sources.columns import check_names, first_word, no_select
+from exporter.sources.columns import NoNumberError, check_names, first_word, no_number, no_select, numeral
 
 _STEPS_BETWEEN_LOOKS = 10_000
 _BUSY_SECONDS = 30.0
@@ -73,8 +73,8 @@ class SqliteSource:
         rows = first
         while rows:
             self._check_canceled()
-            columns = [pa.array([_text(value) for value in column], pa.string()) for column in zip(*rows, strict=True)]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            columns = zip(schema.names, zip(*rows, strict=True), strict=True)
+            yield pa.RecordBatch.from_arrays([_column(name, values) for name, values in columns], schema=schema)
             self._check_canceled()
             with self._faults(sql, of_rows=lambda: True):
                 rows = cursor.fetchmany(size)
@@ -132,6 +132,13 @@ def _parameter(value: object) -> object:
     return value
 
 
+def _column(name: str, values: Sequence[object]) -> pa.Array:
+    try:
+        return pa.array([_text(value) for value in values], pa.string())
+    except NoNumberError as error:
+        raise no_number(name) from error
+
+
 def _text(value: object) -> str | None:
     match value:
         case None:
@@ -139,7 +146,7 @@ def _text(value: object) -> str | None:
         case bytes():
             return base64.b64encode(value).decode()
         case float():
-            return repr(value)
+            return numeral(value)
         case _:
             return str(value)
 

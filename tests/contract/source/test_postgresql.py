@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from exporter.casts import TextCast, salesforce_rules
 from exporter.connections import PostgresqlConnection
 from exporter.failures import ExportError, FailureKind
 from exporter.sources import Query, Source
@@ -57,6 +58,15 @@ def test_every_value_comes_as_exact_as_it_is_stored(source: Source) -> None:
         "e": None,
     }
     assert Decimal(row["n"]) == Decimal("12345678901234567890.12345678901234567890")
+
+
+@pytest.mark.parametrize("value", ["'NaN'::numeric", "'NaN'::numeric(10, 2)", "'-Infinity'::numeric", "float8 'NaN'"])
+def test_a_number_that_is_none_rejects_its_row_and_no_other(source: Source, value: str) -> None:
+    sql = f"select {value} as n, 'NaN' as t union all select 1.5, 'Infinity'"
+    with source.read(Query(sql=sql), batch_rows=10) as reader:
+        [text] = [TextCast(reader.schema, salesforce_rules()).apply(batch) for batch in reader]
+    assert [(fault.index, fault.code) for fault in text.faults] == [(0, "NOT_A_NUMBER")]
+    assert text.batch.to_pylist()[1] == {"n": "1.5", "t": "Infinity"}
 
 
 def test_an_empty_result_has_its_columns(source: Source) -> None:

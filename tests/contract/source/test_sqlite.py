@@ -54,6 +54,7 @@ def test_no_value_of_a_row_is_in_what_sqlite_says(source: Source, expression: st
         ("select nosuch(v) from r", "SQLITE_ERROR", "no such function: nosuch"),
         ("select 1 as a; select 2 as b", "NOT_ONE_QUERY", "2 statements"),
         ("delete from r", "QUERY_WRITES", "only read"),
+        ("select 1.5 as a, v as b, 9e999 as big from r", "NOT_A_NUMBER", 'Column "big" holds NaN or'),
         ("select $nosuch as a", "UNKNOWN_PARAMETER", "$nosuch"),
         ("select $big as a", "PARAMETER_TOO_LARGE", "integers"),
     ],
@@ -62,3 +63,10 @@ def test_what_is_wrong_with_the_text_is_told_in_sqlites_words(source: Source, sq
     fault = fault_of(source, sql, big=2**70)
     assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, code)
     assert says in fault.message
+
+
+def test_numbers_come_in_full_without_an_exponent(source: Source) -> None:
+    sql = "select 1e300 as a, 9223372036854775807 + 1 as b, 0.1 as c, -1e-7 as d, cast(9e999 as text) as e"
+    with source.read(Query(sql=sql), batch_rows=10) as reader:
+        [row] = reader.read_all().to_pylist()
+    assert row == {"a": "1" + "0" * 300, "b": "9223372036854776000", "c": "0.1", "d": "-0.0000001", "e": "Inf"}
