@@ -14,6 +14,10 @@ from exporter.sql.tokens import read_tokens
 _COMMENTS = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|[;(])*", re.DOTALL)
 
 
+READING = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
+"""The words that statements begin with which give rows, and by themselves change nothing."""
+
+
 def first_word(sql: str, *, dialect: str | None = None) -> str:
     """Return the word that says what a statement does, such as ``SELECT``, in upper case; empty if there is none.
 
@@ -32,7 +36,23 @@ def no_select(sql: str, *, dialect: str | None = None) -> ExportError:
     word = first_word(sql, dialect=dialect)
     if not word:
         return configuration("NOT_ONE_QUERY", "Write one SELECT: the query holds 0 statements")
-    return configuration("NOT_A_SELECT", f"Write one SELECT: the query is of type {word}")
+    if word in READING:
+        if _has_word("INTO", sql, dialect):
+            return configuration("QUERY_WRITES", "The query writes (INTO): a source is only read; remove the INTO")
+        return configuration("NO_COLUMNS", "The query gives no columns: name some behind SELECT")
+    written = re.search(re.escape(word), sql, re.IGNORECASE)
+    return configuration(
+        "NOT_A_SELECT", f'Write one SELECT: the query is of type {word} ("{written[0] if written else word}")'
+    )
+
+
+def _has_word(word: str, sql: str, dialect: str | None) -> bool:
+    if dialect is None:
+        return False
+    with suppress(ExportError):
+        tokens = read_tokens(sql, dialect)
+        return any(each.kind is Kind.WORD and sql[each.start : each.end].upper() == word for each in tokens)
+    return False
 
 
 class NoNumberError(ValueError):

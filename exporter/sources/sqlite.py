@@ -31,6 +31,7 @@ _WITHOUT_VALUES = frozenset(
     }
 )
 """What SQLite says of a row without quoting it."""
+_READING = frozenset({"SELECT", "WITH", "VALUES"})
 _UNTOLD = "SQLite's own words are left out, as they may quote a row: run the query in SQLite to see them"
 
 
@@ -45,6 +46,7 @@ class SqliteSource:
     def read(self, query: Query, *, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
         """Run the one SELECT of ``query`` and stream its rows; see the protocol. Parameters are ``$name``."""
         self._canceled.clear()
+        _check_reads(query.sql)
         with self._connection() as connection, closing(connection.cursor()) as cursor:
             values = _Values({name: _parameter(value) for name, value in query.parameters.items()})
             with self._faults(query.sql, of_rows=lambda: _is_sound(connection, query.sql, values)):
@@ -106,6 +108,13 @@ class SqliteSource:
             yield
         except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeDecodeError) as error:
             raise sqlite_fault(error, sql, of_rows=of_rows()) from error
+
+
+def _check_reads(sql: str) -> None:
+    """Raise unless a statement begins as a query: SQLite runs PRAGMA, ATTACH and EXPLAIN on a read-only file too."""
+    sql = sql.replace("\ufeff", " ")  # which it is to SQLite
+    if first_word(sql, dialect="sqlite") not in _READING:
+        raise no_select(sql, dialect="sqlite")
 
 
 class _Values(dict[str, object]):
