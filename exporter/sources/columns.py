@@ -75,6 +75,26 @@ def no_number(name: str) -> ExportError:
     )
 
 
+class OutOfRangeError(ValueError):
+    """A date or time of a row is beyond what a driver has values for."""
+
+
+class _OutOfRange:
+    def __str__(self) -> str:
+        raise OutOfRangeError
+
+
+OUT_OF_RANGE = _OutOfRange()
+"""What a driver's own loader gives for such a value; it has no text."""
+
+
+def out_of_range(name: str) -> ExportError:
+    """Make the error of a column with a value that a driver has none for."""
+    return configuration(
+        "VALUE_NOT_SUPPORTED", f'Column "{name}" holds a date or time that is out of range: cast the column to text'
+    )
+
+
 def check_names(names: Iterable[str]) -> None:
     """Raise configuration unless each column has a name of its own."""
     seen: set[str] = set()

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from exporter.failures import ExportError, configuration
-from exporter.sources.columns import NoNumberError, no_number, numeral
+from exporter.sources.columns import OUT_OF_RANGE, NoNumberError, OutOfRangeError, no_number, numeral, out_of_range
 
 _NUMBERS = frozenset({"integer", "float"})
 
@@ -63,8 +63,10 @@ def _array(column: Column, values: Sequence[Any]) -> pa.Array:
         return pa.array([None if value is None else convert(value) for value in values], column.type)
     except NoNumberError as error:
         raise no_number(column.name) from error
+    except OutOfRangeError as error:  # in a list
+        raise out_of_range(column.name) from error
     except (pa.ArrowException, ArithmeticError, TypeError, ValueError) as error:
-        raise _unfit(column) from error
+        raise (out_of_range(column.name) if OUT_OF_RANGE in values else _unfit(column)) from error
 
 
 def _unfit(column: Column) -> ExportError:

@@ -6,6 +6,7 @@ numbers as the shortest text that means the same number (infinity has none and i
 """
 
 import base64
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,7 @@ _WITHOUT_VALUES = frozenset(
 )
 """What SQLite says of a row without quoting it."""
 _READING = frozenset({"SELECT", "WITH", "VALUES"})
+_UNDECODED = re.compile(r"Could not decode to UTF-8 column '(.*?)' with text '", re.DOTALL)
 _UNTOLD = "SQLite's own words are left out, as they may quote a row: run the query in SQLite to see them"
 
 
@@ -177,9 +179,15 @@ def sqlite_fault(error: Exception, sql: str, *, of_rows: bool = False) -> Export
     elif name.startswith("SQLITE_READONLY"):
         code, message = "QUERY_WRITES", f"The query writes ({first_word(sql, dialect='sqlite')}): a source is only read"
     elif isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in text:
-        code, message = "NOT_UTF8", "A text of the result is not UTF-8: cast it to BLOB, or mend it"
+        code, message = "NOT_UTF8", f"{_undecoded(text)} is not UTF-8: cast it to BLOB, or mend it"
     elif isinstance(error, OverflowError):
         code, message = "PARAMETER_TOO_LARGE", "A parameter is larger than SQLite's integers"
     elif of_rows and name == "SQLITE_ERROR" and text not in _WITHOUT_VALUES:
         message = _UNTOLD
     return configuration(code, message)
+
+
+def _undecoded(text: str) -> str:
+    """Return which text could not be decoded: Python names its column in ASCII, before the text itself."""
+    found = _UNDECODED.match(text)
+    return 'A text of column "{}"'.format(re.sub("\ufffd+", "…", found[1])) if found else "A text of the result"

@@ -69,6 +69,26 @@ def test_a_number_that_is_none_rejects_its_row_and_no_other(source: Source, valu
     assert text.batch.to_pylist()[1] == {"n": "1.5", "t": "Infinity"}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "time '24:00'",
+        "date '0044-03-15 BC'",
+        "date 'infinity'",
+        "date '20000-01-01'",
+        "timestamp 'infinity'",
+        "timestamptz '-infinity'",
+    ],
+)
+def test_the_column_of_a_time_out_of_range_is_named_wherever_it_comes(source: Source, value: str) -> None:
+    sql = "select n, date '2026-01-01' as fine, case when n = 4000 then {} end as late from generate_series(1, 5000) n"
+    with pytest.raises(ExportError) as caught, source.read(Query(sql=sql.format(value)), batch_rows=100) as reader:
+        reader.read_all()
+    assert caught.value.code == "VALUE_NOT_SUPPORTED"
+    assert 'Column "late"' in caught.value.message
+    assert "cast the column to text" in caught.value.message
+
+
 def test_an_empty_result_has_its_columns(source: Source) -> None:
     with source.read(Query(sql="select 1 as a, 'x' as b where false"), batch_rows=10) as reader:
         assert reader.schema.names == ["a", "b"]

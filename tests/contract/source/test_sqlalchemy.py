@@ -151,6 +151,13 @@ def test_a_number_that_is_none_is_refused_where_numbers_come_as_text(
         assert "cast" in fault.message
 
 
+@pytest.mark.parametrize("value", ["time '24:00'", "date 'infinity'", "array[date '0044-03-15 BC']"])
+def test_the_column_of_a_time_out_of_range_is_named(on_postgresql: SqlalchemySource, value: str) -> None:
+    fault = fault_of(on_postgresql, f"select date '2026-01-01' as fine, {value} as late")
+    assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "VALUE_NOT_SUPPORTED")
+    assert 'Column "late"' in fault.message
+
+
 def test_an_empty_result_has_its_columns(on_postgresql: SqlalchemySource) -> None:
     table = read(on_postgresql, "select 1 as a, 'x' as b where false")
     assert (table.schema.names, table.num_rows) == (["a", "b"], 0)

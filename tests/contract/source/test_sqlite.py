@@ -60,6 +60,8 @@ def test_no_value_of_a_row_is_in_what_sqlite_says(source: Source, expression: st
         ("; attach 'other.db' as other", "NOT_A_SELECT", "of type ATTACH"),
         ("\ufeffpragma user_version", "NOT_A_SELECT", "of type PRAGMA"),
         ("/* /* */ pragma user_version -- */ select 1", "NOT_A_SELECT", "of type PRAGMA"),
+        ("select 1 as ok, cast(x'ff' as text) as bad", "NOT_UTF8", 'column "bad" is not UTF-8: cast it to BLOB'),
+        ("select cast(x'ff' as text) as größe", "NOT_UTF8", 'column "gr…e" is not UTF-8'),
         ("explain select 1", "NOT_A_SELECT", "of type EXPLAIN"),
         ("-- nothing", "NOT_ONE_QUERY", "0 statements"),
         ("select 1.5 as a, v as b, 9e999 as big from r", "NOT_A_NUMBER", 'Column "big" holds NaN or'),
@@ -78,3 +80,10 @@ def test_numbers_come_in_full_without_an_exponent(source: Source) -> None:
     with source.read(Query(sql=sql), batch_rows=10) as reader:
         [row] = reader.read_all().to_pylist()
     assert row == {"a": "1" + "0" * 300, "b": "9223372036854776000", "c": "0.1", "d": "-0.0000001", "e": "Inf"}
+
+
+def test_a_text_that_is_no_utf8_is_not_shown(source: Source) -> None:
+    fault = fault_of(source, "select 1 as n, v || cast(x'ff' as text) as bad from r")
+    assert fault.code == "NOT_UTF8"
+    assert 'column "bad"' in fault.message
+    assert "ROWSECRET" not in fault.message
