@@ -20,7 +20,7 @@ import pyarrow as pa
 from exporter.connections import SqliteConnection
 from exporter.failures import ExportError, configuration, transient
 from exporter.sources import Query
-from exporter.sources.columns import NoNumberError, check_names, first_word, no_number, no_select, numeral
+from exporter.sources.columns import READING, NoNumberError, check_names, first_word, no_number, no_select, numeral
 
 _STEPS_BETWEEN_LOOKS = 10_000
 _BUSY_SECONDS = 30.0
@@ -32,7 +32,6 @@ _WITHOUT_VALUES = frozenset(
     }
 )
 """What SQLite says of a row without quoting it."""
-_READING = frozenset({"SELECT", "WITH", "VALUES"})
 _UNDECODED = re.compile(r"Could not decode to UTF-8 column '(.*?)' with text '", re.DOTALL)
 _UNTOLD = "SQLite's own words are left out, as they may quote a row: run the query in SQLite to see them"
 
@@ -115,7 +114,7 @@ class SqliteSource:
 def _check_reads(sql: str) -> None:
     """Raise unless a statement begins as a query: SQLite runs PRAGMA, ATTACH and EXPLAIN on a read-only file too."""
     sql = sql.replace("\ufeff", " ")  # which it is to SQLite
-    if first_word(sql, dialect="sqlite") not in _READING:
+    if first_word(sql, dialect="sqlite") not in READING:  # TABLE, which SQLite does not know, it refuses itself
         raise no_select(sql, dialect="sqlite")
 
 

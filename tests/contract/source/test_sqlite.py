@@ -63,6 +63,7 @@ def test_no_value_of_a_row_is_in_what_sqlite_says(source: Source, expression: st
         ("select 1 as ok, cast(x'ff' as text) as bad", "NOT_UTF8", 'column "bad" is not UTF-8: cast it to BLOB'),
         ("select cast(x'ff' as text) as größe", "NOT_UTF8", 'column "gr…e" is not UTF-8'),
         ("explain select 1", "NOT_A_SELECT", "of type EXPLAIN"),
+        ("table r", "SQLITE_ERROR", "syntax error"),
         ("-- nothing", "NOT_ONE_QUERY", "0 statements"),
         ("select 1.5 as a, v as b, 9e999 as big from r", "NOT_A_NUMBER", 'Column "big" holds NaN or'),
         ("select $nosuch as a", "UNKNOWN_PARAMETER", "$nosuch"),
