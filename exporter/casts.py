@@ -10,7 +10,7 @@ date                          ``2026-11-23``
 timestamp with zone           in UTC, cut to milliseconds: ``2026-11-23T03:00:00.000Z``
 timestamp without zone        the same, read as local time of ``naive_timezone``
 time                          ``03:00:00.000Z``, cut to milliseconds
-text, dictionaries of text    itself
+text, dictionaries of text    itself; :func:`numeral` marks a column whose texts are all numbers
 UUID                          ``8-4-4-4-12`` hexadecimal digits
 binary                        base64
 null                          :attr:`TextRules.null`
@@ -60,6 +60,9 @@ class TextRules:
 
 NULLS = b"schedctl.nulls"
 """Key of a field's metadata: which of :attr:`TextRules.nulls` stands for NULL in this column."""
+_NUMERALS = b"schedctl.numerals"
+_NO_NUMBERS = pa.array(["NaN", "Infinity", "-Infinity"])
+_NOT_A_NUMBER = ("NOT_A_NUMBER", "is NaN or infinite, which has no text")
 _SALESFORCE_NULLS = {"ignore": "", "clear": "#N/A"}
 
 
@@ -81,6 +84,11 @@ def salesforce_rules(*, nulls: str = "ignore", naive_timezone: str | None = "UTC
         last_day=date(4000, 12, 31),
         naive_timezone=naive_timezone,
     )
+
+
+def numeral(name: str) -> pa.Field:
+    """Return a text column of numbers that no Arrow type holds; in it NaN and infinity are faults, as in floats."""
+    return pa.field(name, pa.string(), metadata={_NUMERALS: b""})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,6 +158,8 @@ def _choose(field: pa.Field, rules: TextRules) -> _Cast:
         return lambda column, mark: inner(column.cast(kind.value_type), mark)
     if pa.types.is_timestamp(kind):
         return _choose_timestamp(field, rules)
+    if _NUMERALS in (field.metadata or {}):
+        return _numeral
     for fits, cast in _CASTS:
         if fits(kind):
             return lambda column, mark: cast(column, mark, rules)
@@ -238,8 +248,13 @@ def _longest(text: pa.Array) -> int:
 
 
 def _float(column: pa.Array, mark: _Mark, _rules: TextRules) -> pa.Array:
-    mark(pc.invert(pc.is_finite(column)), "NOT_A_NUMBER", "is NaN or infinite, which has no text")
+    mark(pc.invert(pc.is_finite(column)), *_NOT_A_NUMBER)
     return _without_exponent(column.cast(pa.string()), "e")
+
+
+def _numeral(column: pa.Array, mark: _Mark) -> pa.Array:
+    mark(pc.is_in(column, _NO_NUMBERS), *_NOT_A_NUMBER)
+    return column
 
 
 def _without_exponent(text: pa.Array, letter: str) -> pa.Array:

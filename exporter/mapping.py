@@ -55,7 +55,7 @@ def apply_mapping(
 
 def _told(field: pa.Field, nulls: str | None) -> pa.Field:
     """Return the field with what its NULLs do, where the mapping says so; the casts look for it."""
-    return field if nulls is None else field.with_metadata({NULLS: nulls.encode()})
+    return field if nulls is None else field.with_metadata({**(field.metadata or {}), NULLS: nulls.encode()})
 
 
 def _mapped(rows: pa.RecordBatchReader, columns: Sequence[_Column], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

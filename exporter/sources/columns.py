@@ -1,15 +1,21 @@
 """What every source owes of its query and its columns' names. Pure."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from decimal import Decimal
 
 from exporter.failures import ExportError, configuration
 from exporter.sql.kinds import Kind
 from exporter.sql.tokens import read_tokens
 
 _COMMENTS = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|[;(])*", re.DOTALL)
+
+
+READING = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
+"""The words that statements begin with which give rows, and by themselves change nothing."""
 
 
 def first_word(sql: str, *, dialect: str | None = None) -> str:
@@ -30,7 +36,63 @@ def no_select(sql: str, *, dialect: str | None = None) -> ExportError:
     word = first_word(sql, dialect=dialect)
     if not word:
         return configuration("NOT_ONE_QUERY", "Write one SELECT: the query holds 0 statements")
-    return configuration("NOT_A_SELECT", f"Write one SELECT: the query is of type {word}")
+    if word in READING:
+        if _has_word("INTO", sql, dialect):
+            return configuration("QUERY_WRITES", "The query writes (INTO): a source is only read; remove the INTO")
+        return configuration("NO_COLUMNS", "The query gives no columns: name some behind SELECT")
+    written = re.search(re.escape(word), sql, re.IGNORECASE)
+    return configuration(
+        "NOT_A_SELECT", f'Write one SELECT: the query is of type {word} ("{written[0] if written else word}")'
+    )
+
+
+def _has_word(word: str, sql: str, dialect: str | None) -> bool:
+    if dialect is None:
+        return False
+    with suppress(ExportError):
+        tokens = read_tokens(sql, dialect)
+        return any(each.kind is Kind.WORD and sql[each.start : each.end].upper() == word for each in tokens)
+    return False
+
+
+class NoNumberError(ValueError):
+    """A number of a row is NaN or infinite."""
+
+
+def numeral(value: float | Decimal) -> str:
+    """Return a number as text that reads back as the same one, never with an exponent. Raises NoNumberError."""
+    if not math.isfinite(value):
+        raise NoNumberError
+    return format(Decimal(repr(value)) if isinstance(value, float) else value, "f")
+
+
+def no_number(name: str) -> ExportError:
+    """Make the error of a column of text where a number is NaN or infinite."""
+    return configuration(
+        "NOT_A_NUMBER",
+        f'Column "{name}" holds NaN or an infinite number, which has no text: leave such rows out, '
+        "or cast the column to text",
+    )
+
+
+class OutOfRangeError(ValueError):
+    """A date or time of a row is beyond what a driver has values for."""
+
+
+class _OutOfRange:
+    def __str__(self) -> str:
+        raise OutOfRangeError
+
+
+OUT_OF_RANGE = _OutOfRange()
+"""What a driver's own loader gives for such a value; it has no text."""
+
+
+def out_of_range(name: str) -> ExportError:
+    """Make the error of a column with a value that a driver has none for."""
+    return configuration(
+        "VALUE_NOT_SUPPORTED", f'Column "{name}" holds a date or time that is out of range: cast the column to text'
+    )
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -4,19 +4,22 @@ Types that have no Arrow type of the same values go out as PostgreSQL's own text
 row to row), uuid, json, enumerations, addresses, intervals, ranges.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pyarrow as pa
+from psycopg.adapt import Loader
 from psycopg.types.string import TextLoader
 
+from exporter.casts import numeral
 from exporter.failures import configuration
+from exporter.sources.columns import OUT_OF_RANGE, out_of_range
 
 if TYPE_CHECKING:
-    from psycopg.abc import AdaptContext
+    from psycopg.abc import AdaptContext, Buffer
 
 _TYPES = {
     "bool": pa.bool_(),
@@ -34,12 +37,41 @@ _TYPES = {
 }
 _AS_TEXT = ("numeric", "uuid", "json", "jsonb", "interval", "timetz", "inet", "cidr")
 """Types of which psycopg would make objects of its own."""
+_BOUNDED = ("date", "time", "timestamp", "timestamptz")
+"""Types that reach further than Python's: to infinity, BC, years of five digits, 24:00."""
 
 
-def keep_text(context: "AdaptContext") -> None:
-    """Have a connection give the values of such types as the server writes them."""
-    for name in _AS_TEXT:
+def keep_text(context: "AdaptContext", *, but: Collection[str] = ()) -> None:
+    """Have a connection give the values of such types, ``but`` those named, as the server writes them.
+
+    A date or time that Python has no value for comes as :data:`OUT_OF_RANGE`.
+    """
+    for name in set(_AS_TEXT).difference(but):
         context.adapters.register_loader(name, TextLoader)
+    for name in _BOUNDED:
+        given = context.adapters.get_loader(context.adapters.types[name].oid, psycopg.pq.Format.TEXT)
+        if given is not None:
+            context.adapters.register_loader(name, _bounded(given))
+
+
+def _bounded(given: "type[psycopg.abc.Loader]") -> type[Loader]:
+    """Return a loader that gives :data:`OUT_OF_RANGE` for what Python has no value for.
+
+    An error of the driver's own would tell neither row nor column.
+    """
+
+    class Bounded(Loader):
+        def __init__(self, oid: int, context: "AdaptContext | None" = None) -> None:
+            super().__init__(oid, context)
+            self._load = given(oid, context).load
+
+        def load(self, data: "Buffer") -> object:
+            try:
+                return self._load(data)
+            except psycopg.DataError:
+                return OUT_OF_RANGE
+
+    return Bounded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,19 +106,21 @@ def _parameter_oid(value: object) -> int:
 
 def arrow_schema(context: "AdaptContext", columns: Sequence[ServerColumn]) -> pa.Schema:
     """Return the schema of a result. Raises configuration ``TYPE_NOT_SUPPORTED`` for arrays."""
-    return pa.schema([pa.field(column.name, _arrow_type(context, column)) for column in columns])
+    return pa.schema([_arrow_field(context, column) for column in columns])
 
 
-def _arrow_type(context: "AdaptContext", column: ServerColumn) -> pa.DataType:
+def _arrow_field(context: "AdaptContext", column: ServerColumn) -> pa.Field:
     info = context.adapters.types.get(column.oid)
     if info is None:
-        return pa.string()
+        return pa.field(column.name, pa.string())
     if info.array_oid == column.oid:
         raise configuration(
             "TYPE_NOT_SUPPORTED",
             f"Column \"{column.name}\" is an array: make a text of it, such as array_to_string({column.name}, ';')",
         )
-    return _TYPES.get(info.name, pa.string())
+    if info.name == "numeric":
+        return numeral(column.name)
+    return pa.field(column.name, _TYPES.get(info.name, pa.string()))
 
 
 def arrow_batch(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
@@ -96,6 +130,8 @@ def arrow_batch(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.RecordBa
         try:
             arrays.append(pa.array(values, field.type))
         except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+            if OUT_OF_RANGE in values:
+                raise out_of_range(field.name) from error
             raise configuration(
                 "VALUE_NOT_SUPPORTED",
                 f'Column "{field.name}" holds a value that is no {field.type}: cast the column to text',

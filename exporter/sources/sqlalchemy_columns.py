@@ -8,7 +8,6 @@ later value that does not fit its column's type is a configuration failure that 
 
 import base64
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from exporter.failures import ExportError, configuration
+from exporter.sources.columns import OUT_OF_RANGE, NoNumberError, OutOfRangeError, no_number, numeral, out_of_range
 
 _NUMBERS = frozenset({"integer", "float"})
 
@@ -61,8 +61,12 @@ def _array(column: Column, values: Sequence[Any]) -> pa.Array:
     convert = _KINDS[column.kind][1]
     try:
         return pa.array([None if value is None else convert(value) for value in values], column.type)
+    except NoNumberError as error:
+        raise no_number(column.name) from error
+    except OutOfRangeError as error:  # in a list
+        raise out_of_range(column.name) from error
     except (pa.ArrowException, ArithmeticError, TypeError, ValueError) as error:
-        raise _unfit(column) from error
+        raise (out_of_range(column.name) if OUT_OF_RANGE in values else _unfit(column)) from error
 
 
 def _unfit(column: Column) -> ExportError:
@@ -115,10 +119,8 @@ def _text(value: object) -> str:  # noqa: PLR0911 - one for each type
             return value
         case bool():
             return "true" if value else "false"
-        case float():
-            return format(Decimal(repr(value)), "f") if math.isfinite(value) else repr(value)
-        case Decimal():
-            return format(value, "f")
+        case float() | Decimal():
+            return numeral(value)
         case bytes() | bytearray() | memoryview():
             return base64.b64encode(value).decode()
         case datetime():

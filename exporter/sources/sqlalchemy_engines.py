@@ -54,7 +54,7 @@ def make_read_only(connection: Connection) -> None:
     if dialect.driver == "psycopg":
         from exporter.sources.postgresql_columns import keep_text  # noqa: PLC0415 - an extra
 
-        keep_text(_driver_connection(connection))
+        keep_text(_driver_connection(connection), but=("numeric",))  # whose NaN could not be told from a text
 
 
 def canceler(engine: Engine, connection: Connection) -> Callable[[], None]:

@@ -2,10 +2,11 @@
 
 A column of SQLite holds values of any type, whatever it was declared as. So that no value is bent, and none breaks off
 a result of years because it is the first of its kind, all values go out as text: integers in full, floating-point
-numbers as the shortest text that means the same number, and blobs in base64.
+numbers as the shortest text that means the same number (infinity has none and is refused), and blobs in base64.
 """
 
 import base64
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ import pyarrow as pa
 from exporter.connections import SqliteConnection
 from exporter.failures import ExportError, configuration, transient
 from exporter.sources import Query
-from exporter.sources.columns import check_names, first_word, no_select
+from exporter.sources.columns import READING, NoNumberError, check_names, first_word, no_number, no_select, numeral
 
 _STEPS_BETWEEN_LOOKS = 10_000
 _BUSY_SECONDS = 30.0
@@ -31,6 +32,7 @@ _WITHOUT_VALUES = frozenset(
     }
 )
 """What SQLite says of a row without quoting it."""
+_UNDECODED = re.compile(r"Could not decode to UTF-8 column '(.*?)' with text '", re.DOTALL)
 _UNTOLD = "SQLite's own words are left out, as they may quote a row: run the query in SQLite to see them"
 
 
@@ -45,6 +47,7 @@ class SqliteSource:
     def read(self, query: Query, *, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
         """Run the one SELECT of ``query`` and stream its rows; see the protocol. Parameters are ``$name``."""
         self._canceled.clear()
+        _check_reads(query.sql)
         with self._connection() as connection, closing(connection.cursor()) as cursor:
             values = _Values({name: _parameter(value) for name, value in query.parameters.items()})
             with self._faults(query.sql, of_rows=lambda: _is_sound(connection, query.sql, values)):
@@ -73,8 +76,8 @@ class SqliteSource:
         rows = first
         while rows:
             self._check_canceled()
-            columns = [pa.array([_text(value) for value in column], pa.string()) for column in zip(*rows, strict=True)]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            columns = zip(schema.names, zip(*rows, strict=True), strict=True)
+            yield pa.RecordBatch.from_arrays([_column(name, values) for name, values in columns], schema=schema)
             self._check_canceled()
             with self._faults(sql, of_rows=lambda: True):
                 rows = cursor.fetchmany(size)
@@ -108,6 +111,13 @@ class SqliteSource:
             raise sqlite_fault(error, sql, of_rows=of_rows()) from error
 
 
+def _check_reads(sql: str) -> None:
+    """Raise unless a statement begins as a query: SQLite runs PRAGMA, ATTACH and EXPLAIN on a read-only file too."""
+    sql = sql.replace("\ufeff", " ")  # which it is to SQLite
+    if first_word(sql, dialect="sqlite") not in READING:  # TABLE, which SQLite does not know, it refuses itself
+        raise no_select(sql, dialect="sqlite")
+
+
 class _Values(dict[str, object]):
     """The values of parameters; one that the query names and nobody gave is a fault of the query."""
 
@@ -132,6 +142,13 @@ def _parameter(value: object) -> object:
     return value
 
 
+def _column(name: str, values: Sequence[object]) -> pa.Array:
+    try:
+        return pa.array([_text(value) for value in values], pa.string())
+    except NoNumberError as error:
+        raise no_number(name) from error
+
+
 def _text(value: object) -> str | None:
     match value:
         case None:
@@ -139,7 +156,7 @@ def _text(value: object) -> str | None:
         case bytes():
             return base64.b64encode(value).decode()
         case float():
-            return repr(value)
+            return numeral(value)
         case _:
             return str(value)
 
@@ -161,9 +178,15 @@ def sqlite_fault(error: Exception, sql: str, *, of_rows: bool = False) -> Export
     elif name.startswith("SQLITE_READONLY"):
         code, message = "QUERY_WRITES", f"The query writes ({first_word(sql, dialect='sqlite')}): a source is only read"
     elif isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in text:
-        code, message = "NOT_UTF8", "A text of the result is not UTF-8: cast it to BLOB, or mend it"
+        code, message = "NOT_UTF8", f"{_undecoded(text)} is not UTF-8: cast it to BLOB, or mend it"
     elif isinstance(error, OverflowError):
         code, message = "PARAMETER_TOO_LARGE", "A parameter is larger than SQLite's integers"
     elif of_rows and name == "SQLITE_ERROR" and text not in _WITHOUT_VALUES:
         message = _UNTOLD
     return configuration(code, message)
+
+
+def _undecoded(text: str) -> str:
+    """Return which text could not be decoded: Python names its column in ASCII, before the text itself."""
+    found = _UNDECODED.match(text)
+    return 'A text of column "{}"'.format(re.sub("\ufffd+", "…", found[1])) if found else "A text of the result"

@@ -8,10 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from exporter.failures import configuration
-from exporter.sources.columns import no_select
-
-READING = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
-"""The words that statements begin with which give rows, and by themselves change nothing."""
+from exporter.sources.columns import READING, no_select
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ import math
 import pyarrow as pa
 import pytest
 
-from exporter.casts import TextCast, TextRules, salesforce_rules
+from exporter.casts import TextCast, TextRules, numeral, salesforce_rules
 
 
 def faults(column: pa.Array, rules: TextRules | None = None) -> dict[int, str]:
@@ -24,6 +24,14 @@ def from_numbers(numbers: list[int], kind: pa.DataType) -> pa.Array:
 def test_what_is_not_a_number_is_refused(kind: pa.DataType) -> None:
     column = pa.array([1.0, math.nan, math.inf, -math.inf, None], kind)
     assert faults(column) == dict.fromkeys((1, 2, 3), "NOT_A_NUMBER")
+
+
+def test_what_is_not_a_number_is_refused_where_numbers_come_as_text() -> None:
+    schema = pa.schema([numeral("c"), pa.field("t", pa.string())])
+    cells = ["1.50", "NaN", "Infinity", "-Infinity", None]
+    text = TextCast(schema, salesforce_rules()).apply(pa.record_batch([cells, cells], schema=schema))
+    assert {fault.index: fault.code for fault in text.faults} == dict.fromkeys((1, 2, 3), "NOT_A_NUMBER")
+    assert all('"c"' in fault.message for fault in text.faults)
 
 
 def test_text_that_salesforce_would_misread_or_cannot_take_is_refused() -> None:

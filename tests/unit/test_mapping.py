@@ -1,9 +1,10 @@
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from exporter.casts import TextCast, numeral, salesforce_rules
 from exporter.connections import OutputMapping, Segment
 from exporter.failures import ExportError, FailureKind
 from exporter.mapping import apply_mapping
@@ -123,3 +124,12 @@ def test_what_the_source_raises_passes_through() -> None:
     settings = OutputMapping.model_validate({"all_columns": True})
     with pytest.raises(KeyError, match="mine"):
         apply_mapping(rows, settings, segment=None, exported_at=EXPORTED_AT).read_all()
+
+
+def test_a_renamed_column_of_numbers_as_text_still_refuses_nan() -> None:
+    schema = pa.schema([numeral("n")])
+    rows = pa.RecordBatchReader.from_batches(schema, [pa.record_batch([["NaN", "1.50"]], schema=schema)])
+    mapping = OutputMapping.model_validate({"columns": [{"column": "Amount__c", "source": "n", "nulls": "clear"}]})
+    out = apply_mapping(rows, mapping, segment=None, exported_at=datetime(2026, 11, 23, 3, tzinfo=UTC))
+    [text] = [TextCast(out.schema, salesforce_rules()).apply(batch) for batch in out]
+    assert [(fault.index, fault.code) for fault in text.faults] == [(0, "NOT_A_NUMBER")]

@@ -3,7 +3,7 @@
 import pytest
 
 from exporter.failures import ExportError, FailureKind
-from exporter.sources.columns import first_word
+from exporter.sources.columns import first_word, no_select
 from exporter.sources.parameters import number_parameters
 from exporter.sql.kinds import Kind, Token
 from exporter.sql.tokens import ANY_ENGINE, find, read_tokens
@@ -139,3 +139,20 @@ def test_the_first_word_is_that_behind_the_comments_of_the_engine() -> None:
     assert first_word("-- nothing", dialect="sqlite") == ""
     assert first_word("insert into t values ('open", dialect="sqlite") == "INSERT"
     assert first_word("-- x\n(select 1)") == "SELECT"
+
+
+@pytest.mark.parametrize(
+    ("sql", "dialect", "code"),
+    [
+        ("select", "trino", "NO_COLUMNS"),
+        ("with a as (select 1) select 'into' from a", "trino", "NO_COLUMNS"),
+        ("table empty -- into", None, "NO_COLUMNS"),
+        ("select 1 as a into b", "postgres", "QUERY_WRITES"),
+        ("call p()", "trino", "NOT_A_SELECT"),
+        ("-- nothing", "trino", "NOT_ONE_QUERY"),
+    ],
+)
+def test_a_query_that_gave_no_columns_is_told_why(sql: str, dialect: str | None, code: str) -> None:
+    fault = no_select(sql, dialect=dialect)
+    assert fault.code == code
+    assert "of type SELECT" not in fault.message

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from exporter.casts import TextCast, salesforce_rules
 from exporter.connections import PostgresqlConnection
 from exporter.failures import ExportError, FailureKind
 from exporter.sources import Query, Source
@@ -59,6 +60,35 @@ def test_every_value_comes_as_exact_as_it_is_stored(source: Source) -> None:
     assert Decimal(row["n"]) == Decimal("12345678901234567890.12345678901234567890")
 
 
+@pytest.mark.parametrize("value", ["'NaN'::numeric", "'NaN'::numeric(10, 2)", "'-Infinity'::numeric", "float8 'NaN'"])
+def test_a_number_that_is_none_rejects_its_row_and_no_other(source: Source, value: str) -> None:
+    sql = f"select {value} as n, 'NaN' as t union all select 1.5, 'Infinity'"
+    with source.read(Query(sql=sql), batch_rows=10) as reader:
+        [text] = [TextCast(reader.schema, salesforce_rules()).apply(batch) for batch in reader]
+    assert [(fault.index, fault.code) for fault in text.faults] == [(0, "NOT_A_NUMBER")]
+    assert text.batch.to_pylist()[1] == {"n": "1.5", "t": "Infinity"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "time '24:00'",
+        "date '0044-03-15 BC'",
+        "date 'infinity'",
+        "date '20000-01-01'",
+        "timestamp 'infinity'",
+        "timestamptz '-infinity'",
+    ],
+)
+def test_the_column_of_a_time_out_of_range_is_named_wherever_it_comes(source: Source, value: str) -> None:
+    sql = "select n, date '2026-01-01' as fine, case when n = 4000 then {} end as late from generate_series(1, 5000) n"
+    with pytest.raises(ExportError) as caught, source.read(Query(sql=sql.format(value)), batch_rows=100) as reader:
+        reader.read_all()
+    assert caught.value.code == "VALUE_NOT_SUPPORTED"
+    assert 'Column "late"' in caught.value.message
+    assert "cast the column to text" in caught.value.message
+
+
 def test_an_empty_result_has_its_columns(source: Source) -> None:
     with source.read(Query(sql="select 1 as a, 'x' as b where false"), batch_rows=10) as reader:
         assert reader.schema.names == ["a", "b"]
@@ -77,6 +107,12 @@ def test_a_slot_is_bound_as_a_time(source: Source) -> None:
         ("select array[1, 2] as a", "TYPE_NOT_SUPPORTED", "array_to_string"),
         ("select date 'infinity' as d", "VALUE_NOT_SUPPORTED", "cast"),
         ("select 'secret value'::int as i", "22P02", "invalid input syntax"),
+        ("select", "NO_COLUMNS", "gives no columns"),
+        ("select from pg_class", "NO_COLUMNS", "gives no columns"),
+        ("select 1 as a into zz", "QUERY_WRITES", "INTO"),
+        ("with a as (select 'into' as \"into\") select from a", "NO_COLUMNS", "gives no columns"),
+        ("show timezone; select 1", "NOT_ONE_QUERY", "2 statements"),
+        ("set timezone = 'UTC'", "NOT_A_SELECT", "of type SET"),
         ("select 1 / 0 as x", "22012", "division by zero"),
         ("select * from nowhere", "42P01", "nowhere"),
         ("delete from pg_class returning oid", "25006", "only read"),

@@ -66,7 +66,7 @@ def test_every_value_comes_as_exact_as_it_is_stored(on_postgresql: SqlalchemySou
     row = only_row(
         on_postgresql,
         """select true as b, 9223372036854775807 as i8, 0.1::float8 as f, 'ü😀' as t, '\\x00ff'::bytea as y,
-        12345678901234567890.12345678901234567890 as n, 'NaN'::numeric as nan, date '2026-02-28' as d,
+        12345678901234567890.12345678901234567890 as n, date '2026-02-28' as d,
         time '23:59:59.999999' as ti, timestamp '2026-11-01 01:30:00.123456' as ts,
         timestamptz '2026-11-01 01:30:00+02' as tz, interval '1 day 2 hours' as iv, '{"a": 1.10}'::jsonb as j,
         array[1, null] as a, 'a3bb189e-8bf9-3888-9912-ace4e6543002'::uuid as u, null::int as e""",
@@ -78,7 +78,6 @@ def test_every_value_comes_as_exact_as_it_is_stored(on_postgresql: SqlalchemySou
         "t": "ü😀",
         "y": b"\x00\xff",
         "n": "12345678901234567890.12345678901234567890",
-        "nan": "NaN",
         "d": date(2026, 2, 28),
         "ti": time(23, 59, 59, 999999),
         "ts": datetime(2026, 11, 1, 1, 30, 0, 123456),  # noqa: DTZ001 - it has no zone
@@ -144,6 +143,23 @@ def test_the_first_rows_decide_what_a_column_is(on_postgresql: SqlalchemySource)
     fault = fault_of(on_postgresql, many.format("timestamp '2026-11-01 01:30:00'"))
     assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "VALUE_NOT_SUPPORTED")
     assert '"x"' in fault.message
+
+
+def test_a_number_that_is_none_is_refused_where_numbers_come_as_text(
+    on_sqlite: SqlalchemySource, on_postgresql: SqlalchemySource
+) -> None:
+    for source, sql in ((on_sqlite, "select 1 as a, 9e999 as x"), (on_postgresql, "select 'NaN'::numeric as x")):
+        fault = fault_of(source, sql)
+        assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "NOT_A_NUMBER")
+        assert 'Column "x"' in fault.message
+        assert "cast" in fault.message
+
+
+@pytest.mark.parametrize("value", ["time '24:00'", "date 'infinity'", "array[date '0044-03-15 BC']"])
+def test_the_column_of_a_time_out_of_range_is_named(on_postgresql: SqlalchemySource, value: str) -> None:
+    fault = fault_of(on_postgresql, f"select date '2026-01-01' as fine, {value} as late")
+    assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "VALUE_NOT_SUPPORTED")
+    assert 'Column "late"' in fault.message
 
 
 def test_an_empty_result_has_its_columns(on_postgresql: SqlalchemySource) -> None:

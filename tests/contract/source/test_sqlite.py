@@ -50,10 +50,22 @@ def test_no_value_of_a_row_is_in_what_sqlite_says(source: Source, expression: st
     [
         ("select nosuch from r", "SQLITE_ERROR", "no such column: nosuch"),
         ("select * from nosuch", "SQLITE_ERROR", "no such table: nosuch"),
-        ("selec 1", "SQLITE_ERROR", 'near "selec": syntax error'),
+        ("selec 1", "NOT_A_SELECT", "of type SELEC"),
+        ("select 1 frm r where", "SQLITE_ERROR", "syntax error"),
         ("select nosuch(v) from r", "SQLITE_ERROR", "no such function: nosuch"),
         ("select 1 as a; select 2 as b", "NOT_ONE_QUERY", "2 statements"),
-        ("delete from r", "QUERY_WRITES", "only read"),
+        ("delete from r", "NOT_A_SELECT", "of type DELETE"),
+        ("with a as (select 1) delete from r", "QUERY_WRITES", "only read"),
+        ("-- select\npragma journal_mode=delete", "NOT_A_SELECT", "of type PRAGMA"),
+        ("; attach 'other.db' as other", "NOT_A_SELECT", "of type ATTACH"),
+        ("\ufeffpragma user_version", "NOT_A_SELECT", "of type PRAGMA"),
+        ("/* /* */ pragma user_version -- */ select 1", "NOT_A_SELECT", "of type PRAGMA"),
+        ("select 1 as ok, cast(x'ff' as text) as bad", "NOT_UTF8", 'column "bad" is not UTF-8: cast it to BLOB'),
+        ("select cast(x'ff' as text) as größe", "NOT_UTF8", 'column "gr…e" is not UTF-8'),
+        ("explain select 1", "NOT_A_SELECT", "of type EXPLAIN"),
+        ("table r", "SQLITE_ERROR", "syntax error"),
+        ("-- nothing", "NOT_ONE_QUERY", "0 statements"),
+        ("select 1.5 as a, v as b, 9e999 as big from r", "NOT_A_NUMBER", 'Column "big" holds NaN or'),
         ("select $nosuch as a", "UNKNOWN_PARAMETER", "$nosuch"),
         ("select $big as a", "PARAMETER_TOO_LARGE", "integers"),
     ],
@@ -62,3 +74,17 @@ def test_what_is_wrong_with_the_text_is_told_in_sqlites_words(source: Source, sq
     fault = fault_of(source, sql, big=2**70)
     assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, code)
     assert says in fault.message
+
+
+def test_numbers_come_in_full_without_an_exponent(source: Source) -> None:
+    sql = "select 1e300 as a, 9223372036854775807 + 1 as b, 0.1 as c, -1e-7 as d, cast(9e999 as text) as e"
+    with source.read(Query(sql=sql), batch_rows=10) as reader:
+        [row] = reader.read_all().to_pylist()
+    assert row == {"a": "1" + "0" * 300, "b": "9223372036854776000", "c": "0.1", "d": "-0.0000001", "e": "Inf"}
+
+
+def test_a_text_that_is_no_utf8_is_not_shown(source: Source) -> None:
+    fault = fault_of(source, "select 1 as n, v || cast(x'ff' as text) as bad from r")
+    assert fault.code == "NOT_UTF8"
+    assert 'column "bad"' in fault.message
+    assert "ROWSECRET" not in fault.message
