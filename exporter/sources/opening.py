@@ -1,5 +1,6 @@
 """From settings to an open source; only the one asked for is imported."""
 
+import threading
 from pathlib import Path
 
 from exporter.connections import (
@@ -16,6 +17,10 @@ from exporter.connections import (
 from exporter.failures import configuration
 from exporter.sources import Source
 
+_LOADING = threading.Lock()
+"""Held while a driver is imported: the modules of some import each other in a circle, and threads that come in by
+different ones at the same time would find them half made."""
+
 
 def open_source(settings: Connection, *, directory: Path | None = None, spill: Path | None = None) -> Source:
     """Return the source of a connection whose secrets are looked up. Opens nothing yet.
@@ -24,6 +29,11 @@ def open_source(settings: Connection, *, directory: Path | None = None, spill: P
     goes (by default a temporary directory); sources that need neither use neither.
     Raises configuration ``NOT_A_SOURCE`` for a connection that rows cannot come from.
     """
+    with _LOADING:
+        return _open_source(settings, directory, spill)
+
+
+def _open_source(settings: Connection, directory: Path | None, spill: Path | None) -> Source:
     match settings:
         case DuckdbConnection():
             from exporter.sources.duckdb import DuckdbSource  # noqa: PLC0415 - duckdb and pyarrow take 0.3 s

@@ -7,6 +7,7 @@ letter. Where they and an engine may differ the query is refused: better to bind
 import functools
 import itertools
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -55,9 +56,9 @@ def read_tokens(sql: str, dialect: str) -> tuple[Token, ...]:
     Raises configuration ``QUERY_NOT_READ`` if a string or a quoted name has no end, and ``QUERY_UNCLEAR`` where it is
     not certain that the engine sees the same tokens.
     """
-    from sqlglot.errors import TokenError  # noqa: PLC0415 - 0.1 s, for jobs that have something to bind
-
     rules = _rules(dialect)
+    from sqlglot.errors import TokenError  # noqa: PLC0415 - it is loaded by now
+
     reader = rules.tokenizer(dialect=dialect)
     try:
         found = reader.tokenize(_mask(sql, rules.kept_dollars))
@@ -114,17 +115,27 @@ _MORE: dict[str, dict[str, Any]] = {
 """Strings of an engine that sqlglot does not know."""
 
 
-@functools.cache
+_LOADING = threading.Lock()
+"""Held while sqlglot is imported, late since that takes 0.1 s: its modules import each other in a circle, so that
+threads which come in by different ones at the same time find some of them half made."""
+
+
 def _rules(dialect: str) -> _Rules:
+    with _LOADING:
+        return _made_rules(dialect)
+
+
+@functools.cache
+def _made_rules(dialect: str) -> _Rules:
     """Return sqlglot's tokenizer of a dialect without what only its parser wants.
 
     No keywords: some span several words, and SHOW or CALL swallow the rest of a statement. No operators: ``-|-`` would
     hide the ``--`` in ``-|--``. No hints: they are comments here. No numbers in quotes (``x'…'``) and with letters
     (``5L``): it looks into the former, and makes three tokens of the latter. No Jinja: ``{#`` is no comment in SQL.
     """
-    from sqlglot.dialects.dialect import Dialect  # noqa: PLC0415 - as above
+    import sqlglot  # noqa: PLC0415 - 0.1 s, for jobs that have something to bind
 
-    base: Any = Dialect.get_or_raise(dialect).tokenizer_class
+    base: Any = sqlglot.Dialect.get_or_raise(dialect).tokenizer_class
     signs = {**base.SINGLE_TOKENS, "$": base.SINGLE_TOKENS["@"]}  # or strings that begin with it would not be seen
     nothing: dict[str, Any] = {"KEYWORDS": {}, "BIT_STRINGS": [], "HEX_STRINGS": [], "NUMERIC_LITERALS": {}}
     changes = {**nothing, "SINGLE_TOKENS": signs, **_MORE.get(dialect, {})}

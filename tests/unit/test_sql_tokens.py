@@ -1,5 +1,8 @@
 """What is text, a quoted name, a comment and code, by the rules of each engine."""
 
+import subprocess
+import sys
+
 import pytest
 
 from exporter.failures import ExportError, FailureKind
@@ -156,3 +159,27 @@ def test_a_query_that_gave_no_columns_is_told_why(sql: str, dialect: str | None,
     fault = no_select(sql, dialect=dialect)
     assert fault.code == code
     assert "of type SELECT" not in fault.message
+
+
+def test_threads_that_read_the_first_queries_of_a_process_at_once_all_read_them() -> None:
+    """In processes of their own: what is imported in a circle is half made for a moment only."""
+    program = """
+import threading, time
+from exporter.sql.tokens import read_tokens
+start, failed = threading.Barrier(40), []
+def read(number, dialect):
+    start.wait()
+    time.sleep(number * 0.004)  # so that some come while it is half made
+    try:
+        read_tokens("select :a", dialect)
+    except BaseException as error:
+        failed.append(repr(error))
+dialects = ["duckdb", "postgres", "mysql", "trino"] * 10
+threads = [threading.Thread(target=read, args=each) for each in enumerate(dialects)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(failed)
+"""
+    for _ in range(4):
+        done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+        assert done.stdout == "[]\n"

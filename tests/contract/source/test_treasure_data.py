@@ -389,7 +389,7 @@ def test_the_driver_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delitem(sys.modules, "exporter.sources.treasure_data")
     monkeypatch.delitem(sys.modules, "exporter.sources.treasure_data_client")
     monkeypatch.setitem(sys.modules, "tdclient.api", None)
-    with pytest.raises(ExportError, match=r"schedctl\[treasure_data\]") as caught:
+    with pytest.raises(ExportError, match=r"schedctl\[treasure-data\]") as caught:
         open_source(settings)
     assert caught.value.code == "DRIVER_MISSING"
 
