@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from exporter.changes import ChangeCounts, ChangeRules, Fate, check_deletions
 from exporter.connections import Connection
 from exporter.events import ChangesFound
-from exporter.failures import configuration
+from exporter.failures import configuration, internal
 from exporter.spool import Spool, SpoolManifest
 from exporter.targets import Target
 from exporter.targets.fates import fates, inserts, kept
@@ -80,18 +80,27 @@ class Base:
     doubts_arrived: bool = True
 
 
-def find_base(session: Session, job: str, scope: str) -> Base:
+def find_base(database: Database, job: str, scope: str) -> Base:
     """Return the snapshot to compare with. Raises configuration where it cannot be relied on, and says what to do."""
-    stored = snapshots.get(session, job)
+    with database.read() as session:
+        stored = snapshots.get(session, job)
     if stored is None:
         return Base()
     if not stored.resend:
         _check_usable(stored, scope if stored.scope not in {"", scope} else None)
-        if stored.file is not None:
-            _check_file(Path(stored.file), job)
+    file = _usable_file(stored, scope)
+    if file is None and stored.file is not None and not stored.resend:
+        code, what = "SNAPSHOT_DAMAGED", "cannot be read"
+        if not Path(stored.file).is_file():
+            code, what = "SNAPSHOT_MISSING", "is gone, or lies on another host"
+        raise configuration(
+            code,
+            f"{stored.file} {what}: it says which rows were sent. Put it back, or have schedctl resync {job} send all "
+            "of them again",
+        )
     return Base(
         revision=stored.revision,
-        file=_usable_file(stored, scope),
+        file=file,
         resend=stored.resend,
         doubts_arrived=stored.decision == "sent" or not stored.doubtful,
     )
@@ -105,18 +114,6 @@ def _usable_file(stored: StoredSnapshot, scope: str) -> Path | None:
         return None
     file = Path(stored.file)
     return file if file.is_file() and is_sound(file) else None
-
-
-def _check_file(file: Path, job: str) -> None:
-    from exporter.comparison.snapshot import is_sound  # noqa: PLC0415 - DuckDB, for those jobs only
-
-    way = f"Put it back, or have schedctl resync {job} send all of them again"
-    if not file.is_file():
-        raise configuration(
-            "SNAPSHOT_MISSING", f"{file} is gone, or lies on another host: it says which rows were sent. {way}"
-        )
-    if not is_sound(file):
-        raise configuration("SNAPSHOT_DAMAGED", f"{file} cannot be read: it says which rows were sent. {way}")
 
 
 def _check_usable(stored: StoredSnapshot, elsewhere: str | None) -> None:
@@ -162,8 +159,7 @@ def select_changes(
     removed. Raises ExportError.
     """
     scope = scope_of(job, connection)
-    with work.database.read() as session:
-        base = find_base(session, job.name, scope)
+    base = find_base(work.database, job.name, scope)
     counts = staging.compare(base.file, rules, doubts_arrived=base.doubts_arrived, resend=base.resend or not whole)
     mirror = whole and rules.mode == "mirror"
     if mirror and job.max_deletes is not None:
@@ -232,6 +228,9 @@ def next_snapshot(work: RunWork, job: Job) -> Move | None:
     staging.check()
     gone = found.gone(work.spool)
     before = _usable_file(stored, found.scope) if stored is not None else None
+    if before is None and stored is not None and stored.file is not None and not stored.resend:
+        # Without it, what was not sent because it is there already would be forgotten, and sent once more.
+        raise internal("SNAPSHOT_LOST", f"{stored.file} went away, or was damaged, while a run was compared with it")
     resend = stored is not None and stored.resend
     written = write_snapshot(
         work.config.storage.snapshots,

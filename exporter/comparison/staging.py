@@ -129,7 +129,7 @@ class Staging:
                     self._write_gone(gone, left, found.gone)
                     found = replace(found, known=found.known + known.num_rows, gone=found.gone + left.num_rows)
             self._check_unique(rules, plan)
-            _write(self._directory / _PLAN, plan)
+            (self._directory / _PLAN).write_bytes(plan)
             if rules.mode == "mirror":
                 self._spool_gone(rules.key[0])
             self._make_durable()
@@ -280,10 +280,6 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _write(path: Path, content: bytearray) -> None:
-    path.write_bytes(content)
 
 
 def _next(rows: pa.RecordBatchReader) -> pa.RecordBatch | None:

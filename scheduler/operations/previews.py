@@ -124,8 +124,7 @@ def _compared(  # noqa: PLR0917 - what is compared, by what, and how much of it 
     from scheduler.changing import find_base  # noqa: PLC0415 - the same
 
     text_rules = _text_rules(config, job)
-    with database.read() as session:
-        base = find_base(session, job.name, scope_of(job, config.connections[job.export.connection]))
+    base = find_base(database, job.name, scope_of(job, config.connections[job.export.connection]))
     staging = Staging(config.storage.spool / f"preview-{secrets.token_hex(4)}")
     try:
         with open_rows(config, job, now=now, batch_rows=10_000) as reader:

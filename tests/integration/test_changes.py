@@ -432,3 +432,22 @@ def test_a_canceled_run_counts_what_earlier_attempts_got_accepted_even_if_nobody
         assert runs.request_cancel(session, number, now=datetime.now(UTC))
     canceled = shop.finish(number)
     assert (canceled.outcome, counts(canceled)) == ("canceled", (2, 2, 0, 0))
+
+
+def test_a_snapshot_that_goes_away_while_a_run_goes_on_is_no_leave_to_send_all_again(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    shop = Workplace(tmp_path, url=emulator.url, job=NEW + "batch_size = 1\n")
+    shop.run(without_key(things("a", "b")))
+    shop.put(without_key(things("a", "b", "c", "d")))
+    number = shop.ask()
+    emulator.faults.add(CallFault(pattern=r"POST .*/batch$", action="answer", nth=tuple(range(2, 50))))
+    shop.attempt(number)
+    emulator.faults.clear()
+    kept = shop.snapshot()
+    assert kept is not None
+    assert kept.file is not None
+    Path(kept.file).unlink()
+    assert shop.finish(number).rows_accepted == 2
+    assert fault(shop.run()) == ("failed", "configuration", "SNAPSHOT_INCOMPLETE")
+    assert names(emulator) == ["a", "b", "c", "d"]
