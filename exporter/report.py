@@ -66,6 +66,18 @@ class ExportReport:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What a ledger alone proves of an export: counts, how many batches are settled, and what is in doubt, in words.
+
+    Rows in doubt were handed over, and nothing says yet what became of them. ``report.read`` is not known here.
+    """
+
+    report: ExportReport
+    settled: int = 0
+    doubts: tuple[str, ...] = ()
+
+
 def count_refusals(rows: Iterable[RejectedRow]) -> tuple[Refusal, ...]:
     """Count rejected rows by reason, most frequent first."""
     return merge_refusals((), (Refusal(code=row.code, message=row.message, count=1) for row in rows))

@@ -3,6 +3,9 @@
 A spool is complete or it is nothing. Its directory holds ``manifest.json``, which appears in one step when all else is
 durable, and one subdirectory that the writer made for its files. A second writer takes that subdirectory away from
 one that was left behind, so a process that wakes up late cannot add to, or complete, what it no longer owns.
+
+``owner.json`` says whose spool it is. ``sent-from`` appears before the first effect outside: from then on the spool and
+the ledger must both be there, and each must name the other.
 """
 
 import csv
@@ -25,6 +28,8 @@ from exporter.report import RejectedRow
 _MANIFEST = "manifest.json"
 _REJECTED = "rejected.jsonl"
 _FILLING = "filling-"
+_OWNER = "owner.json"
+_SENT_FROM = "sent-from"
 _VERSION = 1
 
 
@@ -77,12 +82,20 @@ class SpoolManifest:
 class Spool:
     """The spool in ``directory``, which need not exist yet and holds nothing else. Every failure is an ExportError.
 
-    What is filled through it carries ``note`` in its manifest. Filling it leaves the last ``keep_free`` bytes of its
-    disk to others, or fails as on a full disk.
+    What is filled through it carries ``note`` in its manifest, and ``owner`` beside it: words that say whose it is.
+    Filling it leaves the last ``keep_free`` bytes of its disk to others, or fails as on a full disk.
     """
 
-    def __init__(self, directory: Path, *, note: Mapping[str, Any] | None = None, keep_free: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        owner: Mapping[str, str] | None = None,
+        note: Mapping[str, Any] | None = None,
+        keep_free: int = 0,
+    ) -> None:
         self._directory = directory
+        self._owner = dict(owner or {})
         self._note = dict(note or {})
         self._keep_free = keep_free
 
@@ -94,7 +107,35 @@ class Spool:
     def beside(self, what: str) -> "Spool":
         """Return another spool of the same kind, in a directory beside this one that is named after it."""
         directory = self._directory.with_name(f"{self._directory.name}-{what}")
-        return Spool(directory, keep_free=self._keep_free)
+        return Spool(directory, owner=self._owner, keep_free=self._keep_free)
+
+    def noting(self, note: Mapping[str, Any]) -> "Spool":
+        """Return this spool, to be filled with ``note`` in its manifest."""
+        return Spool(self._directory, owner=self._owner, note=note, keep_free=self._keep_free)
+
+    def seal(self) -> str | None:
+        """Return the SHA-256 of the manifest, by which a ledger names this very filling; None unless it is complete.
+
+        Raises internal ``SPOOL_DAMAGED``.
+        """
+        try:
+            return hashlib.sha256((self._directory / _MANIFEST).read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._damaged("the manifest cannot be read") from error
+
+    def mark_sent_from(self) -> None:
+        """Note that something outside is about to be done with what the spool holds."""
+        try:
+            (self._directory / _SENT_FROM).touch(mode=0o600)
+        except OSError as error:
+            raise disk_fault(error, self._directory) from error
+
+    @property
+    def is_sent_from(self) -> bool:
+        """Whether something outside was done, or was about to be, with what the spool holds."""
+        return (self._directory / _SENT_FROM).exists()
 
     def manifest(self) -> SpoolManifest | None:
         """Return what the spool holds, or None unless it is complete. Raises internal ``SPOOL_DAMAGED``."""
@@ -124,6 +165,8 @@ class Spool:
             make_directory(self._directory)
             for left in self._directory.iterdir():
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
+            if self._owner:
+                (self._directory / _OWNER).write_text(json.dumps(self._owner), encoding="utf-8")
             filling = self._directory / f"{_FILLING}{secrets.token_hex(8)}"
             filling.mkdir(mode=0o700)
             sync_directory(self._directory)

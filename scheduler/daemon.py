@@ -19,12 +19,13 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy.engine import make_url
 
+from exporter.failures import ExportError
 from scheduler import systemd
 from scheduler.clocks import StepWatch
 from scheduler.config import Config, build, read
 from scheduler.control import StopReason
 from scheduler.disk import LOOK_SECONDS, DiskWatch, free_bytes
-from scheduler.health import DRAINING, METRICS_FAULT
+from scheduler.health import DRAINING, METRICS_FAULT, PLACES
 from scheduler.holds import holds
 from scheduler.instance import is_dead, lock_state_file, this_node
 from scheduler.job import forget_schedules
@@ -42,6 +43,7 @@ from scheduler.refusals import Refusals
 from scheduler.reloading import Reloading
 from scheduler.retention import CLEAR_SECONDS, abandon, clear, set_aside
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
+from scheduler.spools import find_place
 from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
@@ -110,6 +112,8 @@ class Daemon:
         self._stopping, self._hurried = threading.Event(), threading.Event()
         self._refusals = Refusals()
         self._is_lost = False
+        self._places: frozenset[str] | None = None
+        """The spool directories from which begun runs can be resumed here; None: all."""
         self._workers = Workers(
             size=config.daemon.max_running,
             database=database,
@@ -154,10 +158,21 @@ class Daemon:
             log.warning("claims.taken_back", runs=taken)
         sync_file_jobs(self._database, self._files.config, now)
         self._files.start()
+        self._find_place()
         self._look_at_disk()
         set_aside(self._database, self._files.started.storage.spool)
         self._look_at_zones()
         log.info("daemon.started", version=self._node.version, node=self._node.id, jobs=len(self._jobs.definitions))
+
+    def _find_place(self) -> None:
+        """Learn which spool directory this is, and so which begun runs may go on here, where others share the state."""
+        try:
+            place, self._places = find_place(self._database, self._files.started.storage.spool)
+        except ExportError as error:  # no run can be spooled here either, and each will say so
+            log.error("spool.unusable", code=error.code, message=error.message)  # noqa: TRY400 - says it all
+            self._places = None if self._database.kind == "sqlite" else frozenset()
+        else:
+            self._workers.place = place.id
 
     @property
     def is_stuck(self) -> bool:
@@ -258,6 +273,7 @@ class Daemon:
                         limit=free,
                         gate=gate,
                         lease_from=shared_now(session, now),
+                        places=self._places,
                     )
                 self._is_held = not claimed and any(hold.is_in_force(now) for hold in held.values())
                 for run in claimed:
@@ -280,7 +296,7 @@ class Daemon:
     def _is_busy(self) -> bool:
         """Whether a run goes on or is due; asked between ticks, which move runs from one to the other."""
         with self._lock, self._database.read() as session:
-            waiting = runs.next_waiting_time(session)
+            waiting = runs.next_waiting_time(session, self._places)
             is_due = self._disk.has_room and waiting is not None and waiting <= self._clock() and not self._is_held
             return bool(self._workers.active) or is_due
 
@@ -337,7 +353,11 @@ class Daemon:
 
     def _info(self) -> dict[str, object]:
         """Return what `schedctl status` is told of this process."""
-        return {DRAINING: self._stopping.is_set(), METRICS_FAULT: self._metrics.fault}
+        return {
+            DRAINING: self._stopping.is_set(),
+            METRICS_FAULT: self._metrics.fault,
+            PLACES: sorted(self._places or ()),
+        }
 
     def _look_at_config(self) -> None:
         self._files.look(self._reload)

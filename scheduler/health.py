@@ -17,8 +17,8 @@ OVERDUE = timedelta(minutes=5)
 SILENT = timedelta(seconds=30)
 """A daemon that has told nothing of itself for longer than this does nothing: it does so every 4 s, and writing may
 wait for another process for 20 s."""
-DRAINING, METRICS_FAULT = "draining", "metrics_fault"
-"""What a daemon tells of itself: whether it is to end and waits for its runs, and why its metrics are not served."""
+DRAINING, METRICS_FAULT, PLACES = "draining", "metrics_fault", "spool_places"
+"""What a daemon reports of itself: whether it drains, why its metrics are not served, which spools it can read."""
 AHEAD = timedelta(minutes=5)
 """A last slot that is further ahead of now than this is of a time when the clock was wrong."""
 
@@ -39,7 +39,8 @@ class Health:
     ``holds`` are the connections whose quota was used up, and of which no run has got through since. ``overdue`` is
     how many runs should have started five minutes ago, and have not. ``ahead`` are jobs that have fired for slots
     still to come, since the clock was set back after that: no slot fires twice, so they rest until it has caught up.
-    ``silence`` is how long ago the daemon told of itself.
+    ``silence`` is how long ago the daemon told of itself. ``away`` names the begun runs whose spools no living daemon
+    can read.
     """
 
     daemon: Node | None
@@ -56,6 +57,7 @@ class Health:
     disk_faults: tuple[str, ...]
     holds: tuple[Hold, ...]
     overdue: int = 0
+    away: tuple[str, ...] = ()
     ahead: tuple[StoredJob, ...] = ()
     silence: timedelta = timedelta(0)
 
@@ -95,6 +97,7 @@ class Health:
                 for job in self.auto_disabled
             ),
             ("overdue", f"{self.overdue} runs should have started long ago" if self.overdue else None),
+            *(("spool_away", away) for away in self.away),
             *(("clock", _rests(job)) for job in self.ahead),
             ("metrics", self.metrics_fault and f"metrics are not served: {self.metrics_fault}"),
         ]

@@ -45,6 +45,8 @@ class Workers:
         self._spool_root = spool_root
         self._clock = clock
         self._on_free = on_free
+        self.place: str | None = None
+        """The id of the spool directory, which the runs that begin here are bound to."""
         self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix="run")
         self._lock = threading.Lock()
         self._active: dict[int, Active] = {}
@@ -74,6 +76,7 @@ class Workers:
             spool_root=self._spool_root,
             control=control,
             clock=self._clock,
+            place=self.place,
         )
         with self._lock:
             self._active[run.id] = Active(run=run, control=control)

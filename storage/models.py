@@ -199,6 +199,7 @@ class Run(SQLModel, table=True):
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     progress: dict[str, Any] = _default("progress", JSON, "'{}'")
+    spool_place: str | None = Field(default=None, sa_type=CleanText)
 
 
 class Attempt(SQLModel, table=True):

@@ -20,7 +20,7 @@ from exporter.disk import create_file, disk_fault, make_directory, sync_director
 from exporter.events import BatchSent, BatchSettled, Listener
 from exporter.failures import configuration, internal
 from exporter.ledger import Control, Entry, Ledger, Mark
-from exporter.report import ExportReport, Refusal, count_refusals
+from exporter.report import ExportReport, Known, Refusal, count_refusals
 from exporter.spool import Spool, SpooledBatch, SpoolManifest
 from exporter.targets import ExportContext
 
@@ -89,6 +89,10 @@ class FileTarget:
 
     def abort(self, spool: Spool, context: ExportContext) -> None:  # noqa: ARG002 - the protocol's shape
         """Remove what an earlier :meth:`export` left unfinished. A file that is in its place stays."""
+        self.abandon(context)
+
+    def abandon(self, context: ExportContext) -> None:
+        """Remove what an earlier :meth:`export` left unfinished: that needs no spool."""
         name = file_name(self._options.file, job=context.job, scheduled_time=context.scheduled_time)
         self._remove_partial(self._partial_prefix(name, context))
 
@@ -141,6 +145,16 @@ def fates(spool: Spool, ledger: Ledger) -> Iterator[tuple[int, bool]]:
     manifest = spool.manifest()
     if manifest is not None and _standing(ledger).published:
         yield from ((number, True) for batch in manifest.batches for number in batch.row_numbers())
+
+
+def known(ledger: Ledger) -> Known:
+    """Count what is in the file, once the ledger says that it is in its place."""
+    standing = _standing(ledger)
+    intended = [entry for entry in ledger.entries() if entry.step == _PUBLISH]
+    doubts = [f"whether the file {entry.data['file']} is in its place" for entry in intended[-1:]]
+    return Known(
+        report=standing.report, settled=int(standing.published), doubts=() if standing.published else tuple(doubts)
+    )
 
 
 def file_name(template: str, *, job: str, scheduled_time: datetime) -> str:

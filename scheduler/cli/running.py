@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from scheduler import logs
     from scheduler.cli import workbench
     from scheduler.cli.workbench import Bench
-    from scheduler.operations import execution, jobs, presence, retries, runs, waits
+    from scheduler.operations import abandon, execution, jobs, presence, retries, runs, waits
     from scheduler.operations.jobs import JobView
     from scheduler.operations.runs import RunDetails
     from storage.database import Database
@@ -37,6 +37,7 @@ else:
     waits = Late("scheduler.operations.waits")
     logs = Late("scheduler.logs")
     workbench = Late("scheduler.cli.workbench")
+    abandon = Late("scheduler.operations.abandon")
     execution = Late("scheduler.operations.execution")
     jobs = Late("scheduler.operations.jobs")
     presence = Late("scheduler.operations.presence")
@@ -57,6 +58,7 @@ def register(app: typer.Typer) -> None:
     group = add_group(app, "runs", help_="List the latest runs, or show one.", example=example, lists=True)
     add_command(group, "list", list_runs, example="schedctl runs list contacts --limit 5")
     add_command(group, "show", show_run, example="schedctl runs show 42")
+    add_command(group, "abandon", abandon_run, example="schedctl runs abandon 42")
     add_command(app, "cancel", cancel, example="schedctl cancel 42")
     add_command(app, "retry", retry, example="schedctl retry 42 --rejected --wait")
     add_command(app, "rejected", rejected, example="schedctl rejected 42 --csv refused.csv")
@@ -174,6 +176,21 @@ def show_run(*, run_id: options.RunId, as_json: options.Json = False, config: op
             for row in details.ledger
         ]
         put_table(["at", "step", "mark", "batch", "data"], rows)
+
+
+def abandon_run(*, run_id: options.RunId, as_json: options.Json = False, config: options.Config = None) -> int:
+    """End a run that has begun and cannot go on.
+
+    For a run whose spool is on a host that is gone. Nothing more is sent. What the target can still tell of the rows
+    that were sent is settled, and the batches that stay in doubt are named.
+    """
+    with workbench.opened(config, datetime.now(UTC)) as bench:
+        found = abandon.abandon(bench.database, bench.config, run_id, datetime.now(UTC))
+    if as_json:
+        put_json({"runs": [run_json(found)]})
+    else:
+        put(_line(found))
+    return 0
 
 
 def cancel(*, run_id: options.RunId, as_json: options.Json = False, config: options.Config = None) -> None:

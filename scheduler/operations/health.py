@@ -8,8 +8,11 @@ from scheduler.disk import faults_of
 from scheduler.edits import EDITS
 from scheduler.health import AHEAD, FAILED, OVERDUE, RECENT_FAILURES, Health, held_apart
 from scheduler.holds import holds
+from scheduler.instance import lives
 from scheduler.operations.presence import heard_daemon, live_daemon
+from scheduler.spools import away, places_of
 from storage import jobs, nodes, notices, runs, settings
+from storage.clock import shared_now
 from storage.database import Database
 from storage.nodes import Node
 
@@ -18,6 +21,8 @@ def look(database: Database, now: datetime) -> Health:
     """Look at the state database."""
     daemon, silent_for = heard_daemon(database, now)
     with database.read() as session:
+        known = nodes.all_nodes(session)
+        living = [node for node in known if node.kind == "daemon" and lives(node, shared_now(session, now))]
         total, disabled = jobs.count_jobs(session)
         auto_disabled, ahead = held_apart(jobs.held_back_jobs(session, now + AHEAD), now)
         queue = runs.queue(session, overdue=now - OVERDUE)
@@ -35,10 +40,11 @@ def look(database: Database, now: datetime) -> Health:
             auto_disabled=auto_disabled,
             failures=tuple(failures),
             outbox=notices.outbox(session),
-            disk_faults=faults_of(session, {node.host for node in nodes.all_nodes(session)}),
+            disk_faults=faults_of(session, {node.host for node in known}),
             holds=tuple(hold for _, hold in sorted(holds(session).items())),
             overdue=queue["overdue"],
             ahead=ahead,
+            away=tuple(away(session, places_of(living))),
         )
 
 

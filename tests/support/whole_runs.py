@@ -28,8 +28,9 @@ from scheduler.job import Job
 from scheduler.limits import Gate, Limits
 from scheduler.runner import perform
 from scheduler.work import RunWork
-from storage import jobs, runs, snapshots
+from storage import jobs, ledger, runs, snapshots
 from storage.database import Database, open_database
+from storage.ledger import LedgerRow
 from storage.runs import NewRun, StoredRun
 from storage.snapshots import StoredSnapshot
 
@@ -138,6 +139,11 @@ class Workplace:
             if run is not None and run.state == "finished":
                 return run
         raise AssertionError(f"run {number} does not end")
+
+    def entries(self, number: int) -> list[LedgerRow]:
+        """Return the ledger of a run."""
+        with self.database() as database, database.read() as session:
+            return ledger.entries(session, number)
 
     def is_finished(self, number: int) -> bool:
         with self.database() as database, database.read() as session:

@@ -133,7 +133,9 @@ class Delivery:
         self._client.back_off(self._client.make_backoff(), error)
 
     def _results(self, ending: Ending) -> Sequence[RowResult | None]:
-        batch = self._batches[ending.sending.batch]
+        batch = self._batches.get(ending.sending.batch)
+        if batch is None:  # its spool is gone
+            return self._carrier.tally(ending)
         return self._carrier.results(ending, self._content(batch, self._chosen(batch)))
 
     def _settle(self, ending: Ending, results: Sequence[RowResult | None]) -> None:
@@ -141,11 +143,12 @@ class Delivery:
         sending = ending.sending
         if len(results) != sending.rows:
             raise _unaccounted(sending, len(results))
-        batch = self._batches[sending.batch]
+        batch = self._batches.get(sending.batch)
         refused: dict[int, RowResult] = {}
         again: list[int] = []
-        is_last = sending.round >= LOCK_ROUNDS
-        for number, result in zip(self._chosen(batch), results, strict=True):
+        is_last = sending.round >= LOCK_ROUNDS or batch is None
+        numbers = range(1, sending.rows + 1) if batch is None else self._chosen(batch)
+        for number, result in zip(numbers, results, strict=True):
             if not is_last and (result is None or result.locked):
                 again.append(number)
             elif result is None:
@@ -161,7 +164,7 @@ class Delivery:
         self._journal.note(
             Fact.BATCH_SETTLED,
             batch=sending.batch,
-            rows=() if removal else self._rejected(batch, refused),
+            rows=() if removal or batch is None else self._rejected(batch, refused),
             round=sending.round,
             accepted=accepted,
             rejected=len(refused),

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from exporter.ledger import Entry, Mark
 from exporter.report import ExportReport, Refusal
-from exporter.targets.salesforce.effects import Effect, Fact
+from exporter.targets.salesforce.effects import Effect, Fact, Leg
 from exporter.targets.salesforce.rows import read_ranges
 
 
@@ -73,6 +73,17 @@ class Standing:
     def report(self, read: int) -> ExportReport:
         """Return the counts so far of a result of ``read`` rows."""
         return replace(self._report, read=read)
+
+    def doubts(self, leg: Leg) -> Iterator[str]:
+        """Say of each sending that is not settled what it was and where to look."""
+        rows = "rows" if leg is Leg.WRITE else "deletions"
+        for number, sending in sorted(self.sendings.items()):
+            where = f"BulkJob {sending.bulk_job}"
+            if sending.id is None:
+                where += ", which may not have it"
+            elif sending.id != sending.bulk_job:
+                where += f", batch {sending.id}"
+            yield f"batch {number} ({sending.rows:,} {rows}, {where})"
 
     def fates(self, number: int, rows: Iterable[int]) -> Iterator[tuple[int, bool]]:
         """Yield which of a batch's ``rows`` were handed over, and whether it is known what became of each.
