@@ -188,6 +188,18 @@ class Spool:
             raise self._damaged(f"{batch.file} is not what was written")
         return content
 
+    def verify(self) -> None:
+        """Read every batch, a piece at a time, and compare it with its sha256. Raises internal ``SPOOL_DAMAGED``."""
+        manifest = self.manifest()
+        for batch in manifest.batches if manifest is not None else ():
+            try:
+                with self.path(batch).open("rb") as content:
+                    found = hashlib.file_digest(content, "sha256").hexdigest()
+            except OSError as error:
+                raise self._damaged(f"{batch.file} cannot be read ({error.strerror})") from error
+            if found != batch.sha256:
+                raise self._damaged(f"{batch.file} is not what was written")
+
     def rejected(self) -> Iterator[RejectedRow]:
         """Yield, in order of their numbers, the rows that could not be written for the target."""
         stored = self._stored()

@@ -43,7 +43,7 @@ def account(work: RunWork, job: Job) -> str:
     binding, found = work.binding(), known(work, job)
     batches = binding.batches if binding is not None else None
     of = f" of {batches:,}" if batches is not None else ""
-    words = [f"{found.settled:,}{of} batches are settled ({found.report.accepted:,} rows accepted)"]
+    words = [f"{found.settled:,}{of} batches are complete ({found.report.accepted:,} rows accepted)"]
     if found.doubts:
         more = f" and {len(found.doubts) - MAX_DOUBTS:,} more" if len(found.doubts) > MAX_DOUBTS else ""
         words.append(f"in doubt: {', '.join(found.doubts[:MAX_DOUBTS])}{more}")

@@ -82,6 +82,9 @@ def perform(work: RunWork) -> StoredRun:
     except ExportError as error:
         if error.code in _SPOOL_FAULTS and has_acted(work.entries()):
             conclusion = _without_spool(work, job, internal(GONE, f"{error.message}. {NOT_REPEATED}"))
+        elif error.code in _SPOOL_FAULTS:
+            _renew_spool(work, error)
+            conclusion = _failed(work, job, transient(error.code, error.message))
         else:
             conclusion = _failed(work, job, error)
     except StorageError as error:
@@ -105,13 +108,17 @@ def _find_spool(work: RunWork) -> None:
         if rows:
             check_bound(work.spool, rows)
         else:
-            work.spool.manifest()
+            work.spool.verify()
     except ExportError as error:
-        # Nothing was done outside, so nothing is lost by asking the source once more.
-        log.warning("spool.renewed", code=error.code, message=error.message)
-        with work.database.write() as session:
-            ledger.forget(session, work.run.id, work.token)
-        work.spool.discard()
+        _renew_spool(work, error)
+
+
+def _renew_spool(work: RunWork, error: ExportError) -> None:
+    """Throw a spool away from which nothing was sent: nothing is lost by asking the source once more."""
+    log.warning("spool.renewed", code=error.code, message=error.message)
+    with work.database.write() as session:
+        ledger.forget(session, work.run.id, work.token)
+    work.spool.discard()
 
 
 def _policies(job: Job) -> Policies:
@@ -351,7 +358,7 @@ def abandon(
     control = RunControl(timeout=2 * ABORT_SECONDS)
     work = RunWork(database=database, config=config, run=run, spool_root=spool_root, control=control, clock=clock)
     with structlog.contextvars.bound_contextvars(job=run.job, run=run.id), _kept_alive(work, owner):
-        given_up = internal("ABANDONED", "the run was given up by schedctl runs abandon.")
+        given_up = internal("ABANDONED", "A person ended the run with schedctl runs abandon.")
         return settle(work, _without_spool(work, job, given_up), _policies(job))
 
 

@@ -181,8 +181,8 @@ def show_run(*, run_id: options.RunId, as_json: options.Json = False, config: op
 def abandon_run(*, run_id: options.RunId, as_json: options.Json = False, config: options.Config = None) -> int:
     """End a run that has begun and cannot go on.
 
-    For a run whose spool is on a host that is gone. Nothing more is sent. What the target can still tell of the rows
-    that were sent is settled, and the batches that stay in doubt are named.
+    Use it for a run whose spool is on a host that no longer exists. Nothing more is sent. The run fails with the counts
+    that the target confirms, and names the batches in doubt.
     """
     with workbench.opened(config, datetime.now(UTC)) as bench:
         found = abandon.abandon(bench.database, bench.config, run_id, datetime.now(UTC))

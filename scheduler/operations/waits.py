@@ -45,9 +45,9 @@ def _reasons(database: Database, config: Config | None, run: StoredRun, now: dat
         running, of_job = runs.running(session), runs.waiting_or_running(session, run.job)
     if job is not None and job.disabled_at is not None and run.kind == "schedule" and run.started_at is None:
         yield f"job {run.job} to be enabled"
+    yield from far
     if not is_served:
         yield "a daemon: none is alive"
-    yield from far
     yield from (f"room on a disk: {fault}" for fault in faults)
     for name, hold in held:
         if name in demand.connections and hold.is_in_force(now):

@@ -92,10 +92,10 @@ class Matrix:
         work.put(FIRST)
         self._number = work.ask()
         shutil.copytree(self._directory, self._kept)
-        # The other state database's run has the same number and job, and was killed when all was spooled.
-        shutil.copytree(self._kept, self._other)
-        stranger = Workplace(self._other)
+        # The run of another state database has the same number and job, and was killed when all was spooled.
+        stranger = Workplace(self._other, url=emulator.url, job=JOBS[job])
         stranger.put(SECOND)
+        assert stranger.ask() == self._number
         instant = 1
         while not list(stranger.config.storage.spool.glob("run-*/manifest.json")):
             instant += 1
