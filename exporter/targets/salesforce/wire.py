@@ -85,6 +85,8 @@ class CallError(Exception):
         kind = kinds.get(self.rule.verdict, FailureKind.TRANSIENT)
         if self.rule.verdict in {Verdict.INTERNAL, Verdict.JOB_OVER}:
             kind = FailureKind.INTERNAL
+        elif self.rule.verdict is Verdict.ROW:
+            kind = FailureKind.DATA
         advice = f": {self.rule.advice}" if self.rule.advice else ""
         quota = self.rule.verdict is Verdict.QUOTA
         return ExportError(kind, self.code, f"{self.message}{advice}", retry_after=self.retry_after, quota=quota)
