@@ -56,6 +56,7 @@ class Delivery:
         self._listen = work.listen
         self._carrier: Carrier = Bulk2Carrier(work) if work.plan.bulk_api == "2" else Bulk1Carrier(work)
         self._backoff = self._client.make_backoff()
+        self._refusal: CallError | None = None
 
     def finish(self) -> None:
         """Send, poll and settle until every row is, then close what is open."""
@@ -66,9 +67,13 @@ class Delivery:
             self._carrier.prepare()
         pause = _SHORTEST_POLL
         while True:
-            while waiting and len(standing.sendings) < MAX_IN_FLIGHT:
+            while waiting and self._refusal is None and len(standing.sendings) < MAX_IN_FLIGHT:
                 self._send(waiting.popleft())
             if not standing.sendings:
+                if self._refusal is not None:  # all that was on its way is settled: the next attempt begins afresh
+                    refusal, self._refusal = self._refusal, None
+                    self._client.back_off(self._backoff, refusal)
+                    continue
                 if not standing.locked:
                     break
                 self._send(min(standing.locked))
@@ -111,8 +116,10 @@ class Delivery:
     def _send(self, number: int) -> None:
         batch = self._batches[number]
         is_first = number not in self._standing.locked
-        if any(classify(Where.ROW, each.code, each.message).verdict in PASSING for each in self._why(number)):
-            self._client.pause(self._backoff.delay(None) or _LONGEST_POLL)
+        passing = any(classify(Where.ROW, each.code, each.message).verdict in PASSING for each in self._why(number))
+        if passing and self._standing.tallies[number].accepted:  # else it was waited already
+            seconds = self._backoff.delay(None)
+            self._client.pause(_LONGEST_POLL if seconds is None else seconds)
         chosen = self._chosen(batch)
         self._carrier.send(number, self._content(batch, chosen), len(chosen))
         if is_first:
@@ -148,7 +155,7 @@ class Delivery:
         return max(SMALLEST_PIECE, batch.rows // (10 if number == SERIAL_ROUND else 50))
 
     def _conclude(self, ending: Ending) -> None:
-        """Settle what became of a sending. Raises transient if the org takes no rows now."""
+        """Settle what became of a sending, and take note if the org takes no rows now. Raises ExportError."""
         sending = ending.sending
         results = self._results(ending)
         if not (results or ending.whole or ending.processed):
@@ -161,7 +168,7 @@ class Delivery:
         refusal = self._taking_nothing(sending, results)
         if refusal is not None:
             self._settle(ending, results, again=PASSING, through=sending.round - 1)
-            self._client.back_off(self._backoff, refusal)
+            self._refusal = self._refusal or refusal
         else:
             through = max(sending.round, SERIAL_ROUND - 1) if _is_crowded(ending, results) else sending.round
             again = SOON if through < LOCK_ROUNDS else frozenset[Verdict]()

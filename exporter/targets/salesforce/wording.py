@@ -47,8 +47,9 @@ _FORMS = tuple(
 )
 """Messages whose whole text is known, and what is shown of them; of those that fit, the first counts."""
 
-_ECHO = re.compile(r"^.*ERROR at Row:\d+:Column:\d+ ?", re.DOTALL)
-"""The query that an error repeats before it says what is wrong."""
+ECHO = "ERROR at Row:"
+"""What follows the query that an error repeats before it says what is wrong."""
+_ECHO = re.compile(rf"^.*{ECHO}\d+:Column:\d+ ?", re.DOTALL)
 
 _STEPS = re.compile(
     r"(?P<where>^[\w.]+: execution of \w+)"
