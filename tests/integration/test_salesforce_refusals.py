@@ -332,3 +332,58 @@ def test_values_that_are_refused_again_and_again_disable_no_job(emulator: Emulat
     assert shop.run([{"Name": "x", "Ext_Id__c": "x"}]).outcome == "succeeded"
     last = shop.run(kind="retry", reason=RETRIED, retry_of=run.id)
     assert last.rows_read == 1
+
+
+HIERARCHY = """
+[jobs.things.export]
+connection = "crm"
+object = "Thing__c"
+bulk_api = "{api}"
+{mode}
+"""
+MODES = {"append": "", "upsert": 'mode = "update"\nkey = "Ext_Id__c"\nupsert = true'}
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_hierarchy_with_null_roots_loads_and_a_retry_of_the_rejected_rows_brings_the_children(
+    emulator: Emulator, tmp_path: Path, mode: str, api: str
+) -> None:
+    shop = Workplace(tmp_path, url=emulator.url, job=HIERARCHY.format(api=api, mode=MODES[mode]))
+    rows: list[dict[str, Any]] = [
+        {
+            "Name": f"thing {number}",
+            "Ext_Id__c": f"e{number}",
+            "Parent__r.Ext_Id__c": f"e{number // 3}" if number > 2 else None,
+        }
+        for number in range(1, 28)
+    ]
+    run = shop.run(rows)
+    for _ in range(3):  # one level at a time
+        if run.outcome == "succeeded":
+            break
+        assert run.failure_code == "INVALID_FIELD"
+        run = shop.run(kind="retry", reason=RETRIED, retry_of=run.id)
+    assert run.outcome == "succeeded"
+    there = {record["Ext_Id__c"]: record for record in emulator.org.records("Thing__c")}
+    ids = {key: record["Id"] for key, record in there.items()}
+    parents = {key: record["Parent__c"] for key, record in there.items()}
+    assert parents == {row["Ext_Id__c"]: ids.get(row["Parent__r.Ext_Id__c"]) for row in rows}
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_empty_parents_cell_leaves_the_link_alone_unless_nulls_clear_it(
+    emulator: Emulator, tmp_path: Path, api: str
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"Name": "root", "Ext_Id__c": "root", "Parent__r.Ext_Id__c": None},
+        {"Name": "child", "Ext_Id__c": "child", "Parent__r.Ext_Id__c": "root"},
+    ]
+    for nulls, kept in (("ignore", True), ("clear", False)):
+        job = HIERARCHY.format(api=api, mode=f'{MODES["upsert"]}\nnulls = "{nulls}"')
+        shop = Workplace(tmp_path / nulls, url=emulator.url, job=job)
+        shop.run(rows[:1])
+        assert shop.run(rows).outcome == "succeeded"
+        assert shop.run([rows[1] | {"Parent__r.Ext_Id__c": None}]).outcome == "succeeded"
+        child = next(record for record in emulator.org.records("Thing__c") if record["Name"] == "child")
+        assert (child["Parent__c"] is not None) is kept
