@@ -174,5 +174,16 @@ RESENT = {
         rejected=(3,),
         faults=(RowFault(object="Thing__c", column="Ext_Id__c", values=("e2", "e5")),),
     ),
+    "some without a parent, by another key": Case(
+        options={"mode": "update", "key": "Code__c"},
+        there=TWICE,
+        columns=("Code__c", "Name", "Parent__r.Ext_Id__c"),
+        rows=(
+            *((code, name, "" if code in {"c1", "c4"} else "e1") for name, _, code in NEW),
+            *(("nowhere", "x", ""), ("", "x", "e1")),
+        ),
+        left=(TAKEN - {NEW[4]}) | {OLD[2], *TWICE[4:]},
+        rejected=(3, 5, 6, 7),
+    ),
 }
 """Exports whose rows do not go out as they came, once each and in their order: some again, some in other batches."""
