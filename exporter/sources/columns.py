@@ -1,11 +1,13 @@
 """What every source owes of its query and its columns' names. Pure."""
 
 import itertools
+import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 
@@ -76,6 +78,19 @@ def marked_numeral(value: float | Decimal) -> str:
     except NoNumberError:
         word = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         return f"{NO_NUMBER_MARK}{word}"
+
+
+def marked_json(value: object, inner: Callable[[Any], str]) -> str:
+    """Return a list or map as JSON, for such a column; one with a number that is none is marked as one itself.
+
+    ``inner`` makes text of what JSON has no form for. Raises OutOfRangeError as that does.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=inner)
+    except OutOfRangeError:
+        raise
+    except ValueError:  # of the module, or a NoNumberError
+        return f"{NO_NUMBER_MARK}NaN"
 
 
 class OutOfRangeError(ValueError):

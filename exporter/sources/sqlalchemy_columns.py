@@ -7,7 +7,6 @@ later value that does not fit its column's type is a configuration failure that 
 """
 
 import base64
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,12 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from exporter.casts import NO_NUMBER_MARK, mixed
+from exporter.casts import mixed
 from exporter.failures import ExportError, configuration
 from exporter.sources.columns import (
     OUT_OF_RANGE,
     OutOfRangeError,
     beyond,
+    marked_json,
     marked_numeral,
     numeral,
     out_of_range,
@@ -145,19 +145,9 @@ def _text(value: object) -> str:  # noqa: PLR0911 - one for each type
         case timedelta():
             return _interval(value)
         case list() | tuple() | dict():
-            return _json(value)
+            return marked_json(value, _inner)
         case _:
             return str(value)
-
-
-def _json(value: object) -> str:
-    """Return a list or map as JSON, which has no NaN and no infinity: one that holds such a number is none itself."""
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_inner)
-    except OutOfRangeError:
-        raise
-    except ValueError:
-        return f"{NO_NUMBER_MARK}NaN"
 
 
 def _inner(value: object) -> str:
