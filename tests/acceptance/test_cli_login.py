@@ -210,7 +210,7 @@ def test_a_person_whose_app_is_not_installed_is_told_what_an_administrator_does(
     said = log_in(schedctl, "crm")
     assert said.code == 1
     assert "OAUTH_EC_APP_NOT_FOUND: External client app is not installed in this org" in said.err
-    assert "installs it under Setup" in said.err
+    assert "installs the app under Setup" in said.err
 
 
 def test_an_answer_with_the_state_of_another_login_ends_this_one(schedctl: Command) -> None:

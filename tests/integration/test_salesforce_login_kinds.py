@@ -343,7 +343,7 @@ def test_an_app_that_may_not_in_is_reported_with_what_an_administrator_has_to_do
     ("code", "description", "words"),
     [
         ("OAUTH_EC_APP_NOT_FOUND", "External client app is not installed in this org", "not installed in this org: an"),
-        ("invalid_client", "app must be installed into org", "installs it under Setup"),
+        ("invalid_client", "app must be installed into org", "installs the app under Setup"),
         ("OAUTH_APP_ACCESS_DENIED", "user is not admin approved to access this app", "use the app"),
         ("invalid_grant", "user is not admin approved to access this app", "use the app"),
         ("OAUTH_AUTHORIZATION_BLOCKED", "Cross-org OAuth flows are not supported", "My Domain"),

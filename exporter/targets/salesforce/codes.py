@@ -83,9 +83,8 @@ _ADDRESS = "allow this machine's address (or source_address) in the org's truste
 _RIGHTS = "give the user the permission"
 _COLUMN = "check the column's name and the user's access to it"
 _INSTALL = (
-    "the app is not installed in this org: an administrator installs it under Setup, Connected Apps OAuth Usage (or "
-    "makes an app in this org), and lets the user use it; check client_id, and login_url, which has to be this org's "
-    "own address (My Domain)"
+    "an administrator installs the app under Setup, Connected Apps OAuth Usage (or makes an app in this org), and lets "
+    "the user use it; check client_id, and login_url, which has to be this org's own address (My Domain)"
 )
 _UNBLOCK = "an administrator has blocked the app: unblock it under Setup, Connected Apps OAuth Usage"
 _SCOPES = "add the scopes api and refresh_token to the app's OAuth settings"

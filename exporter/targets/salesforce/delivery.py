@@ -276,9 +276,8 @@ class Delivery:
             accepted=accepted,
             rejected=len(refused),
             locked=write_ranges(locked),
-            unsent=write_ranges(unsent),
-            why=[asdict(each) for each in why],
             refusals=write_refusals(counted),
+            **({"unsent": write_ranges(unsent), "why": [asdict(each) for each in why]} if locked else {}),
             **({"left_out": write_ranges(sorted(refused))} if removal else {}),
         )
         self._listen(BatchSettled(batch=number, accepted=accepted, rejected=len(refused)))
