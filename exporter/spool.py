@@ -8,6 +8,7 @@ one that was left behind, so a process that wakes up late cannot add to, or comp
 the ledger must both be there, and each must name the other.
 """
 
+import base64
 import csv
 import hashlib
 import io
@@ -16,7 +17,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -46,7 +48,9 @@ class SpooledBatch:
     """One ready-to-send file.
 
     ``number`` counts from 1; ``file`` is relative to the spool's directory; ``rows`` and ``bytes`` are what is in it.
-    Its rows are those of the query's result from ``first_row`` on (counted from 1), without the row numbers ``gaps``.
+    Its rows are those of the query's result from ``first_row`` on (counted from 1), without the row numbers ``gaps``;
+    or, if rows were picked for it, those of :func:`pick`. The columns ``left_out`` are not in it: they are empty in all
+    of its rows.
     """
 
     number: int
@@ -56,11 +60,29 @@ class SpooledBatch:
     sha256: str
     first_row: int
     gaps: tuple[int, ...] = ()
+    picked: str = ""
+    left_out: tuple[str, ...] = ()
 
     def row_numbers(self) -> Iterator[int]:
         """Yield the number, in the query's result, of each row of the file in turn."""
+        if self.picked:
+            return _read_picked(self.first_row, self.picked)
         missing = frozenset(self.gaps)
         return itertools.islice((row for row in itertools.count(self.first_row) if row not in missing), self.rows)
+
+
+def pick(numbers: Sequence[int]) -> str:
+    """Write ascending row numbers in little room, whatever lies between them: a bit for each row from the first on."""
+    bits = bytearray((numbers[-1] - numbers[0]) // 8 + 1)
+    for number in numbers:
+        place = number - numbers[0]
+        bits[place >> 3] |= 1 << (place & 7)
+    return base64.b64encode(zlib.compress(bits, 9)).decode()
+
+
+def _read_picked(first_row: int, picked: str) -> Iterator[int]:
+    for at, byte in enumerate(zlib.decompress(base64.b64decode(picked))):
+        yield from (first_row + (at << 3) + bit for bit in range(8) if byte >> bit & 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +99,11 @@ class SpoolManifest:
     rejected: int
     format: str
     note: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _read_batch(stored: Mapping[str, Any]) -> SpooledBatch:
+    lists = {name: tuple(stored.get(name, ())) for name in ("gaps", "left_out")}
+    return SpooledBatch(**{**stored, **lists})
 
 
 class Spool:
@@ -145,7 +172,7 @@ class Spool:
         try:
             return SpoolManifest(
                 columns=tuple(SpooledColumn(**column) for column in stored["columns"]),
-                batches=tuple(SpooledBatch(**{**batch, "gaps": tuple(batch["gaps"])}) for batch in stored["batches"]),
+                batches=tuple(_read_batch(batch) for batch in stored["batches"]),
                 rows=stored["rows"],
                 rejected=stored["rejected"],
                 format=stored["format"],
@@ -215,15 +242,26 @@ class Spool:
     def values(self, batch: SpooledBatch, wanted: Collection[int]) -> Iterator[tuple[int, Mapping[str, str | None]]]:
         """Yield (row number, values as sent by column) of the ``wanted`` row numbers of a CSV batch, in order.
 
-        An empty cell, which tells Salesforce nothing, is None; ``#N/A`` stays what it is.
+        An empty cell, which tells Salesforce nothing, is None, as are those of a column that is left out of the batch;
+        ``#N/A`` stays what it is.
         """
         chosen = frozenset(wanted)
+        if not chosen:
+            return
+        names = self._names() if batch.left_out else None
         with io.TextIOWrapper(io.BytesIO(self.read(batch)), encoding="utf-8", newline="") as text:
             records = csv.reader(text, strict=True)
             header = next(records)
             for row, record in zip(batch.row_numbers(), records, strict=True):
                 if row in chosen:
-                    yield row, {name: cell or None for name, cell in zip(header, record, strict=True)}
+                    cells = {name: cell or None for name, cell in zip(header, record, strict=True)}
+                    yield row, cells if names is None else {name: cells.get(name) for name in names}
+
+    def _names(self) -> list[str]:
+        stored = self._stored()
+        if stored is None:
+            raise self._damaged("the manifest is gone")
+        return [column["name"] for column in stored["columns"]]
 
     def discard(self) -> None:
         """Remove the spool with all it holds; none there is fine."""
@@ -336,22 +374,40 @@ class SpoolWriter:
         if not self._is_complete:
             shutil.rmtree(self._filling, ignore_errors=True)
 
-    def add(self, content: bytes | memoryview, *, rows: int, first_row: int, gaps: tuple[int, ...] = ()) -> None:
-        """Write one batch durably; ``rows``, ``first_row`` and ``gaps`` are those of :class:`SpooledBatch`."""
+    def add(
+        self,
+        content: bytes | memoryview,
+        *,
+        rows: int,
+        first_row: int,
+        gaps: tuple[int, ...] = (),
+        picked: str = "",
+        left_out: tuple[str, ...] = (),
+    ) -> None:
+        """Write one batch durably; the arguments are those of :class:`SpooledBatch`."""
         file = self.create()
         try:
             file.write(content)
         except BaseException:
             file.close()
             raise
-        self.settle(file, rows=rows, first_row=first_row, gaps=gaps)
+        self.settle(file, rows=rows, first_row=first_row, gaps=gaps, picked=picked, left_out=left_out)
 
     def create(self) -> SpoolFile:
         """Open the next batch's file, for content too large for one piece of memory; :meth:`settle` ends it."""
         self._file = self._open(f"{len(self._batches) + 1:06d}.{self._format}")
         return self._file
 
-    def settle(self, file: SpoolFile, *, rows: int, first_row: int, gaps: tuple[int, ...] = ()) -> None:
+    def settle(
+        self,
+        file: SpoolFile,
+        *,
+        rows: int,
+        first_row: int,
+        gaps: tuple[int, ...] = (),
+        picked: str = "",
+        left_out: tuple[str, ...] = (),
+    ) -> None:
         """Make the batch of the last :meth:`create` durable and enter it."""
         length, sha256 = file.finish()
         number = len(self._batches) + 1
@@ -364,6 +420,8 @@ class SpoolWriter:
                 sha256=sha256,
                 first_row=first_row,
                 gaps=gaps,
+                picked=picked,
+                left_out=left_out,
             )
         )
 

@@ -8,7 +8,6 @@ decimals, numbers of unknown scale) as the engine's own text, and bytes in base6
 
 import base64
 import gzip
-import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,9 @@ from typing import IO, Any
 import msgpack
 import pyarrow as pa
 
+from exporter.casts import mixed
 from exporter.failures import ExportError, configuration, transient
+from exporter.sources.columns import marked_json, marked_numeral
 from exporter.sources.moments import read_naive, read_zoned
 
 _INTEGERS = {
@@ -65,7 +66,9 @@ def result_columns(described: object) -> list[ResultColumn]:
 
 def result_schema(columns: Sequence[ResultColumn]) -> pa.Schema:
     """Return the schema of a result."""
-    return pa.schema([pa.field(column.name, column.type) for column in columns])
+    return pa.schema(
+        [mixed(each.name) if each.convert is _text else pa.field(each.name, each.type) for each in columns]
+    )
 
 
 def read_batches(
@@ -174,7 +177,9 @@ def _text(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case list() | dict():
-            return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_text)
+            return marked_json(value, _text)
+        case float():
+            return marked_numeral(value)
         case _:
             return str(value)
 

@@ -203,6 +203,16 @@ def test_a_person_who_says_no_is_told_so(schedctl: Command, emulator: Emulator) 
     assert "access was denied in the browser (end-user denied authorization)" in said.err
 
 
+def test_a_person_whose_app_is_not_installed_is_told_what_an_administrator_does(
+    schedctl: Command, emulator: Emulator
+) -> None:
+    rights(emulator, app_access="not_installed")
+    said = log_in(schedctl, "crm")
+    assert said.code == 1
+    assert "OAUTH_EC_APP_NOT_FOUND: External client app is not installed in this org" in said.err
+    assert "installs the app under Setup" in said.err
+
+
 def test_an_answer_with_the_state_of_another_login_ends_this_one(schedctl: Command) -> None:
     port = free_port()
     with waiting(schedctl, "crm", "--port", str(port)) as (process, _):

@@ -1,6 +1,7 @@
 """Reading the bodies that Salesforce answers with: errors in their several shapes, and Bulk API 1.0's XML. Pure."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,6 +51,24 @@ def read_error(content: bytes) -> ReportedError:
     elif text[:1] == "<":
         found = _xml_error(text)
     return found or ReportedError(code="", message=_describe(text))
+
+
+_OUTER = re.compile(r"(?P<code>[A-Za-z][A-Za-z0-9_]*) ?:(?P<message>.*)", re.DOTALL)
+_CODE = r"[A-Z][A-Z0-9]*_[A-Z0-9_]+|[A-Z][a-z]+(?:[A-Z][a-z]+)+"
+_INNER = re.compile(rf"\s*Failed to process query: ?(?P<code>{_CODE})\b ?:?(?P<message>.*)", re.DOTALL)
+
+
+def read_state_message(text: str) -> ReportedError:
+    """Read what a batch or a BulkJob says of its failure: ``InvalidBatch : Field name not found : X``.
+
+    Of a query, the code is the one inside: ``InvalidBatch : Failed to process query: QUERY_TIMEOUT: …``.
+    """
+    outer = _OUTER.fullmatch(text.strip())
+    if outer is None:
+        return ReportedError(code="", message=text.strip())
+    inner = _INNER.fullmatch(outer["message"])
+    found = inner or outer
+    return ReportedError(code=found["code"], message=found["message"].strip() or text.strip())
 
 
 def _json_error(text: str) -> ReportedError | None:

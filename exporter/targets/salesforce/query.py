@@ -19,11 +19,12 @@ from simple_salesforce.api import Salesforce
 
 from exporter.disk import disk_fault
 from exporter.failures import ExportError, transient
-from exporter.targets.salesforce.answers import UnreadableAnswerError
+from exporter.targets.salesforce.answers import UnreadableAnswerError, read_state_message
 from exporter.targets.salesforce.bulk1 import Bulk1
 from exporter.targets.salesforce.client import Client
 from exporter.targets.salesforce.codes import Where, classify
 from exporter.targets.salesforce.wire import CallError, OrgSession, Received
+from exporter.targets.salesforce.wording import without_values
 
 PAGE = 2000
 """Records of one REST answer, at most."""
@@ -121,10 +122,10 @@ class Queries:
             if info is not None and info.state == "Completed":
                 return info.processed
             if info is not None and info.state in {"Failed", "NotProcessed"}:
-                code, _, message = (part.strip() for part in info.message.partition(":"))
-                rule = classify(Where.BATCH, code, message)
-                text = f"bulk query {bulk_job} failed: {message or info.message or info.state}"
-                raise CallError(rule, code or "QUERY_FAILED", text, received=Received.NO).outward()
+                reported = read_state_message(info.message)
+                rule = classify(Where.BATCH, reported.code, reported.message)
+                text = f"bulk query {bulk_job} failed: {without_values(reported.message) or info.state}"
+                raise CallError(rule, reported.code or "QUERY_FAILED", text, received=Received.NO).outward()
             self._client.pause(pause)
             pause = min(_LONGEST_POLL, pause * 2)
 

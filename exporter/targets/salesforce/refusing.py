@@ -5,14 +5,14 @@ from itertools import islice
 from pathlib import Path
 
 from exporter.events import BatchSettled
-from exporter.report import RejectedRow
+from exporter.report import RejectedRow, merge_refusals
 from exporter.spool import Spool, SpooledBatch
 from exporter.targets.salesforce.describe import Field
 from exporter.targets.salesforce.effects import Fact
 from exporter.targets.salesforce.keys import KeyCheck
 from exporter.targets.salesforce.lookup import build_lookup
 from exporter.targets.salesforce.query import Queries
-from exporter.targets.salesforce.results import RowResult, count_reasons
+from exporter.targets.salesforce.results import RowResult, refusal_of, write_refusals
 from exporter.targets.salesforce.rows import read_ranges, write_ranges
 from exporter.targets.salesforce.work import ExportWork
 
@@ -92,5 +92,5 @@ def _reject(spool: Spool, batch: SpooledBatch, faults: dict[int, RowResult]) -> 
 
 
 def _refusals(rows: Iterable[RejectedRow]) -> list[dict[str, object]]:
-    counted = count_reasons(RowResult(code=row.code, message=row.message) for row in rows)
-    return [{"code": each.code, "message": each.message, "count": each.count} for each in counted]
+    """Count rows by reasons that are our own words, and hold no value."""
+    return write_refusals(merge_refusals((), (refusal_of(row.code, row.message, 1) for row in rows)))

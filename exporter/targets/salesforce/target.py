@@ -122,7 +122,8 @@ class SalesforceTarget:
         truncation = Truncation(context.ledger, spool) if self._plan.removal is not None else None
         mirroring = None if context.gone is None else Mirroring(context.ledger, context.gone)
         deletions = [each for each in (truncation, mirroring) if each is not None]
-        if not standing.unclosed and not standing.sendings and all(each.is_done for each in deletions):
+        is_idle = not (standing.unclosed or standing.sendings or standing.locked)
+        if is_idle and all(each.is_done for each in deletions):
             return
         with self._working(spool, context, journal, standing) as work:
             for deletion in deletions:

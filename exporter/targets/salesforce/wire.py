@@ -26,11 +26,14 @@ from exporter.salesforce_settings import SalesforceConnection, is_loopback
 from exporter.targets.salesforce.answers import UnreadableAnswerError, read_error
 from exporter.targets.salesforce.codes import BUSY_STATUSES, Rule, Verdict, Where, classify
 from exporter.targets.salesforce.network import PROXY_LOGIN, ProxyFaultError, causes, missing_bundle, read_network
+from exporter.targets.salesforce.wording import ECHO, without_values
 
 _PIECE = 1 << 16
 _REDIRECTS, _REFUSALS, _REQUEST_TIMEOUT, _SERVER_FAULT = 300, 400, 408, 500
 """HTTP statuses. A server's or gateway's own failure, or time-out, says nothing of what became of the request."""
 _QUOTA = re.compile(r"\bapi-usage=([0-9]{1,12})/([0-9]{1,12})")
+_QUOTING = frozenset({Verdict.ROW, Verdict.INTERNAL})
+"""What refuses a request that may hold rows' values, such as the keys of a query, and may repeat them."""
 _MIN_HIDDEN = 4
 """A shorter secret stands in every other word: hiding it would give it away."""
 
@@ -85,6 +88,8 @@ class CallError(Exception):
         kind = kinds.get(self.rule.verdict, FailureKind.TRANSIENT)
         if self.rule.verdict in {Verdict.INTERNAL, Verdict.JOB_OVER}:
             kind = FailureKind.INTERNAL
+        elif self.rule.verdict is Verdict.ROW:
+            kind = FailureKind.DATA
         advice = f": {self.rule.advice}" if self.rule.advice else ""
         quota = self.rule.verdict is Verdict.QUOTA
         return ExportError(kind, self.code, f"{self.message}{advice}", retry_after=self.retry_after, quota=quota)
@@ -199,7 +204,10 @@ def _diagnose_refusal(error: RefusedError, where: Where, host: str) -> CallError
     rule = classify(where, reported.code, reported.message, status=error.status)
     is_refusal = error.status < _SERVER_FAULT and error.status != _REQUEST_TIMEOUT
     understood = is_refusal and (bool(reported.code) or error.status in BUSY_STATUSES)
-    message = reported.message if reported.code else f"{host} answers HTTP {error.status} with {reported.message}"
+    said = reported.message
+    if where is Where.CALL and (rule.verdict in _QUOTING or not reported.code or ECHO in said):
+        said = without_values(said)
+    message = said if reported.code else f"{host} answers HTTP {error.status} with {said}"
     return CallError(
         rule,
         reported.code or f"HTTP_{error.status}",
