@@ -167,12 +167,11 @@ class Daemon:
     def _find_place(self) -> None:
         """Learn which spool directory this is, and so which begun runs may go on here, where others share the state."""
         try:
-            place, self._places = find_place(self._database, self._files.started.storage.spool)
+            found = find_place(self._database, self._files.started.storage.spool)
+            self._workers.place, self._places = found
         except ExportError as error:  # no run can be spooled here either, and each will say so
             log.error("spool.unusable", code=error.code, message=error.message)  # noqa: TRY400 - says it all
-            self._places = None if self._database.kind == "sqlite" else frozenset()
-        else:
-            self._workers.place = place.id
+            self._places = frozenset()
 
     @property
     def is_stuck(self) -> bool:

@@ -261,22 +261,22 @@ def place_of(root: Path) -> Place:
     return Place(id=found, host=socket.gethostname(), path=str(root.absolute()))
 
 
-def find_place(database: Database, root: Path) -> tuple[Place, frozenset[str] | None]:
-    """Return the place that a spool directory is, and the ids of all places whose begun runs can go on here.
+def find_place(database: Database, root: Path) -> tuple[str | None, frozenset[str] | None]:
+    """Return the id of a spool directory as a place, and the ids of all places whose begun runs can go on here.
 
-    None for the latter: wherever they are. So it is over SQLite, where there is one host: what is not here is gone.
-    Over PostgreSQL it is the place itself, and those that were at the same path of the same host before: the directory
-    was emptied or replaced, so that what was in them is gone, and the runs that need it can only end here.
-    Raises ExportError where the directory cannot be used.
+    Both are None over SQLite, where there is one host: what is not here is gone. Over PostgreSQL the places are this
+    one, and those that were at the same path of the same host before: the directory was emptied or replaced, so that
+    what was in them is gone, and the runs that need it can only end here. Raises ExportError where the directory
+    cannot be used.
     """
-    place = place_of(root)
     if database.kind == "sqlite":
-        return place, None
+        return None, None
+    place = place_of(root)
     with database.write() as session:
         known = known_places(session)
         settings.put(session, f"{_PLACE}{place.id}", json.dumps({"host": place.host, "path": place.path}))
     same = {each.id for each in known.values() if (each.host, each.path) == (place.host, place.path)}
-    return place, frozenset({place.id} | same)
+    return place.id, frozenset({place.id} | same)
 
 
 def known_places(session: Session) -> dict[str, Place]:

@@ -106,7 +106,7 @@ class Waiting:
                 claimed,
                 owner=node.id,
                 spool_root=self._config.storage.spool,
-                place=place.id,
+                place=place,
                 listen=lambda event: self._listen(claimed, event),
             )
         except ClaimLost:

@@ -141,7 +141,7 @@ class Host:
 
     def __init__(self, work: Workplace, database: Database, name: str) -> None:
         self.spool = work.directory / name
-        self.place, self.places = find_place(database, self.spool)
+        self.id, self.places = find_place(database, self.spool)
         self._database = database
 
     def claim(self, number: int) -> StoredRun | None:
@@ -190,8 +190,8 @@ def test_over_postgresql_a_spool_directory_that_was_emptied_is_the_same_place_an
 def test_hosts_that_share_a_spool_directory_are_one_place(shared: Workplace) -> None:
     with shared.database() as database:
         first, second = (Host(shared, database, name) for name in ("nfs", "nfs"))
-        assert first.place.id == second.place.id
-        assert Host(shared, database, "local").place.id != first.place.id
+        assert first.id == second.id
+        assert Host(shared, database, "local").id != first.id
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -153,7 +153,7 @@ class Workplace:
                     run=run,
                     spool_root=self.config.storage.spool,
                     control=RunControl(timeout=120),
-                    place=place.id,
+                    place=place,
                 )
             )
 
