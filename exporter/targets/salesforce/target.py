@@ -31,6 +31,8 @@ from exporter.targets.salesforce.truncation import Truncation
 from exporter.targets.salesforce.work import ExportWork
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from exporter.casts import TextRules
@@ -217,6 +219,9 @@ class _Unhurried:
     def wait(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+    def on_stop(self, callback: "Callable[[], None]") -> None:
+        """Forget it: there is no stop."""
 
 
 def _ignore(_event: Event) -> None:
