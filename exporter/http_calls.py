@@ -37,8 +37,12 @@ class CallStoppedError(Exception):
     """The call was ended from this side. Whether the server acted on the request is not known."""
 
 
-class AnswerTooLargeError(Exception):
-    """The answer has more bytes than an answer of its kind ever has."""
+class BrokenAnswerError(Exception):
+    """The answer is not HTTP, or has more bytes than an answer of its kind ever has."""
+
+
+class AnswerTooLargeError(BrokenAnswerError):
+    """The second of these."""
 
 
 class TooSlowError(TimeoutError):
@@ -281,6 +285,15 @@ class _Limited(HTTPConnection):
                 return sock
         raise failure or OSError("the host has no address")
 
+    def _tunnel(self) -> None:
+        """Have a proxy make a tunnel. Its answer that was cut looks whole: nothing more is sent then."""
+        super()._tunnel()
+        call = _current.get()
+        if call is not None:
+            call.check()
+        if self._is_late:
+            raise TooSlowError("the proxy is too slow")
+
     def _end_late(self) -> None:
         self._is_late = True
         if self._handle is not None:
@@ -349,14 +362,22 @@ def limit(manager: urllib3.PoolManager) -> urllib3.PoolManager:
 
 
 def receive(pieces: Iterator[bytes], write: Callable[[bytes], object], *, largest: int) -> int:
-    """Write the pieces of a decompressed answer; returns their bytes. Raises AnswerTooLargeError beyond ``largest``."""
+    """Write the pieces of a decompressed answer; returns their bytes. Raises BrokenAnswerError.
+
+    More than ``largest`` bytes are an AnswerTooLargeError.
+    """
     count = 0
-    for piece in pieces:
+    while True:
+        try:
+            piece = next(pieces, None)
+        except ValueError as error:  # http.client on a chunk of a negative size
+            raise BrokenAnswerError("the answer is not HTTP") from error
+        if piece is None:
+            return count
         count += len(piece)
         if count > largest:
             raise AnswerTooLargeError(f"the answer is larger than {largest:,} bytes")
         write(piece)
-    return count
 
 
 def _look_up(host: str, port: int, call: Call) -> list[Any]:

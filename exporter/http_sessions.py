@@ -44,8 +44,8 @@ class LimitedSession(requests.Session):
     def fetch(self, method: str, url: str, *, largest: int, **options: Any) -> requests.Response:  # noqa: ANN401 - requests' own, of twenty arguments
         """Send a request and return the answer with its content.
 
-        Raises what requests raises, CallStoppedError, and AnswerTooLargeError for a decompressed body of more than
-        ``largest`` bytes.
+        Raises what requests raises, CallStoppedError, and BrokenAnswerError, also for a decompressed body of more
+        than ``largest`` bytes.
         """
         options |= {"stream": True, "allow_redirects": False}
         with self.line.call(largest=largest), super().request(method, url, **options) as response:

@@ -22,7 +22,15 @@ from simple_salesforce.api import Salesforce
 
 from exporter.events import Called, Listener
 from exporter.failures import ExportError, FailureKind
-from exporter.http_calls import PIECE, AnswerTooLargeError, CallStoppedError, Line, TooSlowError, receive
+from exporter.http_calls import (
+    PIECE,
+    AnswerTooLargeError,
+    BrokenAnswerError,
+    CallStoppedError,
+    Line,
+    TooSlowError,
+    receive,
+)
 from exporter.http_sessions import LimitedSession
 from exporter.salesforce_settings import SalesforceConnection, is_loopback
 from exporter.targets.salesforce.answers import UnreadableAnswerError, read_error
@@ -226,7 +234,7 @@ def diagnosing(where: Where, host: str) -> Iterator[None]:
         raise _diagnose_connection(error, host) from error
     except CallStoppedError as error:
         raise _passing("CALL_STOPPED", f"{host}: the call was stopped", received=Received.MAYBE) from error
-    except (UnreadableAnswerError, AnswerTooLargeError) as error:
+    except (UnreadableAnswerError, BrokenAnswerError) as error:
         raise _passing("UNREADABLE_ANSWER", f"{host}: {error}", received=Received.MAYBE) from error
 
 
