@@ -41,14 +41,22 @@ class LimitedSession(requests.Session):
         """Say that there is none: requests would read the answer's body, of any size, and trip over odd addresses."""
         del resp
 
-    def fetch(self, method: str, url: str, *, largest: int, **options: Any) -> requests.Response:  # noqa: ANN401 - requests' own, of twenty arguments
-        """Send a request and return the answer with its content.
+    def fetch(
+        self,
+        method: str | bytes,
+        url: str | bytes,
+        *arguments: Any,  # noqa: ANN401 - requests' own, twenty of them
+        largest: int,
+        line: Line | None = None,
+        **options: Any,  # noqa: ANN401 - the same
+    ) -> requests.Response:
+        """Send a request, over ``line`` instead of the session's own, and return the answer with its content.
 
         Raises what requests raises, CallStoppedError, and BrokenAnswerError, also for a decompressed body of more
         than ``largest`` bytes.
         """
         options |= {"stream": True, "allow_redirects": False}
-        with self.line.call(largest=largest), super().request(method, url, **options) as response:
+        with (line or self.line).call(largest=largest), super().request(method, url, *arguments, **options) as response:
             content = bytearray()
             receive(response.iter_content(PIECE), content.extend, largest=largest)
             response._content = bytes(content)  # noqa: SLF001 - what requests does itself where it reads without a limit

@@ -6,7 +6,6 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from support.hostile import (
     read_request,
     silent,
     sipping,
+    within,
 )
 from support.network import make_authority
 
@@ -79,24 +79,6 @@ def refused(session: OrgSession, url: str, body: bytes | None = None) -> CallErr
     with session, pytest.raises(CallError) as caught, diagnosing(Where.CALL, "the org"):
         session.exchange("GET" if body is None else "POST", f"{url}/services/x", body=body)
     return caught.value
-
-
-def within(seconds: float, act: Callable[[], object]) -> None:
-    """Do something in a thread, and fail if it does not end."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            act()
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the test's thread
-            failures.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    assert not thread.is_alive(), "it does not end"
-    if failures:
-        raise failures[0]
 
 
 @pytest.mark.parametrize("drip", DRIPS)

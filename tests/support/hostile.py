@@ -150,3 +150,21 @@ def bomb(size: int, layers: int = 1) -> bytes:
     for _ in range(layers - 1):
         packed = gzip.compress(packed)
     return packed
+
+
+def within(seconds: float, act: Callable[[], object]) -> None:
+    """Do something in a thread, and fail if it does not end."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            act()
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the test's thread
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "it does not end"
+    if failures:
+        raise failures[0]
