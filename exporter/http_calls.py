@@ -28,7 +28,7 @@ SLOWEST = 10_000
 """Bytes a second on average, below which a transfer is given up: 80 kbit/s, a tenth of the slowest DSL line."""
 PIECE = 1 << 16
 """Bytes that are sent or received between two checks."""
-_LARGEST_HEAD = 1 << 20
+_LARGEST_HEAD = 1 << 17
 """Bytes of an answer besides its body: status lines, headers, sizes of chunks, trailers."""
 _LOOK_AGAIN = 0.1
 
@@ -184,13 +184,14 @@ class _Received(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._call = call
+        self._patience = sock.gettimeout() or call.line.read_timeout
         super().__init__()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - as the base class has it
-        self._sock.settimeout(min(self._call.line.read_timeout, self._call.left()))
+        self._sock.settimeout(min(self._patience, self._call.left()))
         count = self._raw.readinto(buffer)
         self._call.take(count or 0)
         return count
@@ -271,7 +272,7 @@ class _Limited(HTTPConnection):
                     sock.bind(self.source_address)
                 call.hold(sock)
                 call.enter(call.line.connect_timeout)
-                sock.settimeout(call.line.connect_timeout)
+                sock.settimeout(min(self.timeout or call.line.connect_timeout, call.line.connect_timeout))
                 sock.connect(address)
                 call.check()  # the connect that is cut looks as if it had gone well
             except OSError as error:
@@ -359,6 +360,12 @@ def limit(manager: urllib3.PoolManager) -> urllib3.PoolManager:
     if type(manager) in {urllib3.PoolManager, urllib3.ProxyManager}:
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
     return manager
+
+
+def limit_others() -> None:
+    """Have the pools that other libraries make keep to the limits too, in the calls of a line, and in no others."""
+    HTTPConnectionPool.ConnectionCls = _Limited
+    HTTPSConnectionPool.ConnectionCls = _LimitedTls
 
 
 def receive(pieces: Iterator[bytes], write: Callable[[bytes], object], *, largest: int) -> int:
