@@ -128,7 +128,7 @@ def test_an_odd_answer_tells_no_user(odd: str) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
 def test_a_document_type_is_found_behind_a_comment_and_in_every_encoding(encoding: str, padding: int) -> None:
     text = f'<?xml version="1.0" encoding="{encoding}"?><!--{"x" * padding}--><!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'
-    with pytest.raises(UnreadableAnswerError, match=r"document type|not complete"):
+    with pytest.raises(UnreadableAnswerError, match=r"document type|not complete|no XML"):
         parse_xml(text.encode(encoding))
     if encoding in {"utf-8", "utf-16"}:
         with pytest.raises(UnreadableAnswerError, match="document type"):

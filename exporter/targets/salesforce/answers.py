@@ -12,6 +12,8 @@ from decimal import Decimal
 from typing import Any, NoReturn
 from xml.etree import ElementTree as ET
 
+from exporter.plain_xml import XmlError, parse_plain
+
 _SHOWN = 200
 """How much of a body that is no error report is quoted."""
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}")
@@ -24,7 +26,6 @@ _MOST_VALUES = 2_000_000
 """Values of one answer in JSON: each takes some 60 bytes here, however short it is there."""
 _MOST_ELEMENTS = 400_000
 """Elements of one answer in XML: 15,000 batches (Bulk API limits) have a dozen each."""
-_DEEPEST = 100
 _HALF_LETTER = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _LARGEST_EXPONENT = 400
 """Salesforce's numbers are doubles, which end at 1.8e308."""
@@ -157,40 +158,12 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-class _Builder(ET.TreeBuilder):
-    """Builds what an answer of Salesforce's can be; entities need a document type, and that is refused."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._depth = self._elements = 0
-
-    def doctype(self, name: str, public: str | None, system: str | None) -> None:
-        """Refuse it: the parser calls this before anything of it means something."""
-        del name, public, system
-        raise UnreadableAnswerError("a document type in an answer")
-
-    def start(self, tag: str, attributes: Any) -> ET.Element:  # noqa: ANN401 - as the base class has it
-        """Begin an element."""
-        self._depth += 1
-        self._elements += 1
-        if self._depth > _DEEPEST or self._elements > _MOST_ELEMENTS:
-            raise UnreadableAnswerError("the answer has too many elements")
-        return super().start(tag, attributes)
-
-    def end(self, tag: str) -> ET.Element:
-        """End an element."""
-        self._depth -= 1
-        return super().end(tag)
-
-
 def parse_xml(content: str | bytes) -> ET.Element:
     """Parse one XML document. Raises UnreadableAnswerError."""
     try:
-        return ET.fromstring(content, ET.XMLParser(target=_Builder()))  # noqa: S314 - see _Builder
-    except UnreadableAnswerError:
-        raise
-    except (ET.ParseError, ValueError, LookupError) as error:  # the last: an encoding that nobody knows
-        raise UnreadableAnswerError("the answer is not complete XML") from error
+        return parse_plain(content, most=_MOST_ELEMENTS)
+    except XmlError as error:
+        raise UnreadableAnswerError(f"the answer is no XML to be read: {error}") from error
 
 
 def read_id(text: object) -> str:
