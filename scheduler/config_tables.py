@@ -176,6 +176,7 @@ class MetricsSettings(Settings):
     )
     hosts: tuple[Text, ...] = Field(
         default=(),
+        strict=False,
         description="names that a scraper calls this machine by, besides `localhost`, its host name and addresses",
         examples=['["scheduler.example.com"]'],
     )
