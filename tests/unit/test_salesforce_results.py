@@ -2,6 +2,7 @@ import csv
 import io
 
 import pytest
+from support.hostile import within
 
 from exporter.report import Refusal
 from exporter.targets.salesforce.answers import UnreadableAnswerError
@@ -103,3 +104,13 @@ def test_reasons_are_counted_the_most_frequent_first_and_not_too_many() -> None:
     counted = count_reasons(rows)
     assert counted[0] == Refusal(code="A", message="invalid email address: …", count=3)
     assert len(counted) == 20
+
+
+def test_a_long_run_of_blanks_in_an_error_takes_no_time() -> None:
+    """It took time by the square of their number: minutes for what one field may hold."""
+
+    def read() -> None:
+        found = read_row_error("X:a" + " " * 131_072 + "b:F --")
+        assert (found.code, found.message) == ("X", "a b [F]")
+
+    within(30, read)
