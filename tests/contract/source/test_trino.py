@@ -28,11 +28,11 @@ FIRST, PAGE, CANCEL = "^POST /v1/statement", "^GET /v1/statement/executing", "^D
 
 
 def source_of(server: TrinoServer, **others: object) -> TrinoSource:
-    return source_at(server.port, **others)
+    return source_at(**{"port": server.port, **others})
 
 
-def source_at(port: int, **others: object) -> TrinoSource:
-    address = {"host": "127.0.0.1", "port": port, "http_scheme": "http", "user": "reader"}
+def source_at(**others: object) -> TrinoSource:
+    address = {"host": "127.0.0.1", "http_scheme": "http", "user": "reader"}
     return TrinoSource(TrinoConnection.model_validate({"type": "trino", **address, **others}))
 
 
@@ -393,7 +393,7 @@ def test_an_empty_result_has_its_columns(source: TrinoSource) -> None:
 def test_a_cluster_that_means_ill_is_a_failure_with_a_code(act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exporter.sources.trino_session.CALL_SECONDS", 0.3)
     with hostile(act) as server, pytest.raises(ExportError) as caught:
-        source_at(server.port).check()
+        source_at(port=server.port).check()
     assert caught.value.code in {"CONNECTION_LOST", "UNREADABLE_ANSWER", "NO_TRINO", "HTTP_302"}
     assert len(caught.value.message) < 600
 
@@ -401,7 +401,7 @@ def test_a_cluster_that_means_ill_is_a_failure_with_a_code(act: Act, monkeypatch
 @pytest.mark.parametrize("act", [mute, dripping(OK + b"Content-Length: 100000\r\n\r\n", b" ")])
 def test_a_cancel_waits_for_no_cluster_that_hangs(act: Act) -> None:
     with hostile(act) as server:
-        source = source_at(server.port)
+        source = source_at(port=server.port)
         threading.Thread(target=lambda: server.came.wait(20) and source.cancel(), daemon=True).start()
 
         def read() -> None:
@@ -415,6 +415,6 @@ def test_pages_of_another_host_get_no_password() -> None:
     body = b'{"id":"q","infoUri":"x","stats":{"state":"QUEUED"},"warnings":[],"nextUri":"http://elsewhere.example/v1/statement/q/1"}'
     head = OK + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
     with hostile(answering(head + body)) as server, pytest.raises(ExportError) as caught:
-        source_at(server.port).check()
+        source_at(port=server.port).check()
     assert (caught.value.kind, caught.value.code) == (FailureKind.CONFIGURATION, "OTHER_HOST")
     assert "elsewhere.example" in caught.value.message
