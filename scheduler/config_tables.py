@@ -174,6 +174,12 @@ class MetricsSettings(Settings):
         default=False,
         description="allow `listen` on an address that others can reach: names of jobs are no secret then",
     )
+    hosts: tuple[Text, ...] = Field(
+        default=(),
+        strict=False,
+        description="names that a scraper calls this machine by, besides `localhost`, its host name and addresses",
+        examples=['["scheduler.example.com"]'],
+    )
     textfile: PathText | None = Field(
         default=None,
         description="write them to this file every 15 s, for the textfile collector of node_exporter",

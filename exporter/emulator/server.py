@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import re
 import signal
 import socket
 import tempfile
@@ -28,6 +29,7 @@ MAX_BODY = 160_000_000
 _GZIP_FROM = 1024
 _LOOPBACK = "127.0.0.1"
 _CHUNK = 1 << 20
+_LENGTH = re.compile(r"[0-9]{1,12}")
 
 
 class Emulator:
@@ -181,6 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
+    timeout = 600.0  # a client that says nothing for so long is gone
     server: _Server
 
     def do_GET(self) -> None:
@@ -232,7 +235,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Return the body, decompressed; None after a refusal."""
         length = self.headers.get("Content-Length", "0")
         chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
-        if not length.isdecimal() or int(length) > MAX_BODY:
+        if not _LENGTH.fullmatch(length) or int(length) > MAX_BODY:
             self.close_connection = True
             self._answer(Reply(status=413))
             return None
@@ -253,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
         total = 0
         while size := int(self.rfile.readline(_CHUNK).partition(b";")[0], 16):
             total += size
-            if total > MAX_BODY:
+            if size < 0 or total > MAX_BODY:
                 raise ConnectionError("the body is too long")
             parts.append(self.rfile.read(size))
             self.rfile.readline(_CHUNK)

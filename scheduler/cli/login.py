@@ -77,6 +77,7 @@ def login(
         else:
             listening = stack.enter_context(callback.Callback(port))
             begun = webflow.begin(connection, listening.url)
+            listening.expect(begun.state)
             say("Open this address in a browser on this machine, and log in there:")
             show(begun.url)
             answer = listening.wait(wait) or ""

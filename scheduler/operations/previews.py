@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -189,3 +189,6 @@ class Unhurried:
     def wait(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Forget it: there is no stop."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from support.exports import make_context, make_target
+from support.exports import QuickControl, make_context, make_target
 
 from exporter.ledger import Entry, Mark
 from exporter.report import RejectedRow
@@ -91,11 +91,8 @@ def perform(cell: dict[str, Any]) -> None:
     target.abort(spool, context)
 
 
-class _BriskControl:
+class _BriskControl(QuickControl):
     """A control that waits, but not for long: the emulator needs its time."""
-
-    def check(self) -> None:
-        """Go on."""
 
     def wait(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.01))

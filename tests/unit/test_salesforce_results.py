@@ -2,6 +2,7 @@ import csv
 import io
 
 import pytest
+from support.hostile import within
 
 from exporter.failures import FailureKind
 from exporter.report import Refusal
@@ -126,3 +127,13 @@ def test_a_reason_says_whose_move_it_is_also_when_it_comes_back_from_the_ledger(
     }
     assert tuple(read_refusals(write_refusals(counted))) == counted
     assert read_refusals([{"code": "A", "message": "b", "count": 2}]) == [Refusal(code="A", message="b", count=2)]
+
+
+def test_a_long_run_of_blanks_in_an_error_takes_no_time() -> None:
+    """It took time by the square of their number: minutes for what one field may hold."""
+
+    def read() -> None:
+        found = read_row_error("X:a" + " " * 131_072 + "b:F --")
+        assert (found.code, found.message, found.fields) == ("X", "a b", ("F",))
+
+    within(30, read)

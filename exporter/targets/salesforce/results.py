@@ -17,6 +17,7 @@ from exporter.targets.salesforce.wording import without_values
 csv.field_size_limit(2**27)
 
 _HEADER = ("Id", "Success", "Created", "Error")
+_BLANKS = re.compile(r"\s{2,}")
 _ERROR = re.compile(r"(?P<code>[A-Za-z][A-Za-z0-9_]*):(?P<message>.*?)(?::(?P<fields>[^:]*?) ?--)?\s*", re.DOTALL)
 SOON = frozenset({Verdict.ROW_LOCKED, Verdict.TRANSIENT})
 """Why rows are refused for nothing of their own, and may be sent again soon: they were not written."""
@@ -78,7 +79,7 @@ def read_results(content: bytes) -> Iterator[RowResult]:
 
 def read_row_error(text: str) -> RowResult:
     """Split ``CODE:message:fields --`` into code, message and fields."""
-    match = _ERROR.fullmatch(text)
+    match = _ERROR.fullmatch(_BLANKS.sub(" ", text))  # a value of 60,000 blanks, quoted, took two minutes
     if match is None:
         return RowResult(code="UNKNOWN", message=" ".join(text.split()) or "refused without a reason")
     fields = tuple(field.strip() for field in (match["fields"] or "").split(",") if field.strip())

@@ -32,6 +32,8 @@ from exporter.targets.salesforce.truncation import Truncation, telling_deletions
 from exporter.targets.salesforce.work import ExportWork
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from exporter.casts import TextRules
@@ -239,6 +241,9 @@ class _Unhurried:
     def wait(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+    def on_stop(self, callback: "Callable[[], None]") -> None:
+        """Forget it: there is no stop."""
 
 
 def _ignore(_event: Event) -> None:

@@ -188,6 +188,21 @@ def test_a_server_that_cannot_be_reached(settings: dict[str, Any], kind: Failure
     assert caught.value.kind is kind
 
 
+@pytest.mark.parametrize("of", ["ROLE", "DATABASE"])
+def test_a_server_without_free_connections_may_have_one_later(postgresql_url: str, of: str) -> None:
+    plain = postgresql_url.replace("postgresql+psycopg://", "postgresql://", 1)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        [name] = connection.execute("SELECT current_database()").fetchone() or [""]
+        connection.execute(f"CREATE ROLE some_{name} LOGIN".encode())
+        connection.execute(f"ALTER {of} {f'some_{name}' if of == 'ROLE' else name} CONNECTION LIMIT 0".encode())
+        url = SecretStr(plain.replace("postgres@", f"some_{name}@"))
+        with pytest.raises(ExportError) as caught:
+            open_source(PostgresqlConnection(type="postgresql", url=url)).check()
+        assert (caught.value.kind, caught.value.code) == (FailureKind.TRANSIENT, "53300")
+        assert "has no connection left" in caught.value.message
+        connection.execute(f"DROP ROLE some_{name}".encode())
+
+
 @given(st.text(alphabet="$a'\"-/*\n`e\\ 1;", max_size=30))
 def test_text_without_a_named_parameter_is_left_as_it_is(text: str) -> None:
     with suppress(ExportError):  # it names one by chance
