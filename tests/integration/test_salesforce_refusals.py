@@ -82,14 +82,12 @@ class Export:
         return [int(str(each.data["rows"])) for each in sent]
 
 
-class _Brisk:
+class _Brisk(QuickControl):
     """A control that notes what it was to wait, and waits a moment: the emulator needs its time."""
 
     def __init__(self, noted: QuickControl) -> None:
+        super().__init__()
         self._noted = noted
-
-    def check(self) -> None:
-        """Go on."""
 
     def wait(self, seconds: float) -> None:
         self._noted.wait(seconds)
