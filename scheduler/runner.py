@@ -36,7 +36,7 @@ from scheduler.rejected import RETRIED, WITHOUT_TEXT, refused_rows
 from scheduler.secrets import SecretError
 from scheduler.settling import settle, stored_run
 from scheduler.work import Clock, RunWork, StoredLedger, log, utc_now
-from storage import jobs, rejections, runs
+from storage import jobs, rejections, removed, runs
 from storage.clock import shared_now
 from storage.database import ClaimLost, Database, StorageError
 from storage.runs import StoredRun
@@ -126,7 +126,7 @@ def _fill(work: RunWork, job: Job, target: Target) -> None:
         _spool_changes(work, job, target, staging, whole=False)
         return
     with work.database.read() as session:
-        stored = jobs.get_job(session, job.name)
+        stored = jobs.get_job(session, job.name) or removed.get(session, job.name)
     connection = _connection(work.config, job.source, "source")
     bound = bind(
         job.query,
