@@ -4,8 +4,10 @@ import errno
 import glob
 import os
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,10 +16,13 @@ from scheduler.faults import ConfigError, Fault, show
 from scheduler.job import Unreadable
 from scheduler.paths import example_config
 from scheduler.secrets import is_private
-from scheduler.synced import Seen, matches
+from scheduler.synced import SETTLED, Seen, matches
 
 READS = 3
 """How often all is read again because something changed meanwhile; then it is taken as it is."""
+PATIENCE = 10.0
+LOOK_AGAIN = 0.1
+"""Seconds between two looks at files that are being written."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +48,25 @@ def read(path: Path, *, as_if: str | None = None) -> Reading:
         if reading.seen.is_current():
             return reading
     return _read(path, as_if)
+
+
+def wait_until_still(reading: Reading) -> Reading:
+    """Return what the files hold once they have been left alone for SETTLED: half a file is no edit.
+
+    Raises ConfigError where they go on changing for PATIENCE seconds.
+    """
+    limit = time.monotonic() + PATIENCE
+    while not reading.seen.is_settled(datetime.now(UTC)):
+        begun = time.monotonic()  # a clock that was set back, or is another machine's, must not keep us here
+        while reading.seen.is_current():
+            if time.monotonic() - begun >= SETTLED.total_seconds():
+                return reading
+            time.sleep(LOOK_AGAIN)
+        if time.monotonic() > limit:
+            words = f"it has been changing for {PATIENCE:.0f} s: try again when it is written"
+            raise ConfigError([Fault(keys=(), file=str(reading.path), message=words)], name=str(reading.path))
+        reading = read(reading.path)
+    return reading
 
 
 def _read(path: Path, as_if: str | None) -> Reading:

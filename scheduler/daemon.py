@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 from scheduler import systemd
 from scheduler.clocks import StepWatch
 from scheduler.config import Config, build, read
+from scheduler.config_files import wait_until_still
 from scheduler.control import StopReason
 from scheduler.disk import LOOK_SECONDS, DiskWatch, free_bytes
 from scheduler.health import DRAINING, METRICS_FAULT
@@ -30,11 +31,11 @@ from scheduler.instance import is_dead, lock_state_file, this_node
 from scheduler.job import forget_schedules
 from scheduler.limits import Gate, Limits
 from scheduler.logs import get_logger
-from scheduler.merge import Changes
+from scheduler.merge import Changes, UnconfirmedRemovals
 from scheduler.metrics import TEXTFILE_SECONDS, Metrics, Whole
 from scheduler.notify import Notifier
 from scheduler.operations.audits import audit_daily
-from scheduler.operations.jobs import sync_file_jobs
+from scheduler.operations.jobs import planned_changes, sync_file_jobs
 from scheduler.operations.zonedata import look_at_zones
 from scheduler.plan import Plan
 from scheduler.planning import Planning
@@ -46,7 +47,7 @@ from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
 from scheduler.zones import forget_zones, tzdata_version
-from storage import nodes, runs
+from storage import jobs, nodes, runs
 from storage.clock import shared_now
 from storage.database import Database, StorageError, open_database
 from storage.files import from_os
@@ -137,8 +138,11 @@ class Daemon:
             timezone=UTC,
         )
 
-    def start(self) -> None:
-        """Register this node, take back what dead ones held, and read the jobs."""
+    def start(self, *, once: bool = False) -> None:
+        """Register this node, take back what dead ones held, and read the jobs.
+
+        Raises ConfigError where the stored jobs do not go with the config file, and NameConflicts.
+        """
         now = self._clock()
         watchdog = systemd.watchdog_seconds(os.environ, os.getpid())
         if watchdog is not None and watchdog < systemd.LEAST_WATCHDOG:
@@ -152,12 +156,31 @@ class Daemon:
             taken = runs.take_back(session, owners=[node.id for node in dead], now=now)
         if taken:
             log.warning("claims.taken_back", runs=taken)
-        sync_file_jobs(self._database, self._files.config, now)
-        self._files.start()
+        try:
+            sync_file_jobs(self._database, self._files.config, now)
+        except UnconfirmedRemovals as unconfirmed:
+            if once:
+                raise  # nobody would notice when the file is whole, or confirmed
+            self._rest(unconfirmed)
+            self._files.start(unconfirmed, resting=self._jobs.resting)
+        else:
+            self._files.start()
         self._look_at_disk()
         set_aside(self._database, self._files.started.storage.spool)
         self._look_at_zones()
         log.info("daemon.started", version=self._node.version, node=self._node.id, jobs=len(self._jobs.definitions))
+
+    def _rest(self, unconfirmed: UnconfirmedRemovals) -> None:
+        """Start nothing of jobs that the config file has no longer, or for which it has no connection, until that ends.
+
+        A daemon that was not running when the file was edited has no other config to go by. Jobs stay as they were
+        stored, and the slots of those that rest wait for ``catch_up``.
+        """
+        known = self._files.config.connections.keys()
+        with self._database.read() as session:
+            stored = jobs.all_jobs(session)
+        lost = {job.name for job in stored if not Limits().demand(job.definition).connections <= known}
+        self._jobs.rest(lost | set(unconfirmed.names))
 
     @property
     def is_stuck(self) -> bool:
@@ -249,7 +272,8 @@ class Daemon:
                 with self._database.write() as session:
                     make_room(session, self._jobs.definitions, now)
                     held = holds(session)
-                    gate = Gate(Limits.of(self._files.config.connections), held, now)
+                    limits = Limits.of(self._files.config.connections)
+                    gate = Gate(limits, held, now, resting=self._jobs.resting)
                     claimed = runs.claim_runs(
                         session,
                         owner=self._node.id,
@@ -351,10 +375,11 @@ class Daemon:
         finally:
             self._manager.ready(self._status())
 
-    def _apply(self, config: Config) -> Changes:
+    def _apply(self, config: Config, confirmed: Collection[str]) -> Changes:
         with self._lock:
-            changes = sync_file_jobs(self._database, config, self._clock())
+            changes = sync_file_jobs(self._database, config, self._clock(), confirmed=confirmed)
             self._files.config = config  # before the next tick hands it to a worker
+            self._jobs.rest(())
             self._jobs.read()
         return changes
 
@@ -411,11 +436,14 @@ def main(config_path: Path, *, once: bool = False) -> int:
         if held is not None:
             make_disk_room(Path(held.name).parent, config.storage.spool)
         database = open_database(config.storage.url)
+        if not reading.seen.is_settled(utc_now()) and planned_changes(database, config).remove:
+            reading = wait_until_still(reading)
+            config = build(reading)
         daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)
         signal.signal(signal.SIGTERM, daemon.stop)
         signal.signal(signal.SIGINT, daemon.stop)
         signal.signal(signal.SIGHUP, daemon.reload)
-        daemon.start()
+        daemon.start(once=once)
         code = daemon.run_once() if once else daemon.run()
         if threading.active_count() > 1 and daemon.is_stuck:
             os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood
