@@ -81,7 +81,9 @@ class UnconfirmedRemovals(ConfigError):  # noqa: N818 - as NameConflicts
         self.total = total
         more = len(self.names) - MOST_NAMED
         told = ", ".join(self.names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        count = "the only job" if total == 1 else f"{len(self.names)} of {total} jobs"
+        count = f"{len(self.names)} of {total} jobs"
+        if len(self.names) == total:
+            count = "the only job" if total == 1 else f"all {total} jobs"
         message = (
             f"this edit removes {count} of the config file ({told}): put what is missing back, or confirm the edit "
             "with schedctl reload --confirm"
