@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 from pydantic import SecretStr
 
+from exporter.files import open_regular
 from exporter.settings import SecretReference, Settings
 
 MASK = "***"
@@ -43,8 +44,8 @@ def is_private(status: os.stat_result) -> bool:
 
 
 def read_secret_file(path: Path, shared: bool) -> bytes:  # noqa: FBT001 - a Reader takes it by position
-    """Read a secret file: the Reader of :func:`resolve`. Raises OSError or UnsafeFileError."""
-    with path.open("rb") as file:
+    """Read a secret file: the Reader of :func:`resolve`. Raises OSError, for a pipe too, or UnsafeFileError."""
+    with open_regular(path) as file:
         if not shared and not is_private(os.fstat(file.fileno())):
             raise UnsafeFileError
         return file.read(_MAX_BYTES + 1)

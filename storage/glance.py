@@ -122,6 +122,8 @@ class Glance:
 @contextmanager
 def glance(path: Path) -> Iterator[Glance]:
     """Look at a state file, all as of one instant. Raises NoGlance, also when a query within the block fails."""
+    if not path.is_file():  # SQLite would wait for ever at a pipe
+        raise NoGlance
     try:
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_SECONDS, isolation_level=None

@@ -64,7 +64,7 @@ def check(
     would take over: nothing is stored. A file without jobs, and an edit that has to be confirmed, are warnings.
     """
     now = datetime.now(UTC)
-    loaded = workbench.read_config(config)
+    loaded = workbench.read_config(config, pipes=True)
     edits: Edits | None = None
     if diff:
         edits, unconfirmed = workbench.planned_edits(workbench.find_config(config), loaded, now)

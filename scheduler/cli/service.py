@@ -176,7 +176,8 @@ def emulator(
             state=state, port=port, schema=schema, client_id=client_id, client_secret=client_secret, announce=_announce
         )
     except OSError as error:
-        raise failed(f"the emulator cannot start: {error.strerror or error}") from error
+        file = f"{error.filename}: " if error.filename is not None else ""
+        raise failed(f"the emulator cannot start: {file}{error.strerror or error}") from error
 
 
 def _announce(url: str) -> None:

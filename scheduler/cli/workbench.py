@@ -37,9 +37,9 @@ def find_config(given: Path | None) -> Path:
     return config_path(given, os.environ).absolute()
 
 
-def read_config(given: Path | None) -> Config:
-    """Read the config file; raises ConfigError."""
-    return load(find_config(given))
+def read_config(given: Path | None, *, pipes: bool = False) -> Config:
+    """Read the config file, with ``pipes`` also one that can be read but once; raises ConfigError."""
+    return load(find_config(given), pipes=pipes)
 
 
 @contextmanager

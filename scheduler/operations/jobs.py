@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from exporter.files import read_text
 from scheduler.after import Timed, idle
 from scheduler.config import Config
 from scheduler.config_tables import NO_RELAY
@@ -388,7 +389,7 @@ def _place_of(config: Config, name: str) -> str:
     """Return the file in which a job stands, with the line on which it begins if it can still be found there."""
     file = config.origins.get(("jobs", name), config.name)
     try:
-        line = line_of(key_lines(Path(file).read_text(encoding="utf-8-sig")), ("jobs", name))
+        line = line_of(key_lines(read_text(Path(file))), ("jobs", name))
     except (OSError, ValueError):
         line = None
     return file if line is None else f"{file}:{line}"
