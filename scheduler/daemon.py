@@ -35,6 +35,7 @@ from scheduler.merge import Changes, UnconfirmedRemovals
 from scheduler.metrics import TEXTFILE_SECONDS, Metrics, Whole
 from scheduler.notify import Notifier
 from scheduler.operations.audits import audit_daily
+from scheduler.operations.connection_edits import ConnectionWatch
 from scheduler.operations.jobs import planned_changes, sync_file_jobs
 from scheduler.operations.zonedata import look_at_zones
 from scheduler.plan import Plan
@@ -56,6 +57,8 @@ CHECK_SECONDS = 1.0
 """The clock is looked at this often, so that a step of it, or a change by the CLI, is noticed within a second."""
 ZONES_SECONDS = 3600.0
 """How often it is asked whether the time zone data were replaced."""
+CONNECTIONS_SECONDS = 30.0
+"""How often it is asked whether a secret's file was changed, although the config was not."""
 AUDIT_SECONDS = 600.0
 """How often it is asked whether the daily audit is due."""
 LONGEST_LEASE = timedelta(seconds=2 * LEASE_SECONDS)
@@ -109,6 +112,8 @@ class Daemon:
         self._steps, self._leases = StepWatch(), StepWatch()
         self._lock = threading.Lock()
         self._stopping, self._hurried = threading.Event(), threading.Event()
+        self._connections = ConnectionWatch(database, config)
+        self._comparing = threading.Lock()
         self._refusals = Refusals()
         self._is_lost = False
         self._workers = Workers(
@@ -164,6 +169,7 @@ class Daemon:
             self._rest(unconfirmed)
             self._files.start(unconfirmed, resting=self._jobs.resting)
         else:
+            self._look_at_connections(is_asked=True)
             self._files.start()
         self._look_at_disk()
         set_aside(self._database, self._files.started.storage.spool)
@@ -214,6 +220,8 @@ class Daemon:
         self._chores.add_job(self._guarded(self._tick), PlanTrigger(self._jobs.plan, self._refusals), id="tick")
         self._chores.add_job(self._guarded(self._keep), "interval", seconds=CHECK_SECONDS, id="keep")
         self._chores.add_job(self._guarded(self._look_at_config), "interval", seconds=CHECK_SECONDS, id="config")
+        look_at_connections = self._guarded(self._look_at_connections)
+        self._chores.add_job(look_at_connections, "interval", seconds=CONNECTIONS_SECONDS, id="connections")
         self._chores.add_job(self._guarded(self._touch), "interval", seconds=RENEW_SECONDS / 2, id="touch")
         self._chores.add_job(self._guarded(self._look_at_disk), "interval", seconds=LOOK_SECONDS, id="disk")
         self._chores.add_job(
@@ -381,7 +389,13 @@ class Daemon:
             self._files.config = config  # before the next tick hands it to a worker
             self._jobs.rest(())
             self._jobs.read()
+        self._look_at_connections(is_asked=True)
         return changes
+
+    def _look_at_connections(self, *, is_asked: bool = False) -> None:
+        with self._comparing:
+            if not self._jobs.resting:  # else the connections are those of a file that nobody has confirmed
+                self._connections.look(self._files.config, self._clock(), is_asked=is_asked)
 
     def _status(self) -> str:
         running = len(self._workers.active)

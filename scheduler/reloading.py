@@ -178,6 +178,8 @@ class Reloading:
                 restored=edit.get("restored", False),
                 enabled_again=edit.get("enabled_again", False),
             )
+            if edit.get("enabled_again", False):
+                log.info("job.enabled", job=edit["job"], reason=f"the job changed: {', '.join(edit['keys'])}")
 
     def _last_edits(self) -> str:
         with self._database.read() as session:

@@ -37,6 +37,7 @@ __all__ = [
     "read_changed",
     "record_outcome",
     "remove_job",
+    "reset_failures",
     "set_high_water",
 ]
 
@@ -343,6 +344,18 @@ def disable_job(session: Session, name: str, *, by: Literal["person", "daemon"],
         reason = "the job was disabled before this slot could start"
         _skip_waiting(session, name, _RUN.c.kind == "schedule", reason=reason, now=now)
     return changed
+
+
+def reset_failures(session: Session, name: str, *, now: datetime) -> bool:
+    """Set the job's streak to 0, and enable it from ``now`` on if the daemon had disabled it; returns whether it had.
+
+    What a person disabled stays disabled.
+    """
+    found = get_job(session, name)
+    if found is not None and found.disabled_by == "daemon":
+        return enable_job(session, name, now=now)
+    _update(session, name, failure_streak=0)
+    return False
 
 
 def enable_job(session: Session, name: str, *, now: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,12 +22,14 @@ from scheduler.errors import ErrorKind, OperationError, failed
 if TYPE_CHECKING:
     from exporter.emulator import server as emulator_server
     from scheduler import daemon as daemon_module
-    from scheduler import logs
+    from scheduler import fingerprints, logs
     from scheduler.cli import demo as demo_module
     from scheduler.cli import diffing, quick_health, workbench
     from scheduler.health import Health
-    from scheduler.operations import health, jobs
+    from scheduler.operations import connection_edits, health, jobs
     from scheduler.quota import Hold
+    from storage.database import Database
+    from storage.values import Node
 else:
     emulator_server = Late("exporter.emulator.server")
     daemon_module = Late("scheduler.daemon")
@@ -37,6 +40,8 @@ else:
     workbench = Late("scheduler.cli.workbench")
     health = Late("scheduler.operations.health")
     jobs = Late("scheduler.operations.jobs")
+    connection_edits = Late("scheduler.operations.connection_edits")
+    fingerprints = Late("scheduler.fingerprints")
 
 RELOAD_SECONDS = 10.0
 """How long `reload` waits for the daemon's answer; it looks about once a second."""
@@ -105,36 +110,54 @@ def reload(
         removed = jobs.planned_changes(bench.database, bench.config).remove if confirm else frozenset()
         before, _ = health.config_read_at(bench.database)
         node = health.request_reload(bench.database, now, confirmed=removed)
-        if node is None:
-            if not confirm:
-                raise failed("no daemon is alive; it reads the config file when it starts")
+        if node is not None:
+            _await_answer(bench.database, before, node)
+        elif confirm:
             jobs.sync_file_jobs(bench.database, bench.config, now, confirmed=removed)
-        limit = time.monotonic() + RELOAD_SECONDS
-        read_at, fault = before, None
-        while node is not None and read_at == before and time.monotonic() < limit:
-            time.sleep(0.1)
-            read_at, fault = health.config_read_at(bench.database)
+        else:
+            raise failed("no daemon is alive; it reads the config file when it starts")
         edits = health.last_edits(bench.database)
-    if node is not None and read_at == before:
-        raise failed(f"the daemon (process {node.pid} on {node.host}) did not answer within {RELOAD_SECONDS:.0f} s")
-    if fault:
-        lines = fault.splitlines()
-        raise OperationError(ErrorKind.CONFIG, f"the daemon refused the config file: {lines[0]}", faults=lines)
-    taken_over = None if edits is None else datetime.fromisoformat(edits["at"])
+        by_connections = connection_edits.last_connection_edits(bench.database)
     if as_json:
-        put_json({"reloaded": node is not None, "config": str(bench.path), "last_edit": _edits_json(edits, taken_over)})
+        taken_over = None if edits is None else datetime.fromisoformat(edits["at"])
+        last = {"last_edit": _edits_json(edits, taken_over), "last_connection_edit": by_connections}
+        put_json({"reloaded": node is not None, "config": str(bench.path), **last})
         return
     put(
         f"the daemon has read {bench.path} again"
         if node is not None
-        else f"{bench.path} is applied; no daemon is alive"
+        else f"no daemon is alive; {bench.path} is applied"
     )
-    if edits is None or taken_over is None:
-        return
-    if taken_over >= now - JUST_NOW:
+    if by_connections is not None and _is_news(by_connections, now):
+        for each in by_connections["connections"]:
+            put(fingerprints.words(each["name"], tuple(each["keys"])))
+        for each in by_connections["enabled"]:
+            put(f"enabled again: {each['job']} ({each['reason']})")
+    if edits is not None and _is_news(edits, now):
         diffing.put_edits(edits, now)
-    else:
-        put(f"no job changed; the last edit that changed one was taken over {relative(taken_over, now)}")
+    elif edits is not None:
+        when = relative(datetime.fromisoformat(edits["at"]), now)
+        put(f"no job changed; the last edit that changed one was taken over {when}")
+
+
+def _await_answer(database: "Database", before: str | None, node: "Node") -> None:
+    """Wait until the daemon has read the config file, and raise what keeps it from applying it."""
+    limit = time.monotonic() + RELOAD_SECONDS
+    read_at, fault = before, None
+    while read_at == before:
+        if time.monotonic() > limit:
+            told = f"the daemon (process {node.pid} on {node.host}) did not answer within {RELOAD_SECONDS:.0f} s"
+            raise failed(told)
+        time.sleep(0.1)
+        read_at, fault = health.config_read_at(database)
+    if fault:
+        lines = fault.splitlines()
+        raise OperationError(ErrorKind.CONFIG, f"the daemon refused the config file: {lines[0]}", faults=lines)
+
+
+def _is_news(edit: Mapping[str, Any], now: datetime) -> bool:
+    """Whether an edit was taken over so short ago that it is what the person who asks has just saved."""
+    return datetime.fromisoformat(edit["at"]) >= now - JUST_NOW
 
 
 def daemon(

@@ -141,15 +141,25 @@ def planned_edits(path: Path, config: Config, now: datetime) -> tuple[Edits, Unc
 
     Where there is no state yet, every job is new. Raises ConfigError, NameConflicts and StorageError.
     """
-    if _has_no_state(config):
-        return edits_of(merge(config.jobs, ()), (), now), None
-    database = open_database(config.storage.url, migrate=False)
-    try:
+    with opened_if_there(config) as database:
+        if database is None:
+            return edits_of(merge(config.jobs, ()), (), now), None
         with database.read() as session:
             theirs = settings.get(session, "config_path")
         if theirs and Path(theirs) != path:
             warn(f"the daemon of this state database reads {theirs}, not {path}")
         return jobs.planned_edits(database, config, now)
+
+
+@contextmanager
+def opened_if_there(config: Config) -> Iterator[Database | None]:
+    """Open the state database as it is; None where nobody has stored anything yet. Raises StorageError."""
+    if _has_no_state(config):
+        yield None
+        return
+    database = open_database(config.storage.url, migrate=False)
+    try:
+        yield database
     finally:
         database.close()
 
@@ -161,17 +171,12 @@ def check_stored(config: Config, now: datetime) -> str | None:
     database cannot be read; None otherwise.
     """
     try:
-        if _has_no_state(config):
-            return None
-        database = open_database(config.storage.url, migrate=False)
+        with opened_if_there(config) as database:
+            unconfirmed = None if database is None else jobs.planned_edits(database, config, now)[1]
     except StorageError as error:
         return f"whether a name is taken by a job of schedctl add cannot be told: {error.message}"
-    try:
-        unconfirmed = jobs.planned_edits(database, config, now)[1]
     except LostParents as lost:
         return str(lost)
-    finally:
-        database.close()
     return None if unconfirmed is None else str(unconfirmed)
 
 
