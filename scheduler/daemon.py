@@ -450,9 +450,11 @@ def main(config_path: Path, *, once: bool = False) -> int:
         if held is not None:
             make_disk_room(Path(held.name).parent, config.storage.spool)
         database = open_database(config.storage.url)
-        if not reading.seen.is_settled(utc_now()) and planned_changes(database, config).remove:
-            reading = wait_until_still(reading)
-            config = build(reading)
+        if not reading.seen.is_settled(utc_now()):
+            changes = planned_changes(database, config)
+            if changes.remove or changes.replaced:  # the file may be half written
+                reading = wait_until_still(reading)
+                config = build(reading)
         daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)
         signal.signal(signal.SIGTERM, daemon.stop)
         signal.signal(signal.SIGINT, daemon.stop)

@@ -26,11 +26,15 @@ class StoredDefinition(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changes:
-    """What makes the database's file jobs equal to the file: definitions to put by name, names to remove."""
+    """What makes the database's file jobs equal to the file: definitions to put by name, names to remove.
+
+    ``replaced`` are those to put that are there already.
+    """
 
     put: Mapping[str, Job]
     remove: frozenset[str]
     unchanged: frozenset[str]
+    replaced: frozenset[str] = frozenset()
 
 
 class NameConflicts(Exception):  # noqa: N818 - what it says, as ConfigError would not
@@ -132,6 +136,7 @@ def merge(file_jobs: Mapping[str, Job], stored: Iterable[StoredDefinition]) -> C
         put={name: job for name, job in file_jobs.items() if name not in unchanged},
         remove=frozenset(kept.keys() - file_jobs.keys()),
         unchanged=unchanged,
+        replaced=frozenset(file_jobs.keys() & kept.keys()) - unchanged,
     )
 
 

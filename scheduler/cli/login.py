@@ -13,7 +13,6 @@ from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, say, warn
 from scheduler.errors import failed, not_found, usage
-from storage.errors import StorageError
 
 if TYPE_CHECKING:
     from exporter.connections import SalesforceConnection
@@ -102,6 +101,8 @@ def login(
 
 def _enable_jobs(loaded: "Config", name: str) -> list[str]:
     """Let the jobs that failures of this connection disabled fire again. Who logged in has done so in any case."""
+    from storage.errors import StorageError  # noqa: PLC0415 - SQLAlchemy, which completing a command line does without
+
     try:
         with workbench.opened_if_there(loaded) as database:
             return connection_edits.count_login(database, name, datetime.now(UTC)) if database is not None else []

@@ -157,6 +157,36 @@ def test_a_forgotten_job_begins_anew_also_one_that_left_the_file(quick: QuickCom
     assert quick("show", "second", "--json").json["job"]["state"] == "enabled"
 
 
+def test_a_name_that_moves_between_file_and_command_line_takes_its_state_along(quick: QuickCommand) -> None:
+    quick("disable", "second", "--reason", "a migration")
+    quick.write(CONFIG + JOBS["first"] + JOBS["third"])
+    quick("reload", "--confirm")
+    told = quick("add", "second", *ADD[2:])
+    assert "disabled: a migration" in told.err
+    quick.write(WHOLE)
+    quick.fails("list", "--removed", "--failing", code=2, says="--removed goes with neither")
+    quick.fails("run", "second", code=4, says="a job of that name was added by schedctl add")
+    quick("remove", "second")
+    job = quick("show", "second", "--json").json["job"]
+    assert (job["origin"], job["disabled_reason"]) == ("file", "a migration")
+    assert quick("list", "--removed").out == "no state of a removed job is kept\n"
+
+
+def test_a_follower_comes_back_as_one_and_is_owed_nothing_for_the_time_between(quick: QuickCommand) -> None:
+    follower = JOBS["second"].replace('cron = "0 3 * * mon-fri"\n', 'after = ["first"]\n')
+    follower = "".join(line for line in follower.splitlines(keepends=True) if not line.startswith("timezone"))
+    quick.write(CONFIG + JOBS["first"] + follower + JOBS["third"])
+    quick("disable", "second", "--reason", "mine")
+    quick.write(CONFIG + JOBS["first"] + JOBS["third"])
+    quick("run", "first", "--at", "2026-11-02T03:00:00-05:00", "--wait")
+    quick.write(CONFIG + JOBS["first"] + follower + JOBS["third"])
+    job = quick("show", "second", "--json").json["job"]
+    assert (job["after"], job["state"], job["disabled_reason"]) == (["first"], "disabled", "mine")
+    quick("enable", "second")
+    assert "each has its row" in quick("audit").out
+    quick.fails("show", "nowhere", code=3, says="there is no job 'nowhere'")
+
+
 def test_the_state_of_a_job_whose_run_goes_on_is_not_forgotten(quick: QuickCommand) -> None:
     quick(*ADD)
     quick("run", "leads")

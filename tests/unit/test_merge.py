@@ -36,7 +36,7 @@ def test_new_changed_and_gone_jobs_are_told_apart() -> None:
     changes = merge(file_jobs, [stored(job("changed")), stored(file_jobs["same"]), stored(job("gone"))])
     assert set(changes.put) == {"new", "changed"}
     assert changes.put["changed"].query == "select 2"
-    assert (changes.remove, changes.unchanged) == ({"gone"}, {"same"})
+    assert (changes.remove, changes.unchanged, changes.replaced) == ({"gone"}, {"same"}, {"changed"})
 
 
 def test_jobs_of_the_command_line_are_left_alone() -> None:
