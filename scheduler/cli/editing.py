@@ -298,9 +298,12 @@ def _say_restored(view: "JobView", kept: "RemovedJob | None", now: datetime) -> 
         f"disabled: {stored.disabled_reason}" if stored.disabled_at is not None else "",
         f"{stored.failure_streak} failures in a row" if stored.failure_streak else "",
     ]
+    way = f"schedctl remove {view.name} --forget, then add it again"
+    if stored.origin == "file":
+        way = f"take it out of the config file, schedctl remove {view.name} --forget, then put it back"
     warn(
         f"a job {view.name} was removed {relative(kept.removed_at, now)}, and its state is back "
-        f"({', '.join(filter(None, parts))}); to begin anew: schedctl remove {view.name} --forget, then add it again"
+        f"({', '.join(filter(None, parts))}); to begin anew: {way}"
     )
 
 

@@ -221,8 +221,8 @@ def _sync(
     try:
         if not is_whole and not reading.seen.is_settled(now):
             changes = jobs.planned_changes(database, config)
-            # Without a daemon nothing runs by what is stored, and the rest of a file can only add to it.
-            if changes.remove or (changes.put and daemon is not None):
+            # What is new harms nobody if it is half written, as long as no daemon fires it.
+            if changes.remove or changes.replaced or (changes.put and daemon is not None):
                 reading = wait_until_still(reading)
                 config = build(reading)
         jobs.sync_file_jobs(database, config, now, seen=reading.seen.mark(now))

@@ -71,6 +71,15 @@ def test_a_command_in_the_middle_of_a_file_waits_for_its_end(quick: QuickCommand
     assert quick("list", "--removed", "--json").json == {"removed": []}
 
 
+def test_nothing_runs_by_a_half_written_job(quick: QuickCommand) -> None:
+    quick("list")
+    quick.write(WHOLE.replace("select 1 as number", "select 1 as half"))
+    timer = written_later(quick.config, WHOLE.replace("select 1 as number", "select 1 as whole"))
+    quick("run", "first", "--wait")
+    timer.join()
+    assert "whole" in quick("runs", "show", "1", "--json").json["run"]["definition"]["query"]
+
+
 def test_an_edit_that_only_adds_waits_for_nothing(quick: QuickCommand) -> None:
     quick("list")
     quick.write(WHOLE + JOBS["first"].replace("first", "fourth"))
@@ -84,7 +93,7 @@ COMMANDS += ["audit", "forecast", "check", "check --diff", "status", "reload", "
 COMMANDS += ["edit mine --delay 5m", "cancel 1", "rejected 1", "connections", "daemon --once"]
 
 
-@pytest.mark.parametrize("half", ["", CONFIG, CONFIG + JOBS["first"]])
+@pytest.mark.parametrize("half", ["", CONFIG + JOBS["first"]])
 def test_no_command_removes_most_jobs_of_the_file(tmp_path: Path, half: str) -> None:
     quick = QuickCommand(tmp_path, WHOLE)
     quick(*ADD[:1], "mine", *ADD[2:])
