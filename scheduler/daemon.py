@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from exporter.failures import ExportError
 from scheduler import systemd
 from scheduler.clocks import StepWatch
 from scheduler.config import Config, build, read
+from scheduler.config_files import wait_until_still
 from scheduler.control import StopReason
 from scheduler.disk import LOOK_SECONDS, DiskWatch, free_bytes
 from scheduler.health import DRAINING, METRICS_FAULT, PLACES
@@ -31,11 +32,12 @@ from scheduler.instance import is_dead, lock_state_file, this_node
 from scheduler.job import forget_schedules
 from scheduler.limits import Gate, Limits
 from scheduler.logs import get_logger
-from scheduler.merge import Changes
+from scheduler.merge import Changes, UnconfirmedRemovals
 from scheduler.metrics import TEXTFILE_SECONDS, Metrics, Whole
 from scheduler.notify import Notifier
 from scheduler.operations.audits import audit_daily
-from scheduler.operations.jobs import sync_file_jobs
+from scheduler.operations.connection_edits import ConnectionWatch
+from scheduler.operations.jobs import planned_changes, sync_file_jobs
 from scheduler.operations.zonedata import look_at_zones
 from scheduler.plan import Plan
 from scheduler.planning import Planning
@@ -48,7 +50,7 @@ from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
 from scheduler.zones import forget_zones, tzdata_version
-from storage import nodes, runs
+from storage import jobs, nodes, runs
 from storage.clock import shared_now
 from storage.database import Database, StorageError, open_database
 from storage.files import from_os
@@ -57,6 +59,8 @@ CHECK_SECONDS = 1.0
 """The clock is looked at this often, so that a step of it, or a change by the CLI, is noticed within a second."""
 ZONES_SECONDS = 3600.0
 """How often it is asked whether the time zone data were replaced."""
+CONNECTIONS_SECONDS = 30.0
+"""How often it is asked whether a secret's file was changed, although the config was not."""
 AUDIT_SECONDS = 600.0
 """How often it is asked whether the daily audit is due."""
 LONGEST_LEASE = timedelta(seconds=2 * LEASE_SECONDS)
@@ -110,6 +114,8 @@ class Daemon:
         self._steps, self._leases = StepWatch(), StepWatch()
         self._lock = threading.Lock()
         self._stopping, self._hurried = threading.Event(), threading.Event()
+        self._connections = ConnectionWatch(database, config)
+        self._comparing = threading.Lock()
         self._refusals = Refusals()
         self._is_lost = False
         self._places: frozenset[str] | None = None
@@ -141,8 +147,11 @@ class Daemon:
             timezone=UTC,
         )
 
-    def start(self) -> None:
-        """Register this node, take back what dead ones held, and read the jobs."""
+    def start(self, *, once: bool = False) -> None:
+        """Register this node, take back what dead ones held, and read the jobs.
+
+        Raises ConfigError where the stored jobs do not go with the config file, and NameConflicts.
+        """
         now = self._clock()
         watchdog = systemd.watchdog_seconds(os.environ, os.getpid())
         if watchdog is not None and watchdog < systemd.LEAST_WATCHDOG:
@@ -156,9 +165,17 @@ class Daemon:
             taken = runs.take_back(session, owners=[node.id for node in dead], now=now)
         if taken:
             log.warning("claims.taken_back", runs=taken)
-        sync_file_jobs(self._database, self._files.config, now)
-        self._files.start()
         self._find_place()
+        try:
+            sync_file_jobs(self._database, self._files.config, now)
+        except UnconfirmedRemovals as unconfirmed:
+            if once:
+                raise  # nobody would notice when the file is whole, or confirmed
+            self._rest(unconfirmed)
+            self._files.start(unconfirmed, resting=self._jobs.resting)
+        else:
+            self._look_at_connections(is_asked=True)
+            self._files.start()
         self._look_at_disk()
         set_aside(self._database, self._files.started.storage.spool)
         self._look_at_zones()
@@ -172,6 +189,18 @@ class Daemon:
         except ExportError as error:  # no run can be spooled here either, and each will say so
             log.error("spool.unusable", code=error.code, message=error.message)  # noqa: TRY400 - says it all
             self._places = frozenset()
+
+    def _rest(self, unconfirmed: UnconfirmedRemovals) -> None:
+        """Start nothing of jobs that the config file has no longer, or for which it has no connection, until that ends.
+
+        A daemon that was not running when the file was edited has no other config to go by. Jobs stay as they were
+        stored, and the slots of those that rest wait for ``catch_up``.
+        """
+        known = self._files.config.connections.keys()
+        with self._database.read() as session:
+            stored = jobs.all_jobs(session)
+        lost = {job.name for job in stored if not Limits().demand(job.definition).connections <= known}
+        self._jobs.rest(lost | set(unconfirmed.names))
 
     @property
     def is_stuck(self) -> bool:
@@ -205,6 +234,8 @@ class Daemon:
         self._chores.add_job(self._guarded(self._tick), PlanTrigger(self._jobs.plan, self._refusals), id="tick")
         self._chores.add_job(self._guarded(self._keep), "interval", seconds=CHECK_SECONDS, id="keep")
         self._chores.add_job(self._guarded(self._look_at_config), "interval", seconds=CHECK_SECONDS, id="config")
+        look_at_connections = self._guarded(self._look_at_connections)
+        self._chores.add_job(look_at_connections, "interval", seconds=CONNECTIONS_SECONDS, id="connections")
         self._chores.add_job(self._guarded(self._touch), "interval", seconds=RENEW_SECONDS / 2, id="touch")
         self._chores.add_job(self._guarded(self._look_at_disk), "interval", seconds=LOOK_SECONDS, id="disk")
         self._chores.add_job(
@@ -263,7 +294,8 @@ class Daemon:
                 with self._database.write() as session:
                     make_room(session, self._jobs.definitions, now)
                     held = holds(session)
-                    gate = Gate(Limits.of(self._files.config.connections), held, now)
+                    limits = Limits.of(self._files.config.connections)
+                    gate = Gate(limits, held, now, resting=self._jobs.resting)
                     claimed = runs.claim_runs(
                         session,
                         owner=self._node.id,
@@ -370,12 +402,19 @@ class Daemon:
         finally:
             self._manager.ready(self._status())
 
-    def _apply(self, config: Config) -> Changes:
+    def _apply(self, config: Config, confirmed: Collection[str]) -> Changes:
         with self._lock:
-            changes = sync_file_jobs(self._database, config, self._clock())
+            changes = sync_file_jobs(self._database, config, self._clock(), confirmed=confirmed)
             self._files.config = config  # before the next tick hands it to a worker
+            self._jobs.rest(())
             self._jobs.read()
+        self._look_at_connections(is_asked=True)
         return changes
+
+    def _look_at_connections(self, *, is_asked: bool = False) -> None:
+        with self._comparing:
+            if not self._jobs.resting:  # else the connections are those of a file that nobody has confirmed
+                self._connections.look(self._files.config, self._clock(), is_asked=is_asked)
 
     def _status(self) -> str:
         running = len(self._workers.active)
@@ -430,11 +469,16 @@ def main(config_path: Path, *, once: bool = False) -> int:
         if held is not None:
             make_disk_room(Path(held.name).parent, config.storage.spool)
         database = open_database(config.storage.url)
+        if not reading.seen.is_settled(utc_now()):
+            changes = planned_changes(database, config)
+            if changes.remove or changes.replaced:  # the file may be half written
+                reading = wait_until_still(reading)
+                config = build(reading)
         daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)
         signal.signal(signal.SIGTERM, daemon.stop)
         signal.signal(signal.SIGINT, daemon.stop)
         signal.signal(signal.SIGHUP, daemon.reload)
-        daemon.start()
+        daemon.start(once=once)
         code = daemon.run_once() if once else daemon.run()
         if threading.active_count() > 1 and daemon.is_stuck:
             os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood

@@ -3,12 +3,20 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from scheduler.quota import Hold
 from storage.values import Node, Outbox, StoredJob, StoredRun
 
 DISK_FAULT = "disk_fault:"
 """What the keys of the settings begin with that keep why a disk has no room; the host follows, and the directory."""
+CONFIG_UNCONFIRMED = "config_unconfirmed"
+"""The key in ``setting`` of an edit of the config file that waits for a person, as JSON; empty while none does. It
+removes ``count`` jobs ``of`` so many, such as ``removed``; ``resting`` are those of which meanwhile nothing is started.
+Of either at most 100 are named."""
+CONFIRMED = "reload_confirmed"
+"""The key in ``setting`` of the jobs that a person agreed to remove: ``{"request": …, "remove": […]}``. They count for
+the reload that asks for it and no later one: the file may be another by then."""
 RECENT_FAILURES = 5
 """How many failed runs are told."""
 FAILED = ("failed", "interrupted")
@@ -35,7 +43,8 @@ class Problem:
 class Health:
     """The state of the whole.
 
-    ``config_fault`` is what the daemon found in the config file; ``disk_faults`` are why runs are not started, by host;
+    ``config_fault`` is what keeps the daemon from taking the config file over, and ``config_unconfirmed`` what its edit
+    would remove, if it is that; ``disk_faults`` are why runs are not started, by host;
     ``holds`` are the connections whose quota was used up, and of which no run has got through since. ``overdue`` is
     how many runs should have started five minutes ago, and have not. ``ahead`` are jobs that have fired for slots
     still to come, since the clock was set back after that: no slot fires twice, so they rest until it has caught up.
@@ -60,6 +69,7 @@ class Health:
     away: tuple[str, ...] = ()
     ahead: tuple[StoredJob, ...] = ()
     silence: timedelta = timedelta(0)
+    config_unconfirmed: Mapping[str, Any] | None = None
 
     @property
     def state(self) -> str:
@@ -87,10 +97,10 @@ class Health:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What needs a person, the gravest first; empty while all is well."""
-        found = [
+        found: list[tuple[str, str | None]] = [
             ("no_daemon", "no daemon is alive" if self.daemon is None else None),
             ("silent", self.silent_words),
-            ("config", self.config_fault and f"the config file has faults: {self.config_fault.splitlines()[0]}"),
+            self._config_problem(),
             *(("disk", fault) for fault in self.disk_faults),
             *(
                 ("job_disabled", f"job {job.name} was disabled by its failures: {job.disabled_reason}")
@@ -103,6 +113,14 @@ class Health:
         ]
         return tuple(Problem(code=code, message=message) for code, message in found if message)
 
+    def _config_problem(self) -> tuple[str, str | None]:
+        if not self.config_fault:
+            return "config", None
+        first = self.config_fault.splitlines()[0]
+        if self.config_unconfirmed is not None:
+            return "config_unconfirmed", f"an edit of the config file waits for confirmation: {first}"
+        return "config", f"the config file has faults: {first}"
+
 
 def silence(daemon: Node | None, now: datetime) -> timedelta:
     """Return how long ago a daemon told of itself, by the clock that it does so by; it may have been set back since."""
@@ -112,7 +130,8 @@ def silence(daemon: Node | None, now: datetime) -> timedelta:
 def _rests(job: StoredJob) -> str:
     return (
         f"job {job.name} has fired up to {job.high_water:%Y-%m-%dT%H:%M:%SZ}, which is still to come: the clock was "
-        "set back. It fires again after that; remove it and add it again to have it fire from now"
+        "set back. It fires again after that. To have it fire from now: take it out of the config file if it is in it, "
+        f"schedctl remove {job.name} --forget, and add it again"
     )
 
 

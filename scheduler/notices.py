@@ -134,6 +134,17 @@ def config_refused(path: str, faults: str) -> NoticeText:
     return NoticeText(kind="config", subject="the config file has faults and was not taken over", body=body)
 
 
+def config_unconfirmed(path: str, message: str) -> NoticeText:
+    """Tell that an edit of the config file waits for a person, since it removes too much."""
+    advice = (
+        "The daemon goes on with the config that it read before. If the file is not whole, put back what is missing: "
+        "the daemon notices. If the edit is meant: schedctl reload --confirm"
+    )
+    body = sheet([("File", path)], _short(message), advice, "More: schedctl check --diff, schedctl status")
+    subject = "an edit of the config file removes most of its jobs and waits for confirmation"
+    return NoticeText(kind="config", subject=subject, body=body)
+
+
 def disk_short(host: str, message: str) -> NoticeText:
     """Tell that no run is started for want of room."""
     advice = "Runs that go on are not stopped. Make room, and the daemon goes on by itself."

@@ -1,5 +1,7 @@
 """The plan of a daemon, kept in line with the stored jobs: what changed is read, not all there is."""
 
+from collections.abc import Collection
+
 from scheduler.logs import get_logger
 from scheduler.owed import planned
 from scheduler.plan import Plan, Planned
@@ -18,6 +20,8 @@ class Planning:
         self._mark = ""
         self.plan = Plan()
         self.definitions: dict[str, dict[str, object]] = {}
+        self.resting: frozenset[str] = frozenset()
+        """The jobs that are left out of the plan: their slots are as those of a time without a daemon."""
 
     def read(self) -> None:
         """Bring both up to date with the stored jobs, if any of them changed."""
@@ -30,13 +34,19 @@ class Planning:
             self.plan.drop(name)
             self.definitions.pop(name, None)
         for job in changed.jobs:
-            entry = _planned(job)
+            entry = None if job.name in self.resting else _planned(job)
             self.definitions[job.name] = job.definition
             if entry is None:
                 self.plan.drop(job.name)
             else:
                 self.plan.put(entry)
         self._mark = changed.mark
+
+    def rest(self, names: Collection[str]) -> None:
+        """Leave these jobs out of the plan from the next reading on, and no others."""
+        if self.resting != frozenset(names):
+            self.resting = frozenset(names)
+            self.forget()
 
     def forget(self) -> None:
         """Have the next reading plan every job anew."""

@@ -37,7 +37,7 @@ from scheduler.secrets import SecretError
 from scheduler.settling import settle, stored_run
 from scheduler.spools import GONE, attach, check_bound, has_acted
 from scheduler.work import Clock, RunWork, StoredLedger, log, utc_now
-from storage import jobs, ledger, rejections, runs
+from storage import jobs, ledger, rejections, removed, runs
 from storage.clock import shared_now
 from storage.database import ClaimLost, Database, StorageError
 from storage.runs import StoredRun
@@ -161,7 +161,7 @@ def _fill(work: RunWork, job: Job, target: Target) -> None:
         _spool_changes(work, job, target, staging, whole=False)
         return
     with work.database.read() as session:
-        stored = jobs.get_job(session, job.name)
+        stored = jobs.get_job(session, job.name) or removed.get(session, job.name)
     connection = _connection(work.config, job.source, "source")
     bound = bind(
         job.query,

@@ -16,7 +16,7 @@ from scheduler.policy import Decisions, Policies, decide
 from scheduler.recipients import mails_of
 from scheduler.secrets import mask
 from scheduler.work import RunWork, log
-from storage import jobs, ledger, notices, runs
+from storage import jobs, ledger, notices, removed, runs
 from storage.database import Session
 from storage.runs import StoredRun
 
@@ -93,10 +93,11 @@ def _write(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move
         # Locked, or two runs that end at once would count one failure between them.
         following = hold_followers(session, work.run, conclusion.outcome)
         stored = jobs.get_job(session, work.run.job)
+        kept = stored or removed.get(session, work.run.job)
         decisions = decide(
             conclusion,
             attempt=work.run.attempt,
-            streak=stored.failure_streak if stored is not None else 0,
+            streak=kept.failure_streak if kept is not None else 0,
             policies=policies,
             now=now,
             jitter=random.random(),  # noqa: S311 - it spreads retries, it guards nothing
@@ -119,10 +120,11 @@ def _write(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move
                 decisions = replace(decisions, disable=None)
             disable_after = policies.disable_after if stored is not None else 0
             _announce(session, work, conclusion, decisions, disable_after=disable_after, now=now)
-            if stored is not None:
+            if kept is not None:
                 succeeded = conclusion.outcome is Outcome.SUCCEEDED
-                last = work.run.scheduled_time if succeeded else stored.last_success
-                jobs.record_outcome(session, work.run.job, streak=decisions.streak, last_success=last)
+                last = work.run.scheduled_time if succeeded else kept.last_success
+                record = jobs.record_outcome if stored is not None else removed.record_outcome
+                record(session, work.run.job, streak=decisions.streak, last_success=last)
             fired = fire_followers(session, work.run, following, now)
             if decisions.disable is not None:
                 settle_owed(session, [work.run.job], DISABLED, now)

@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from requests.exceptions import ChunkedEncodingError, ContentDecodingError, Inva
 
 from exporter.connections import TrinoConnection
 from exporter.failures import configuration
+from exporter.files import read_regular
 from exporter.http_calls import Line
 from exporter.http_sessions import LimitedSession
 from exporter.salesforce_settings import is_loopback
@@ -85,6 +87,7 @@ def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest
 
 def _check_certificates(path: str) -> None:
     try:
+        read_regular(Path(path))  # OpenSSL would wait for ever at a pipe
         ssl.create_default_context(cafile=path)
     except OSError as error:
         what = "it holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror

@@ -11,7 +11,8 @@ from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table
 from scheduler.cli.tables import STYLES, run_table
 from scheduler.cli.times import exact_duration, iso, local, relative
-from scheduler.cli.wire import job_details_json, job_json, run_json
+from scheduler.cli.wire import job_details_json, job_json, removed_json, run_json
+from scheduler.errors import usage
 from scheduler.fires import coming
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from scheduler.operations import jobs, runs
     from scheduler.operations.jobs import JobView
     from scheduler.views import JobLine
+    from storage.removed import RemovedJob
 else:
     workbench = Late("scheduler.cli.workbench")
     jobs = Late("scheduler.operations.jobs")
@@ -41,6 +43,9 @@ def list_(
     *,
     disabled: Annotated[bool, typer.Option("--disabled", help="Only jobs that are disabled.")] = False,
     failing: Annotated[bool, typer.Option("--failing", help="Only jobs whose last run failed.")] = False,
+    removed: Annotated[
+        bool, typer.Option("--removed", help="Instead, the jobs that are gone and whose state is kept for their names.")
+    ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
@@ -49,6 +54,12 @@ def list_(
     When each runs, in words; its next run; how its last one ended; its state.
     """
     now = datetime.now(UTC)
+    if removed:
+        if disabled or failing:
+            raise usage("--removed goes with neither --disabled nor --failing")
+        with workbench.opened_to_look(config, now, sync=True) as look:
+            _put_removed(jobs.removed_jobs(look.database), now, as_json=as_json)
+        return
     views: Sequence[JobLine] | None = quick.quickly(config, quick.all_lines)
     if views is None:
         with workbench.opened_to_look(config, now, sync=True) as look:
@@ -63,6 +74,25 @@ def list_(
         put_table(["name", "runs", "next run", "last run", "state"], [_row(view, now) for view in views], styles=STYLES)
     else:
         put("no such jobs" if disabled or failing else "no jobs yet; schedctl add --help shows how to add one")
+
+
+def _put_removed(found: "Sequence[RemovedJob]", now: datetime, *, as_json: bool) -> None:
+    if as_json:
+        put_json({"removed": [removed_json(each) for each in found]})
+    elif found:
+        rows = [
+            [
+                each.name,
+                relative(each.removed_at, now),
+                "the config file" if each.origin == "file" else "schedctl add",
+                iso(each.last_success) or "-",
+                "enabled" if each.disabled_at is None else f"disabled: {each.disabled_reason}",
+            ]
+            for each in found
+        ]
+        put_table(["name", "removed", "origin", "last success", "state"], rows, styles=STYLES)
+    else:
+        put("no state of a removed job is kept")
 
 
 def show(*, name: options.Name, as_json: options.Json = False, config: options.Config = None) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.import_td import import_td
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_table, put_text, say
+from scheduler.cli.streams import read_text
 from scheduler.cli.times import iso
 from scheduler.crontab import CrontabLine, parse_crontab
 from scheduler.errors import failed, usage
@@ -105,7 +105,7 @@ def import_crontab(
         zone(zone_name)
     except ZoneError as error:
         raise usage(f"--timezone: {error}") from error
-    lines = parse_crontab(_read(file), with_user=system)
+    lines = parse_crontab(read_text(file), with_user=system)
     good = [line for line in lines if line.fault is None]
     if timezone is None and any(line.timezone is None for line in good):
         say(f"times are taken as {zone_name}, this machine's zone; --timezone names another")
@@ -170,15 +170,6 @@ def _forecast_json(found: "Forecast", days: int) -> dict[str, Any]:
         ],
         "how": HOW,
     }
-
-
-def _read(file: Path) -> str:
-    try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise usage(f"{file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise usage(f"{file} is no UTF-8 text") from error
 
 
 def _machine_zone() -> str:

@@ -7,11 +7,12 @@ so, :func:`quickly` returns None, and the command looks properly, as :mod:`sched
 
 import os
 import re
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from exporter.bounded_toml import loads
+from exporter.files import read_text
 from scheduler.paths import config_path, default_storage_url, sqlite_file, state_directory
 from scheduler.synced import SYNCED, is_as_seen, matches
 from scheduler.views import JobLine, with_slots
@@ -60,8 +61,8 @@ def connection_names() -> list[str]:
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        return loads(read_text(path))
+    except (OSError, ValueError):
         return {}
 
 
@@ -102,8 +103,8 @@ def _state_file(path: Path) -> Path:
 
     A wrong guess does no harm: the state file then has another config file's mark, or none.
     """
-    section = storage_section(path.read_text(encoding="utf-8-sig"))
-    url = tomllib.loads(section or "").get("url")
+    section = storage_section(read_text(path))
+    url = loads(section or "").get("url")
     file = sqlite_file(url or default_storage_url(state_directory(os.environ)))
     if file is None or any(char in str(url or file) for char in "%?"):
         raise NoGlance

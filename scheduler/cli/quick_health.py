@@ -1,10 +1,12 @@
 """What `status` tells of a SQLite state file by plain SQL, as :mod:`scheduler.operations.health` tells it."""
 
+import json
 import socket
 from datetime import datetime
 
 from scheduler.health import (
     AHEAD,
+    CONFIG_UNCONFIRMED,
     DISK_FAULT,
     FAILED,
     OVERDUE,
@@ -43,4 +45,5 @@ def look(found: Glance, now: datetime) -> Health:
         holds=tuple(hold for _, hold in sorted(holds_among(found.settings_beginning_with(HOLD)).items())),
         overdue=queue["overdue"],
         ahead=ahead,
+        config_unconfirmed=json.loads(found.setting(CONFIG_UNCONFIRMED) or "null"),
     )

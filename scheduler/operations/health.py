@@ -1,12 +1,22 @@
 """How the daemon does: who is alive, what waits, what failed last, and what became of the config file."""
 
 import json
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from scheduler.disk import faults_of
 from scheduler.edits import EDITS
-from scheduler.health import AHEAD, FAILED, OVERDUE, RECENT_FAILURES, Health, held_apart
+from scheduler.health import (
+    AHEAD,
+    CONFIG_UNCONFIRMED,
+    CONFIRMED,
+    FAILED,
+    OVERDUE,
+    RECENT_FAILURES,
+    Health,
+    held_apart,
+)
 from scheduler.holds import holds
 from scheduler.instance import lives
 from scheduler.operations.presence import heard_daemon, live_daemon
@@ -45,15 +55,21 @@ def look(database: Database, now: datetime) -> Health:
             overdue=queue["overdue"],
             ahead=ahead,
             away=tuple(away(session, places_of(living))),
+            config_unconfirmed=json.loads(settings.get(session, CONFIG_UNCONFIRMED) or "null"),
         )
 
 
-def request_reload(database: Database, now: datetime) -> Node | None:
-    """Ask the daemon to read its config file again; returns the daemon, None if there is none to do it."""
+def request_reload(database: Database, now: datetime, *, confirmed: Collection[str] = ()) -> Node | None:
+    """Ask the daemon to read its config file again; returns the daemon, None if there is none to do it.
+
+    ``confirmed`` are the jobs that a person agrees to remove.
+    """
     daemon = live_daemon(database, now)
     if daemon is not None:
+        request = now.isoformat()
         with database.write() as session:
-            settings.put(session, "reload_requested", now.isoformat())
+            settings.put(session, CONFIRMED, json.dumps({"request": request, "remove": sorted(confirmed)}))
+            settings.put(session, "reload_requested", request)
     return daemon
 
 
@@ -61,10 +77,16 @@ def last_edits(database: Database) -> dict[str, Any] | None:
     """Return what the last edit that a daemon took over changed, with ``at``, when; None if none changed a job yet."""
     with database.read() as session:
         kept = settings.get(session, EDITS)
-    return None if not kept else dict(json.loads(kept))
+    if not kept:
+        return None
+    edits: dict[str, Any] = json.loads(kept)
+    for edit in edits["jobs"]:  # an older version kept less
+        edit.setdefault("restored", False)
+        edit.setdefault("enabled_again", False)
+    return edits
 
 
 def config_read_at(database: Database) -> tuple[str | None, str | None]:
-    """Return when the daemon last read the config file and what it found wrong with it, if anything."""
+    """Return when the daemon last read the config file and what kept it from taking it over, if anything."""
     with database.read() as session:
         return settings.get(session, "config_read_at"), settings.get(session, "config_fault") or None

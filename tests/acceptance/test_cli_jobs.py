@@ -222,6 +222,7 @@ def test_state_survives_a_change_of_the_file(quick: QuickCommand) -> None:
 def test_a_job_taken_out_of_the_file_is_gone_but_not_its_runs(quick: QuickCommand) -> None:
     quick("run", "nightly", "--json")
     quick.write(CONFIG)
+    quick("reload", "--confirm")
     assert jobs(quick) == {}
     assert [run["job"] for run in quick("runs", "nightly", "--json").json["runs"]] == ["nightly"]
 
@@ -229,7 +230,7 @@ def test_a_job_taken_out_of_the_file_is_gone_but_not_its_runs(quick: QuickComman
 def test_a_removed_job_is_gone_but_not_its_runs(quick: QuickCommand) -> None:
     quick(*ADD)
     quick("run", "leads")
-    assert quick("remove", "leads", "--json").json == {"removed": "leads"}
+    assert quick("remove", "leads", "--json").json == {"removed": "leads", "forgotten": False}
     assert "leads" not in jobs(quick)
     assert quick("runs", "leads", "--json").json["runs"]
 
@@ -250,7 +251,7 @@ def test_the_nearest_name_is_suggested(quick: QuickCommand) -> None:
 
 def test_a_name_in_file_and_database_is_a_config_fault(quick: QuickCommand) -> None:
     quick(*ADD)
-    quick.write(CONFIG + NIGHTLY.replace("nightly", "leads"))
+    quick.write(CONFIG + NIGHTLY.replace("nightly", "leads") + NIGHTLY)
     for command in (["check"], ["check", "--diff"], ["daemon"]):
         told = quick(*command, code=4).err
         assert f"{quick.config}:13: jobs.leads: a job of that name was added by schedctl add" in told

@@ -308,6 +308,18 @@ def test_a_new_login_replaces_a_token_that_has_ended(schedctl: Command, emulator
     assert "logged in" in schedctl("connections", "test", "crm").out
 
 
+def test_a_login_enables_the_jobs_that_a_missing_one_had_failed(schedctl: Command) -> None:
+    text = schedctl.config.read_text(encoding="utf-8").replace("[jobs.leads]", "[jobs.leads]\ndisable_after = 1")
+    schedctl.write(text + text[text.index("[jobs.leads]") :].replace("jobs.leads", "jobs.paused"))
+    schedctl("disable", "paused", "--reason", "mine")
+    schedctl("run", "leads", "--wait", code=1)
+    assert "disabled by failures" in schedctl("list").out
+    said = log_in(schedctl, "crm")
+    assert "enabled again, since failures had disabled them: leads" in said.err
+    states = {job["name"]: job["state"] for job in schedctl("list", "--json").json["jobs"]}
+    assert states == {"leads": "unscheduled", "paused": "disabled"}
+
+
 def test_runs_before_the_first_login_fail_on_their_configuration(quick: QuickCommand) -> None:
     [run] = quick("run", "leads", "--wait", "--json", code=1).json["runs"]
     assert (run["failure"]["kind"], run["failure"]["code"]) == ("configuration", "NOT_LOGGED_IN")

@@ -27,6 +27,7 @@ def test_kill_9_in_a_truncate_and_a_restart_end_with_the_new_rows_exactly(
     service.configure(JOB.format(name="seed", rows=ROWS, object="Row__c", size=500).replace("select i", "select -i"))
     service.command("run", "seed", "--wait")
     service.configure(TRUNCATE.format(name="rows", rows=ROWS, object="Row__c", size=100, api=api))
+    service.command("reload", "--confirm")
 
     def begun() -> bool:
         there = service.org.org.count("Row__c")

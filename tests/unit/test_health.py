@@ -41,6 +41,7 @@ def test_work_that_waits_and_what_a_person_disabled_are_no_problem() -> None:
     [
         ({"daemon": None}, "no_daemon", "no daemon"),
         ({"config_fault": "c.toml:3: bad\nc.toml:4: worse"}, "config", "c.toml:3: bad"),
+        ({"config_fault": "c.toml: it removes all", "config_unconfirmed": {"count": 3}}, "config_unconfirmed", "all"),
         ({"disk_faults": ("h: full",)}, "disk", "h: full"),
         ({"overdue": 3}, "overdue", "3 runs"),
         ({"silence": timedelta(seconds=31)}, "silent", "for 31 s: it is stopped or stuck"),

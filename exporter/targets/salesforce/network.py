@@ -17,6 +17,7 @@ import requests
 from pydantic import SecretStr
 
 from exporter.failures import ExportError, configuration, internal
+from exporter.files import read_regular
 from exporter.http_sessions import LimitedAdapter
 from exporter.salesforce_settings import SalesforceConnection
 
@@ -133,7 +134,7 @@ def _proxy(connection: SalesforceConnection) -> tuple[str | None, str]:
 def _check_ca_file(path: str) -> None:
     subject = f"ca_file = {path}"
     try:
-        content = Path(path).read_text(encoding="ascii", errors="replace")
+        content = read_regular(Path(path)).decode("ascii", errors="replace")
         ssl.create_default_context(cafile=path)
     except ssl.SSLError as error:
         raise configuration(

@@ -21,11 +21,12 @@ from support.storage import all_at_once, at, claimed, new_run, stored
 from storage.address import parse_address
 from storage.database import Database, StorageError, open_database
 from storage.engine import make_engine, writing
+from storage.glance import HEAD
 from storage.runs import attempts, get_run, list_runs
 from storage.schema import SCHEMA, VERSION_TABLE, Schema, alembic_config
 
 ROOT = Path(__file__).parents[3]
-NEXT = f"{int(SCHEMA.head) + 1:04d}"
+NEXT = f"{int(HEAD) + 1:04}"
 SECOND = """
 import sqlalchemy as sa
 from alembic import op
@@ -70,7 +71,7 @@ def second_schema(directory: Path, broken: str = "") -> Schema:
     """Give the line of migrations as a later version would have it, with one more."""
     shutil.copytree(SCHEMA.scripts, directory / "migrations")
     (directory / "migrations" / "versions" / f"{NEXT}_colour.py").write_text(
-        SECOND.replace("BROKEN", broken).replace("NEXT", NEXT).replace("HEAD", SCHEMA.head)
+        SECOND.replace("BROKEN", broken).replace("NEXT", NEXT).replace("HEAD", HEAD)
     )
     return Schema(scripts=directory / "migrations", head=NEXT)
 
@@ -136,7 +137,7 @@ def test_without_leave_to_migrate_an_up_to_date_database_opens_and_an_older_one_
     url: str, tmp_path: Path
 ) -> None:
     open_database(url, migrate=False).close()
-    with pytest.raises(StorageError, match=f"schema {SCHEMA.head} instead of {NEXT}") as caught:
+    with pytest.raises(StorageError, match=f"schema {HEAD} instead of {NEXT}") as caught:
         open_database(url, migrate=False, schema=second_schema(tmp_path))
     assert caught.value.code == "OLDER"
 
@@ -204,7 +205,7 @@ def test_a_database_from_a_newer_version_is_refused_by_the_names_of_both(url: st
         with pytest.raises(StorageError) as caught:
             open_database(url, migrate=migrate)
         assert caught.value.code == "NEWER"
-        for word in ("schedctl 9.4.2", f"schema {NEXT}", f"schedctl {version('schedctl')}", f"schema {SCHEMA.head}"):
+        for word in ("schedctl 9.4.2", f"schema {NEXT}", f"schedctl {version('schedctl')}", f"schema {HEAD}"):
             assert word in caught.value.message
 
 
