@@ -4,11 +4,16 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Literal
 
 from scheduler.completions import Success, complete_slots, owed_slots
+from scheduler.instants import LAST_INSTANT
 from scheduler.schedule import Schedule
+
+LISTED = 1_000
+"""The slots of a row for more than this are counted, not listed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,17 +86,83 @@ class _Period:
     until: datetime | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Whole:
+    """A row for all slots of a schedule from ``first`` to ``last``, Unix times."""
+
+    schedule: Schedule
+    first: int
+    last: int
+    run: int
+
+
 @dataclass(kw_only=True, slots=True)
 class _Slots:
-    """The slots that were owed, as Unix times in order, and how many rows there are for each."""
+    """The slots that were owed, as Unix times in order, and how many rows there are for each.
 
-    owed: list[int]
-    cover: list[int]
+    They are listed as the rows come, so that the slots of a row for very many (a job that runs each minute owes five
+    million in ten years) need not be: of these, only the last one is in the list.
+    """
+
+    stretches: list[tuple[Schedule, int, int]]
+    """Schedules with the time (low, high] in which they were in force, in order, that is still to be listed."""
+    owed: list[int] = field(default_factory=list)
+    cover: list[int] = field(default_factory=list)
     allowed: set[int] = field(default_factory=set)
     """Further slots that may have a row: what the job runs after has succeeded for them."""
     is_follower: bool = False
     """Whether it never had a schedule, and every row has to be of a slot that may have one."""
     runs: dict[int, list[int]] = field(default_factory=dict)
+    """The runs of the rows for a slot."""
+    whole: list[_Whole] = field(default_factory=list)
+    """The rows whose slots are not listed, in order."""
+    unlisted: int = 0
+    """How many slots are owed, but not listed."""
+
+    def list_until(self, until: int) -> None:
+        """List the slots up to ``until`` that are not listed yet."""
+        while self.stretches and self.stretches[0][1] < until:
+            schedule, low, high = self.stretches.pop(0)
+            epochs = schedule.epochs_between(low, min(high, until))
+            self.owed += epochs
+            self.cover += [0] * len(epochs)
+            if high > until:
+                self.stretches.insert(0, (schedule, until, high))
+
+    def take_whole(self, row: SlotRow, first: int, count: int | None) -> bool:
+        """Let a row stand for the slots from ``first`` on without listing them; False if these are not ``count``.
+
+        ``count`` None: any number. What comes before the row is listed.
+        """
+        last = _epoch(row.slot)
+        self.list_until(first - 1)
+        if not self.stretches:
+            return False
+        schedule, low, high = self.stretches[0]
+        owed = schedule.count_epochs(first - 1, last)
+        if first <= low or high < last or schedule.next_epoch(last - 1) != last or count not in (None, owed):
+            return False
+        self.stretches[0] = (schedule, last, high)
+        self.runs[last] = [row.run]
+        self.owed.append(last)
+        self.cover.append(1)
+        self.whole.append(_Whole(schedule=schedule, first=first, last=last, run=row.run))
+        self.unlisted += owed - 1
+        return True
+
+    def list_whole(self, first: int, last: int) -> None:
+        """List the slots of rows that stand for slots in [first, last] too: another row is for some of them."""
+        while True:
+            place = bisect_left(self.whole, first, key=attrgetter("last"))
+            if place == len(self.whole) or self.whole[place].first > last:
+                return
+            found = self.whole.pop(place)
+            epochs = found.schedule.epochs_between(found.first - 1, found.last)
+            index = bisect_left(self.owed, found.last)
+            self.owed[index : index + 1] = epochs
+            self.cover[index : index + 1] = [1] * len(epochs)
+            self.runs |= {epoch: [found.run] for epoch in epochs}
+            self.unlisted -= len(epochs) - 1
 
 
 def audit_job(
@@ -110,25 +181,46 @@ def audit_job(
     ``successes`` are the runs that succeeded, by job, of all that it ever ran after.
     """
     periods = list(_periods(changes))
-    owed: list[int] = []
-    for period in periods:
-        until = period.until or settled_until
-        after = max(filter(None, (period.after, since)))
-        if until is not None and until > after:
-            epochs = period.schedule.epochs_between(_epoch(after), _epoch(until))
-            owed += epochs[bisect_right(epochs, owed[-1]) :] if owed else epochs
-    allowed: set[int] = set()
+    slots = _Slots(
+        stretches=list(_stretches(periods, settled_until=settled_until, since=since)),
+        is_follower=bool(changes) and all(change.after for change in changes),
+    )
     if any(change.after for change in changes):
         begin = _epoch(since) if since is not None else None
         following = {slot for slot in owed_slots(changes, successes) if begin is None or slot > begin}
-        owed = sorted(following.union(owed))
-        allowed = complete_slots(changes, successes)
-    is_follower = bool(changes) and all(change.after for change in changes)
-    slots = _Slots(owed=owed, cover=[0] * len(owed), allowed=allowed, is_follower=is_follower)
+        slots.list_until(LAST_INSTANT)
+        slots.owed = sorted(following.union(slots.owed))
+        slots.cover = [0] * len(slots.owed)
+        slots.allowed = complete_slots(changes, successes)
     strays = list(_lay(name, slots, rows, periods, settled_until=settled_until, since=since))
+    slots.list_until(LAST_INSTANT)
     findings = [*_runs_of(name, slots, "hole"), *_runs_of(name, slots, "double"), *strays]
     findings.sort(key=lambda finding: (finding.first, finding.kind))
-    return Audit(jobs=1, owed=len(owed), sound=slots.cover.count(1), findings=tuple(findings))
+    return Audit(
+        jobs=1,
+        owed=len(slots.owed) + slots.unlisted,
+        sound=slots.cover.count(1) + slots.unlisted,
+        findings=tuple(findings),
+    )
+
+
+def _stretches(
+    periods: Sequence[_Period], *, settled_until: datetime | None, since: datetime | None
+) -> Iterator[tuple[Schedule, int, int]]:
+    """Yield each schedule with the Unix times (low, high] of the slots that it owed, in order, without overlaps."""
+    last: int | None = None
+    for period in periods:
+        until = period.until or settled_until
+        after = max(filter(None, (period.after, since)))
+        if until is None or until <= after:
+            continue
+        low, high = _epoch(after), _epoch(until)
+        if last is not None:
+            low = max(low, last)
+        newest = period.schedule.previous_epoch(high + 1)
+        if newest is not None and newest > low:
+            last = newest
+            yield period.schedule, low, newest
 
 
 def _periods(changes: Sequence[Change]) -> Iterator[_Period]:
@@ -166,20 +258,27 @@ def _lay(
     for row in rows:
         if since is not None and row.slot <= since:
             continue
-        first = row.first or row.slot
-        is_cut = since is not None and first <= since
+        first, last = _epoch(row.first or row.slot), _epoch(row.slot)
+        is_cut = since is not None and first <= _epoch(since)
         if in_force and (settled_until is None or row.slot > settled_until):
             continue  # stored after the mark was read
-        low, high = bisect_left(slots.owed, _epoch(first)), bisect_right(slots.owed, _epoch(row.slot))
+        if since is not None and is_cut:
+            first = _epoch(since) + 1
+        if row.count > LISTED and slots.take_whole(row, first, None if is_cut else row.count):
+            continue
+        slots.list_until(last)
+        slots.list_whole(first, last)
+        low, high = bisect_left(slots.owed, first), bisect_right(slots.owed, last)
         for index in range(low, high):
             slots.cover[index] += 1
-            slots.runs.setdefault(index, []).append(row.run)
+            slots.runs.setdefault(slots.owed[index], []).append(row.run)
         if (high > low) if is_cut else (high - low == row.count):
             continue
-        if _epoch(row.slot) in slots.allowed:
+        if last in slots.allowed:
             continue
         if slots.is_follower or any(_is_in(period, row.slot) for period in periods):
-            yield Finding(kind="stray", job=name, first=first, last=row.slot, count=row.count, runs=(row.run,))
+            begin = row.first or row.slot
+            yield Finding(kind="stray", job=name, first=begin, last=row.slot, count=row.count, runs=(row.run,))
 
 
 def _is_in(period: _Period, slot: datetime) -> bool:
@@ -195,7 +294,7 @@ def _runs_of(name: str, slots: _Slots, kind: Literal["hole", "double"]) -> Itera
         if wrong and begin is None:
             begin = index
         if not wrong and begin is not None:
-            numbers = sorted({run for at in range(begin, index) for run in slots.runs.get(at, ())})
+            numbers = sorted({run for at in range(begin, index) for run in slots.runs.get(slots.owed[at], ())})
             yield Finding(
                 kind=kind,
                 job=name,
