@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import zip_longest
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Literal
@@ -21,7 +22,8 @@ class Change:
     """What happened to a job at ``valid_from``. It owes no slot at or before ``anchored_at``.
 
     ``schedule`` is the one it had from then on; None if it had none. ``after`` is what it ran after from then on, and
-    ``ends`` the Unix time from which on it had no slots, if it ran after something.
+    ``ends`` the Unix time from which on it had no slots, if it ran after something. ``fault`` is why its definition
+    cannot be read: then neither is known.
     """
 
     change: Literal["put", "removed", "disabled", "enabled"]
@@ -30,6 +32,7 @@ class Change:
     anchored_at: datetime
     after: tuple[str, ...] = ()
     ends: int | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,15 +50,18 @@ class Finding:
     """Something wrong with ``count`` slots of a job from ``first`` to ``last``; ``runs`` are the rows about it, if any.
 
     ``hole``: no row. ``double``: more than one row. ``stray``: a row for a time that the schedule does not name, or for
-    which what the job runs after has not succeeded, or one for several slots whose number is another.
+    which what the job runs after has not succeeded, or one for several slots whose number is another. ``unreadable``:
+    from ``first`` to ``last`` (the same as ``first``: until now) the job was one that cannot be read, for ``reason``,
+    so that nobody can tell which slots it owed; ``count`` is 0.
     """
 
-    kind: Literal["hole", "double", "stray"]
+    kind: Literal["hole", "double", "stray", "unreadable"]
     job: str
     first: datetime
     last: datetime
     count: int
     runs: tuple[int, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,6 +201,7 @@ def audit_job(
     strays = list(_lay(name, slots, rows, periods, settled_until=settled_until, since=since))
     slots.list_until(LAST_INSTANT)
     findings = [*_runs_of(name, slots, "hole"), *_runs_of(name, slots, "double"), *strays]
+    findings += _unreadable(name, changes, since)
     findings.sort(key=lambda finding: (finding.first, finding.kind))
     return Audit(
         jobs=1,
@@ -202,6 +209,21 @@ def audit_job(
         sound=slots.cover.count(1) + slots.unlisted,
         findings=tuple(findings),
     )
+
+
+def _unreadable(name: str, changes: Sequence[Change], since: datetime | None) -> Iterator[Finding]:
+    """Yield the times in which the job was enabled, and its definition was one that cannot be read."""
+    disabled = False
+    for change, after in zip_longest(changes, changes[1:]):
+        disabled = change.change == "disabled" or (disabled and change.change == "put")
+        until = after.valid_from if after is not None else change.valid_from
+        is_over = after is not None and since is not None and until <= since
+        if change.fault is not None and change.change != "removed" and not disabled and not is_over:
+            yield Finding(
+                kind="unreadable", job=name, first=change.valid_from, last=until, count=0, reason=change.fault
+            )
+        if change.change == "removed":
+            disabled = False
 
 
 def _stretches(

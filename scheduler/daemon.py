@@ -58,7 +58,7 @@ AUDIT_SECONDS = 600.0
 LARGE_STEP = 3600.0
 """Seconds. After the clock went forward by more than this, nothing is removed for its age..."""
 DISTRUST_SECONDS = 3600.0
-"""...for this long: a clock that is years ahead by mistake would remove the whole history before somebody sets it right."""
+"""...for this long: a clock that is years ahead by mistake would remove the whole history before it is set right."""
 LONGEST_LEASE = timedelta(seconds=2 * LEASE_SECONDS)
 """A claim that ends later than this was made before the clock was set back."""
 EXIT_SECONDS = 10.0
@@ -102,7 +102,7 @@ class Daemon:
         self._database = database
         self._clock = clock
         self._node = this_node("daemon", clock())
-        self._jobs = Planning(database)
+        self._jobs = Planning(database, clock=clock, host=self._node.host)
         self._zone_version = tzdata_version()
         self._is_held = False
         self._manager = systemd.Manager()

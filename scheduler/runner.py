@@ -27,7 +27,7 @@ from scheduler.changing import Comparison, is_outdated, row_fates, select_change
 from scheduler.config import Config
 from scheduler.connections import make_ready
 from scheduler.control import RunControl, RunStopped, StopReason
-from scheduler.job import Job
+from scheduler.job import Job, UnreadableJobError
 from scheduler.meters import METERS
 from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout
 from scheduler.policy import Policies
@@ -35,7 +35,7 @@ from scheduler.query import bind
 from scheduler.rejected import RETRIED, WITHOUT_TEXT, refused_rows
 from scheduler.secrets import SecretError
 from scheduler.settling import settle, stored_run
-from scheduler.work import Clock, RunWork, StoredLedger, log, utc_now
+from scheduler.work import Clock, RunWork, StoredLedger, log, timeout_of, utc_now
 from storage import jobs, rejections, runs
 from storage.clock import shared_now
 from storage.database import ClaimLost, Database, StorageError
@@ -60,7 +60,13 @@ def perform(work: RunWork) -> StoredRun:
     Raises ClaimLost if it was taken over meanwhile (then nothing more was written or sent), and StorageError if the
     state database went away (then the claim runs out, and whoever takes it goes on from the ledger).
     """
-    job = Job.from_dict(work.run.definition)
+    try:
+        job = Job.from_dict(work.run.definition)
+    except UnreadableJobError as error:
+        message = f"the stored job cannot be read: {error.reason}; change it, then schedctl retry {work.run.id}"
+        settled = settle(work, conclude_error(configuration("JOB_UNREADABLE", message)), Policies())
+        METERS.ended(settled)
+        return settled
     slot = work.run.scheduled_time.isoformat()
     METERS.began(work.run)
     log.info("run.started", attempt=work.run.attempt, scheduled_time=slot, kind=work.run.kind)
@@ -291,8 +297,7 @@ def execute(
 
     Raises as :func:`perform` does. KeyboardInterrupt hands the run back for the daemon to go on with.
     """
-    job = Job.from_dict(run.definition)
-    control = RunControl(timeout=job.timeout)
+    control = RunControl(timeout=timeout_of(run.definition))
     work = RunWork(
         database=database,
         config=config,

@@ -15,7 +15,7 @@ from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table, put_text, say, warn
 from scheduler.cli.times import duration, is_naive, iso, local, parse_time, relative
 from scheduler.cron import MAX_TEXT
-from scheduler.errors import usage
+from scheduler.errors import failed, usage
 from scheduler.fires import Fire, coming, fields
 from scheduler.instants import FIRST_INSTANT
 from scheduler.schedule import Schedule, make_schedule
@@ -189,6 +189,8 @@ def fire_json(fire: Fire) -> dict[str, Any]:
 
 def _line_of(name: str, config: Path | None, now: datetime) -> "JobLine":
     view = quick.quickly(config, lambda found: quick.line(found, name)) or workbench.view_job(config, name, now)
+    if view.fault is not None:
+        raise failed(f"job {name} cannot be read, so its times are not known: {view.fault}")
     if view.stored.disabled_at is not None:
         warn(f"{name} is disabled: it does not fire until schedctl enable {name}")
     return view
@@ -223,7 +225,8 @@ def _explain_follower(view: "JobLine", now: datetime, *, as_json: bool) -> None:
 def _put_slots(view: "JobLine", slots: Sequence[datetime], now: datetime) -> None:
     """Show slots that a job will run for once what it runs after has succeeded for them."""
     if not slots:
-        put(f"no slot is in sight: {join(view.after)} {'has' if len(view.after) == 1 else 'have'} none by a schedule")
+        has = "has" if len(view.after) == 1 else "have"
+        put(f"no slot is in sight: {join(view.after)} {has} none by a schedule, or cannot be read")
         return
     put_table(
         [f"slot ({view.timezone})", "UTC", "from now"],

@@ -1,12 +1,23 @@
 """How the daemon does: who is alive, what waits, what failed last, and what became of the config file."""
 
 import json
+import socket
 from datetime import datetime
 from typing import Any
 
 from scheduler.disk import faults_of
 from scheduler.edits import EDITS
-from scheduler.health import AHEAD, FAILED, OVERDUE, RECENT_FAILURES, Health, held_apart
+from scheduler.health import (
+    AHEAD,
+    FAILED,
+    OVERDUE,
+    RECENT_FAILURES,
+    UNREADABLE,
+    Health,
+    held_apart,
+    read_unreadable,
+    still_unreadable,
+)
 from scheduler.holds import holds
 from scheduler.operations.presence import heard_daemon, live_daemon
 from storage import jobs, nodes, notices, runs, settings
@@ -22,6 +33,9 @@ def look(database: Database, now: datetime) -> Health:
         auto_disabled, ahead = held_apart(jobs.held_back_jobs(session, now + AHEAD), now)
         queue = runs.queue(session, overdue=now - OVERDUE)
         failures = runs.list_runs(session, limit=RECENT_FAILURES, outcomes=FAILED)
+        hosts = {socket.gethostname(), *(node.host for node in nodes.all_nodes(session))}
+        unreadable = read_unreadable(settings.beginning_with(session, UNREADABLE), hosts)
+        known = [job for name in unreadable if (job := jobs.get_job(session, name)) is not None]
         return Health(
             daemon=daemon,
             silence=silent_for,
@@ -35,10 +49,11 @@ def look(database: Database, now: datetime) -> Health:
             auto_disabled=auto_disabled,
             failures=tuple(failures),
             outbox=notices.outbox(session),
-            disk_faults=faults_of(session, {node.host for node in nodes.all_nodes(session)}),
+            disk_faults=faults_of(session, hosts),
             holds=tuple(hold for _, hold in sorted(holds(session).items())),
             overdue=queue["overdue"],
             ahead=ahead,
+            unreadable=still_unreadable(unreadable, known),
         )
 
 
