@@ -58,26 +58,10 @@ SUGGESTIONS = {
     "GMT": "UTC, or Europe/London",
     "Z": "UTC",
 }
-CAPITALS = frozenset(
-    [
-        "UTC",
-        "UCT",
-        "GMT0",
-        "GMT+0",
-        "GMT-0",
-        "GB",
-        "NZ",
-        "NZ-CHAT",
-        "PRC",
-        "ROC",
-        "ROK",
-        "W-SU",
-        "EST5EDT",
-        "CST6CDT",
-        "MST7MDT",
-        "PST8PDT",
-    ]
-)
+_SAME_AS_UTC = {"UTC", "UCT", "GMT0", "GMT+0", "GMT-0"}
+_COUNTRIES = {"GB", "NZ", "NZ-CHAT", "PRC", "ROC", "ROK", "W-SU"}
+_AMERICAN = {"EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT"}
+CAPITALS = frozenset(_SAME_AS_UTC | _COUNTRIES | _AMERICAN)
 """Names in capitals of the tz database that stand for one zone. It also has CET, EET, EST, GMT, HST, MET, MST and WET:
 abbreviations, of which it knows some with a summer and some without, and one or the other by its version."""
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)

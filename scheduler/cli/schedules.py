@@ -1,5 +1,6 @@
 """`next` and `explain`: when a schedule fires, and what it means."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +15,12 @@ from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table, put_text, say, warn
 from scheduler.cli.times import duration, is_naive, iso, local, parse_time, relative
-from scheduler.cron import MAX_TEXT
+from scheduler.cron import MAX_TEXT, CronError, parse
+from scheduler.cron_fields import show
 from scheduler.errors import failed, usage
 from scheduler.fires import Fire, coming, fields
 from scheduler.instants import FIRST_INSTANT
+from scheduler.paths import config_path
 from scheduler.schedule import Schedule, make_schedule
 
 if TYPE_CHECKING:
@@ -188,6 +191,13 @@ def fire_json(fire: Fire) -> dict[str, Any]:
 
 
 def _line_of(name: str, config: Path | None, now: datetime) -> "JobLine":
+    path = config_path(config, os.environ)
+    if config is None and not os.environ.get("SCHEDCTL_CONFIG") and not os.path.lexists(path):
+        try:
+            parse(name)
+        except CronError as error:
+            what = f"{show(name)} is no cron expression: {error}"
+            raise usage(f"{what}; and no job either: there is no config file {path}") from error
     view = quick.quickly(config, lambda found: quick.line(found, name)) or workbench.view_job(config, name, now)
     if view.fault is not None:
         raise failed(f"job {name} cannot be read, so its times are not known: {view.fault}")
