@@ -9,13 +9,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy.engine import make_url
 
+from exporter.signals import Signals, unless_ignored
 from scheduler import systemd
 from scheduler.chores import Chores, Every
 from scheduler.clocks import StepWatch
@@ -200,15 +201,27 @@ class Daemon:
         self._notifier.start()
         self._manager.ready(self._status())
 
-    def stop(self, *_signal: int | FrameType | None) -> None:
-        """Ask for a graceful end, and the second time for one that waits for no run; safe in a signal handler."""
+    def stop(self) -> None:
+        """Ask for a graceful end, and the second time for one that waits for no run."""
         if self._stopping.is_set():
             self._hurried.set()
         self._stopping.set()
 
-    def reload(self, *_signal: int | FrameType | None) -> None:
-        """Ask for a reload of the config file; safe in a signal handler."""
+    def hurry(self) -> None:
+        """Ask for an end that waits for no run."""
+        self._hurried.set()
+        self._stopping.set()
+
+    def reload(self) -> None:
+        """Ask for a reload of the config file."""
         self._files.ask()
+
+    def signals(self) -> Signals:
+        """Return what calls this daemon for the signals of its process."""
+        calls = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self.reload}
+        calls |= dict.fromkeys(unless_ignored(signal.SIGQUIT), self.hurry)
+        calls |= {number: partial(_ignored, number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+        return Signals(calls)
 
     def _guarded(self, chore: Callable[[], None]) -> Callable[[], None]:
         """Wrap a chore so that a refused database is told, now and then, and the next turn tries again."""
@@ -418,9 +431,7 @@ def main(config_path: Path, *, once: bool = False) -> int:
             make_disk_room(Path(held.name).parent, config.storage.spool)
         database = open_database(config.storage.url)
         daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)
-        signal.signal(signal.SIGTERM, daemon.stop)
-        signal.signal(signal.SIGINT, daemon.stop)
-        signal.signal(signal.SIGHUP, daemon.reload)
+        daemon.signals().start()  # for as long as the process lives: a late SIGTERM must not make a failure of its end
         daemon.start()
         code = daemon.run_once() if once else daemon.run()
         if threading.active_count() > 1 and daemon.is_stuck:
@@ -430,6 +441,10 @@ def main(config_path: Path, *, once: bool = False) -> int:
     finally:
         if held is not None:
             held.close()
+
+
+def _ignored(number: signal.Signals) -> None:
+    log.info("signal.ignored", signal=number.name, message="SIGHUP reloads, SIGTERM ends")
 
 
 def make_disk_room(state: Path, spool: Path) -> None:

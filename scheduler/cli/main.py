@@ -40,6 +40,12 @@ PARTS = {
 }
 """The modules of this package that have commands, and which: `explain` need not import what `run` does."""
 
+_UNHEARD = {
+    "daemon": (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2),
+    "emulator": (signal.SIGUSR1, signal.SIGUSR2),
+}
+"""Signals that must not end a process that has no handler for them yet; a reload that is asked for before the config
+file is read is met by that."""
 _EXPRESSION = re.compile(r"-[0-9*][^ \t]*[ \t]")
 
 
@@ -145,7 +151,9 @@ def _check_text(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     """Run the command line of this process; the console script."""
-    if "daemon" in sys.argv[1:]:  # a reload that comes before the file is read is met by that, and must not end it
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in _UNHEARD.get(_command(sys.argv[1:]) or "", ()):
+        signal.signal(number, signal.SIG_IGN)
     streams.prepare()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    streams.drop_stderr_if_broken()
+    sys.exit(code)
