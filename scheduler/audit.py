@@ -15,6 +15,8 @@ from scheduler.schedule import Schedule
 
 LISTED = 1_000
 """The slots of a row for more than this are counted, not listed."""
+AHEAD = 86_400
+"""Seconds by which slots are listed ahead of the row that is looked at: a call for each row would cost too much."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,18 +127,26 @@ class _Slots:
     unlisted: int = 0
     """How many slots are owed, but not listed."""
 
+    def list_for(self, first: int, last: int) -> None:
+        """Have the slots in [first, last] listed, whatever stands for them."""
+        if self.stretches:
+            self.list_until(last)
+        if self.whole:
+            self.list_whole(first, last)
+
     def list_until(self, until: int) -> None:
-        """List the slots up to ``until`` that are not listed yet."""
+        """List the slots up to ``until`` that are not listed yet, and some that follow."""
         while self.stretches and self.stretches[0][1] < until:
             schedule, low, high = self.stretches.pop(0)
-            epochs = schedule.epochs_between(low, min(high, until))
+            end = min(high, until + AHEAD)
+            epochs = schedule.epochs_between(low, end)
             self.owed += epochs
             self.cover += [0] * len(epochs)
-            if high > until:
-                self.stretches.insert(0, (schedule, until, high))
+            if end < high:
+                self.stretches.insert(0, (schedule, end, high))
 
     def take_whole(self, row: SlotRow, first: int, count: int | None) -> bool:
-        """Let a row stand for the slots from ``first`` on without listing them; False if these are not ``count``.
+        """Let a row stand for the slots from ``first`` on, listing few of them; False if these are not ``count``.
 
         ``count`` None: any number. What comes before the row is listed.
         """
@@ -145,15 +155,21 @@ class _Slots:
         if not self.stretches:
             return False
         schedule, low, high = self.stretches[0]
-        owed = schedule.count_epochs(first - 1, last)
-        if first <= low or high < last or schedule.next_epoch(last - 1) != last or count not in (None, owed):
+        begin = max(low, first - 1)
+        listed = range(bisect_left(self.owed, first), len(self.owed))
+        rest = schedule.count_epochs(begin, last)
+        is_end = low < last <= high and schedule.next_epoch(last - 1) == last
+        if not is_end or count not in (None, len(listed) + rest) or any(self.cover[index] for index in listed):
             return False
+        for index in listed:
+            self.cover[index] = 1
+            self.runs[self.owed[index]] = [row.run]
         self.stretches[0] = (schedule, last, high)
         self.runs[last] = [row.run]
         self.owed.append(last)
         self.cover.append(1)
-        self.whole.append(_Whole(schedule=schedule, first=first, last=last, run=row.run))
-        self.unlisted += owed - 1
+        self.whole.append(_Whole(schedule=schedule, first=begin + 1, last=last, run=row.run))
+        self.unlisted += rest - 1
         return True
 
     def list_whole(self, first: int, last: int) -> None:
@@ -239,8 +255,10 @@ def _stretches(
         low, high = _epoch(after), _epoch(until)
         if last is not None:
             low = max(low, last)
+        if high <= low or not period.schedule.count_epochs(low, high):
+            continue  # before it is looked for: looking back over years takes their zone data
         newest = period.schedule.previous_epoch(high + 1)
-        if newest is not None and newest > low:
+        if newest is not None:
             last = newest
             yield period.schedule, low, newest
 
@@ -288,8 +306,7 @@ def _lay(
             first = _epoch(since) + 1
         if row.count > LISTED and slots.take_whole(row, first, None if is_cut else row.count):
             continue
-        slots.list_until(last)
-        slots.list_whole(first, last)
+        slots.list_for(first, last)
         low, high = bisect_left(slots.owed, first), bisect_right(slots.owed, last)
         for index in range(low, high):
             slots.cover[index] += 1

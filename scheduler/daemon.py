@@ -431,13 +431,13 @@ def main(config_path: Path, *, once: bool = False) -> int:
             make_disk_room(Path(held.name).parent, config.storage.spool)
         database = open_database(config.storage.url)
         daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)
-        daemon.signals().start()  # for as long as the process lives: a late SIGTERM must not make a failure of its end
-        daemon.start()
-        code = daemon.run_once() if once else daemon.run()
-        if threading.active_count() > 1 and daemon.is_stuck:
-            os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood
-        database.close()
-        return code
+        with daemon.signals():
+            daemon.start()
+            code = daemon.run_once() if once else daemon.run()
+            if threading.active_count() > 1 and daemon.is_stuck:
+                os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood
+            database.close()
+            return code
     finally:
         if held is not None:
             held.close()

@@ -151,9 +151,12 @@ def _check_text(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     """Run the command line of this process; the console script."""
-    for number in _UNHEARD.get(_command(sys.argv[1:]) or "", ()):
+    command = _command(sys.argv[1:])
+    for number in _UNHEARD.get(command or "", ()):
         signal.signal(number, signal.SIG_IGN)
     streams.prepare()
     code = run(sys.argv[1:])
+    for number in (signal.SIGTERM, signal.SIGINT) if command in _UNHEARD else ():
+        signal.signal(number, signal.SIG_IGN)  # one more while Python finishes must not make a failure of its end
     streams.drop_stderr_if_broken()
     sys.exit(code)

@@ -157,7 +157,7 @@ TEN_YEARS = 3653 * 24 * 60
 
 
 @pytest.mark.parametrize("since", [None, 700_000.1])
-def test_a_row_for_ten_years_of_slots_is_counted_and_no_slot_of_it_is_listed(
+def test_a_row_for_ten_years_of_slots_is_counted_and_few_of_them_are_listed(
     monkeypatch: pytest.MonkeyPatch, since: float | None
 ) -> None:
     listed: list[int] = []
@@ -173,7 +173,7 @@ def test_a_row_for_ten_years_of_slots_is_counted_and_no_slot_of_it_is_listed(
     audit = audited([change("put", 0)], [*rows(1, 2), missed, *rest], until=TEN_YEARS + 2, since=since)
     owed = TEN_YEARS + 2 - int(since or 0)
     assert (audit.owed, audit.sound, told(audit)) == (owed, owed - 1, [("hole", TEN_YEARS + 2, TEN_YEARS + 2, 1)])
-    assert len(listed) <= 4
+    assert len(listed) <= 2 * 24 * 60
 
 
 def test_a_second_row_for_a_slot_that_is_not_listed_is_a_double_and_a_time_between_slots_a_stray() -> None:
@@ -189,6 +189,7 @@ def test_a_second_row_for_a_slot_that_is_not_listed_is_a_double_and_a_time_betwe
 @pytest.mark.parametrize("seed", range(20))
 def test_what_is_found_does_not_depend_on_which_slots_are_listed(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     dice = random.Random(seed)
+    monkeypatch.setattr("scheduler.audit.AHEAD", dice.choice([0, 60, 1800, 86_400]))
     changes = [change("put", 0, "*/2 * * * *"), change("put", 200), change("disabled", 300), change("enabled", 320)]
     found: list[SlotRow] = []
     minute, number = 1, 0
