@@ -1,8 +1,8 @@
 """The end of a run whose spool is gone, or whose host is: what is certain of it is settled, and the rest is named."""
 
 from exporter.connections import SalesforceExport
-from exporter.report import ExportReport, Known
-from exporter.targets.fates import known as known_of
+from exporter.report import ExportReport
+from exporter.targets.fates import known
 from scheduler.job import Job
 from scheduler.spools import binding_of
 from scheduler.work import RunWork, StoredLedger
@@ -12,12 +12,7 @@ MAX_DOUBTS = 3
 """How many batches in doubt a message names; `runs show` has them all."""
 
 
-def known(work: RunWork, job: Job) -> Known:
-    """Return what the run's ledger proves."""
-    return known_of(job.export.options, StoredLedger(work), mirror=job.changes == "mirror")
-
-
-def report_so_far(work: RunWork, job: Job) -> ExportReport:
+def report_so_far(work: RunWork) -> ExportReport:
     """Count what is certain: what this attempt heard before anything was sent, then what the ledger has of all of them.
 
     No spool is asked: one that is gone, or damaged, must not hide rows that are in the target.
@@ -26,7 +21,7 @@ def report_so_far(work: RunWork, job: Job) -> ExportReport:
     unchanged = heard.changes.unchanged if heard.changes is not None else 0
     if not rows:
         return ExportReport(read=heard.read, accepted=heard.accepted, rejected=heard.rejected, unchanged=unchanged)
-    proven, binding = known(work, job).report, binding_of(rows)
+    proven, binding = known(StoredLedger(work)).report, binding_of(rows)
     with work.database.read() as session:
         kept = rejections.count(session, work.run.id)
     return ExportReport(
@@ -40,7 +35,7 @@ def report_so_far(work: RunWork, job: Job) -> ExportReport:
 
 def account(work: RunWork, job: Job) -> str:
     """Say in one line what is known of a run that nobody can go on with, and what to do."""
-    binding, found = work.binding(), known(work, job)
+    binding, found = work.binding(), known(StoredLedger(work))
     batches = binding.batches if binding is not None else None
     of = f" of {batches:,}" if batches is not None else ""
     words = [f"{found.settled:,}{of} batches are complete ({found.report.accepted:,} rows accepted)"]

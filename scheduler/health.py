@@ -1,7 +1,8 @@
 """How the daemon does, as values: what `status` shows, and what of it needs a person. Pure, and light to import."""
 
+import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,8 @@ Of either at most 100 are named."""
 CONFIRMED = "reload_confirmed"
 """The key in ``setting`` of the jobs that a person agreed to remove: ``{"request": …, "remove": […]}``. They count for
 the reload that asks for it and no later one: the file may be another by then."""
+UNREADABLE = "unreadable:"
+"""What the keys of the settings begin with that keep which jobs a daemon cannot read; its host follows."""
 RECENT_FAILURES = 5
 """How many failed runs are told."""
 FAILED = ("failed", "interrupted")
@@ -40,6 +43,14 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Unreadable:
+    """Why a daemon cannot read the definition of that ``revision`` of a job."""
+
+    revision: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Health:
     """The state of the whole.
 
@@ -48,8 +59,8 @@ class Health:
     ``holds`` are the connections whose quota was used up, and of which no run has got through since. ``overdue`` is
     how many runs should have started five minutes ago, and have not. ``ahead`` are jobs that have fired for slots
     still to come, since the clock was set back after that: no slot fires twice, so they rest until it has caught up.
-    ``silence`` is how long ago the daemon told of itself. ``away`` names the begun runs whose spools no living daemon
-    can read.
+    ``unreadable`` are jobs that a daemon cannot read, by name, and why. ``silence`` is how long ago the daemon told of
+    itself. ``away`` names the begun runs whose spools no living daemon can read.
     """
 
     daemon: Node | None
@@ -68,6 +79,7 @@ class Health:
     overdue: int = 0
     away: tuple[str, ...] = ()
     ahead: tuple[StoredJob, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     silence: timedelta = timedelta(0)
     config_unconfirmed: Mapping[str, Any] | None = None
 
@@ -105,6 +117,10 @@ class Health:
             *(
                 ("job_disabled", f"job {job.name} was disabled by its failures: {job.disabled_reason}")
                 for job in self.auto_disabled
+            ),
+            *(
+                ("job_unreadable", f"job {name} cannot be read, so it does not fire: {reason}")
+                for name, reason in sorted(self.unreadable.items())
             ),
             ("overdue", f"{self.overdue} runs should have started long ago" if self.overdue else None),
             *(("spool_away", away) for away in self.away),
@@ -147,3 +163,27 @@ def disk_faults(settings: Mapping[str, str], hosts: Collection[str]) -> tuple[st
     """Return why disks of these hosts have no room, from the settings whose keys begin with DISK_FAULT."""
     named = [(key.removeprefix(DISK_FAULT).partition(":")[0], fault) for key, fault in sorted(settings.items())]
     return tuple(f"{host}: {fault}" for host, fault in named if fault and host in hosts)
+
+
+def write_unreadable(found: Mapping[str, Unreadable]) -> str:
+    """Return what a daemon cannot read as text, to be stored; empty if there is nothing."""
+    return json.dumps({name: [each.revision, each.reason] for name, each in found.items()}) if found else ""
+
+
+def read_unreadable(settings: Mapping[str, str], hosts: Collection[str]) -> dict[str, Unreadable]:
+    """Return what daemons on these hosts cannot read, by job, from the settings whose keys begin with UNREADABLE."""
+    found: dict[str, Unreadable] = {}
+    for key, text in sorted(settings.items()):
+        if text and key.removeprefix(UNREADABLE) in hosts:
+            for name, (revision, reason) in json.loads(text).items():
+                found[name] = Unreadable(revision=revision, reason=reason)
+    return found
+
+
+def still_unreadable(found: Mapping[str, Unreadable], jobs: Iterable[StoredJob]) -> dict[str, str]:
+    """Return why jobs cannot be read, of those that are enabled and not changed since."""
+    return {
+        job.name: found[job.name].reason
+        for job in jobs
+        if job.name in found and job.disabled_at is None and job.revision == found[job.name].revision
+    }

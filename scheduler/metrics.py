@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from exporter.http_server import LimitedServer
 from scheduler.config_tables import MetricsSettings
-from scheduler.health import OVERDUE
+from scheduler.health import OVERDUE, UNREADABLE, read_unreadable, still_unreadable
 from scheduler.logs import get_logger
 from scheduler.meters import LATENESS_BUCKETS, METERS, METRICS, Meters
 from scheduler.views import JobLine
@@ -31,7 +31,7 @@ TEXTFILE_SECONDS = 15.0
 _MOST_SCRAPES = 8
 _SCRAPE_SECONDS = 10.0
 """Prometheus scrapes for 10 s at the longest, unless it is told otherwise."""
-_STATES = ("enabled", "disabled", "auto_disabled", "unscheduled")
+_STATES = ("enabled", "disabled", "auto_disabled", "unscheduled", "unreadable")
 
 log = get_logger("schedctl.metrics")
 
@@ -144,10 +144,13 @@ class Metrics:
     def _stored(self) -> "list[tuple[tuple[str, tuple[str, ...]], float]]":
         whole, found = self._whole, list[tuple[tuple[str, tuple[str, ...]], float]]()
         with whole.database.read() as session:
-            lines = [JobLine(stored=job) for job in jobs.all_jobs(session)]
+            all_jobs = jobs.all_jobs(session)
+            unreadable = read_unreadable(settings.beginning_with(session, UNREADABLE), {whole.node.host})
             queue = runs.queue(session, overdue=whole.clock() - OVERDUE)
             outbox = notices.outbox(session)
             fault, read_at = settings.get(session, "config_fault"), settings.get(session, "config_read_at")
+        faults = still_unreadable(unreadable, all_jobs)
+        lines = [JobLine(stored=job, fault=faults.get(job.name)) for job in all_jobs]
         for name, value in queue.items():
             found.append(((f"schedctl_runs_{name}", ()), value))
         for state in _STATES:

@@ -1,6 +1,6 @@
 """What notices say, and how many messages they make. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
@@ -143,6 +143,20 @@ def config_unconfirmed(path: str, message: str) -> NoticeText:
     body = sheet([("File", path)], _short(message), advice, "More: schedctl check --diff, schedctl status")
     subject = "an edit of the config file removes most of its jobs and waits for confirmation"
     return NoticeText(kind="config", subject=subject, body=body)
+
+
+def jobs_unreadable(host: str, reasons: Mapping[str, str]) -> NoticeText:
+    """Say which stored jobs a daemon cannot read, and why."""
+    count = "1 job" if len(reasons) == 1 else f"{len(reasons)} jobs"
+    lines = [f"{name}: {reason}" for name, reason in sorted(reasons.items())[:IN_A_DIGEST]]
+    if len(reasons) > IN_A_DIGEST:
+        lines.append(f"and {len(reasons) - IN_A_DIGEST} more")
+    advice = (
+        "They do not fire until they can be read; the other jobs go on. Change what is named, or install the version "
+        "of schedctl, or the time zone data, that they were stored with."
+    )
+    body = sheet([("Host", host)], "\n".join(lines), advice, "More: schedctl status")
+    return NoticeText(kind="unreadable", subject=f"{count} cannot be read and will not fire", body=body)
 
 
 def disk_short(host: str, message: str) -> NoticeText:

@@ -82,7 +82,7 @@ class Reloading:
         self._tell()
 
     def ask(self) -> None:
-        """Have the files read again at the next look, changed or not; safe in a signal handler."""
+        """Have the files read again at the next look, changed or not."""
         self._asked.set()
 
     def look(self, reload: Callable[[], None]) -> None:

@@ -27,7 +27,7 @@ from scheduler.changing import Comparison, is_outdated, select_changes, stage
 from scheduler.config import Config
 from scheduler.connections import make_ready
 from scheduler.control import RunControl, RunStopped, StopReason
-from scheduler.job import Job
+from scheduler.job import Job, UnreadableJobError
 from scheduler.meters import METERS
 from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout
 from scheduler.policy import Policies
@@ -36,7 +36,7 @@ from scheduler.rejected import RETRIED, WITHOUT_TEXT, refused_rows
 from scheduler.secrets import SecretError
 from scheduler.settling import settle, stored_run
 from scheduler.spools import GONE, attach, check_bound, has_acted
-from scheduler.work import Clock, RunWork, StoredLedger, log, utc_now
+from scheduler.work import Clock, RunWork, StoredLedger, log, timeout_of, utc_now
 from storage import jobs, ledger, rejections, removed, runs
 from storage.clock import shared_now
 from storage.database import ClaimLost, Database, StorageError
@@ -64,7 +64,25 @@ def perform(work: RunWork) -> StoredRun:
     Raises ClaimLost if it was taken over meanwhile (then nothing more was written or sent), and StorageError if the
     state database went away (then the claim runs out, and whoever takes it goes on from the ledger).
     """
-    job = Job.from_dict(work.run.definition)
+    try:
+        job = Job.from_dict(work.run.definition)
+    except UnreadableJobError as error:
+        message = f"the stored job cannot be read: {error.reason}; change it, then schedctl retry {work.run.id}"
+        failure = configuration("JOB_UNREADABLE", message)
+        conclusion, policies = conclude_error(failure, report_so_far(work)), Policies()
+    else:
+        policies = _policies(job)
+        ended = _attempt(work, job)
+        if ended is None:
+            return _hand_back(work)
+        conclusion = ended
+    settled = settle(work, conclusion, policies)
+    METERS.ended(settled)
+    return settled
+
+
+def _attempt(work: RunWork, job: Job) -> Conclusion | None:
+    """Make one attempt and judge it; None if the daemon drains, and another process is to go on with the run."""
     slot = work.run.scheduled_time.isoformat()
     METERS.began(work.run)
     log.info("run.started", attempt=work.run.attempt, scheduled_time=slot, kind=work.run.kind)
@@ -72,29 +90,23 @@ def perform(work: RunWork) -> StoredRun:
         work.control.stop(StopReason.CANCELED)
     try:
         _find_spool(work)
-        conclusion = conclude(_export(work, job), job.max_rejected, of_refused=work.run.reason == RETRIED)
+        return conclude(_export(work, job), job.max_rejected, of_refused=work.run.reason == RETRIED)
     except RunStopped as stopped:
         if stopped.reason is StopReason.CLAIM_LOST:
             raise ClaimLost(work.run.id) from stopped
-        if stopped.reason is StopReason.DRAINING:
-            return _hand_back(work)
-        conclusion = _stopped(work, job, stopped.reason)
+        return None if stopped.reason is StopReason.DRAINING else _stopped(work, job, stopped.reason)
     except ExportError as error:
         if error.code in _SPOOL_FAULTS and has_acted(work.entries()):
-            conclusion = _without_spool(work, job, internal(GONE, f"{error.message}. {NOT_REPEATED}"))
-        elif error.code in _SPOOL_FAULTS:
+            return _without_spool(work, job, internal(GONE, f"{error.message}. {NOT_REPEATED}"))
+        if error.code in _SPOOL_FAULTS:
             _renew_spool(work, error)
-            conclusion = _failed(work, job, transient(error.code, error.message))
-        else:
-            conclusion = _failed(work, job, error)
+            return _failed(work, job, transient(error.code, error.message))
+        return _failed(work, job, error)
     except StorageError as error:
         if error.code != "FULL" or work.spool.manifest() is not None:
             raise
         # What was read of the result took the room. It is gone by now, so that this can be stored.
-        conclusion = _failed(work, job, transient("DISK_FULL", error.message))
-    settled = settle(work, conclusion, _policies(job))
-    METERS.ended(settled)
-    return settled
+        return _failed(work, job, transient("DISK_FULL", error.message))
 
 
 def _find_spool(work: RunWork) -> None:
@@ -265,7 +277,7 @@ def _connection(config: Config, name: str, key: str) -> Connection:
 def _stopped(work: RunWork, job: Job, reason: StopReason) -> Conclusion:
     """Undo what can be undone at the target of a run that a person or its timeout stopped."""
     _abort(work, job)
-    report = report_so_far(work, job)  # after the abort, which settles what was done
+    report = report_so_far(work)  # after the abort, which settles what was done
     return conclude_timeout(job.timeout, report) if reason is StopReason.TIMED_OUT else conclude_cancel(report)
 
 
@@ -273,14 +285,14 @@ def _failed(work: RunWork, job: Job, error: ExportError) -> Conclusion:
     """Conclude a failed attempt; if no other follows, learn first what became of the rows that were sent."""
     if error.kind is FailureKind.TRANSIENT and work.run.attempt > job.retry_limit and work.entries():
         _abort(work, job)
-    return conclude_error(error, report_so_far(work, job))
+    return conclude_error(error, report_so_far(work))
 
 
 def _without_spool(work: RunWork, job: Job, error: ExportError) -> Conclusion:
     """Conclude a run that nobody can go on with: settle what the target can still tell, and name what is in doubt."""
     log.error("spool.gone", message=error.message)
     _abort(work, job, has_spool=False)
-    report = report_so_far(work, job)
+    report = report_so_far(work)
     if report.adds_up and job.changes == "all":  # all rows are accounted for, so that nobody needs the spool
         return conclude(report, job.max_rejected, of_refused=work.run.reason == RETRIED)
     told = internal(error.code, f"{error.message} {account(work, job)}")
@@ -330,8 +342,7 @@ def execute(
 
     Raises as :func:`perform` does. KeyboardInterrupt hands the run back for the daemon to go on with.
     """
-    job = Job.from_dict(run.definition)
-    control = RunControl(timeout=job.timeout)
+    control = RunControl(timeout=timeout_of(run.definition))
     work = RunWork(
         database=database,
         config=config,

@@ -1,6 +1,7 @@
 """The end of an attempt, written with all that follows from it in one transaction."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -8,7 +9,7 @@ from exporter.failures import ExportError, FailureKind, transient
 from scheduler.changing import Move, discard_stagings, lost_snapshot, next_snapshot
 from scheduler.followers import Fired, fire_followers, hold_followers, tell_followers
 from scheduler.holds import hold, lift
-from scheduler.job import Job
+from scheduler.job import Job, UnreadableJobError
 from scheduler.notices import Ended, NoticeText, notices_of
 from scheduler.outcome import Conclusion, Outcome, conclude_error
 from scheduler.owed import DISABLED, settle_owed
@@ -66,7 +67,14 @@ def _is_tried_again(conclusion: Conclusion, work: RunWork, policies: Policies) -
 def _move(work: RunWork, *, keep_snapshot: bool) -> Move | None:
     if work.run.definition.get("changes", "all") == "all":
         return None
-    return next_snapshot(work, Job.from_dict(work.run.definition)) if keep_snapshot else lost_snapshot(work)
+    if not keep_snapshot:
+        return lost_snapshot(work)
+    try:
+        job = Job.from_dict(work.run.definition)
+    except UnreadableJobError:  # what such a run sent before, if anything, is not known
+        with work.database.read() as session:
+            return lost_snapshot(work) if ledger.entries(session, work.run.id) else None
+    return next_snapshot(work, job)
 
 
 class _SnapshotMovedError(Exception):
@@ -160,8 +168,8 @@ def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisi
 
 def _note_quota(session: Session, work: RunWork, conclusion: Conclusion, now: datetime) -> None:
     """Hold the target's connection after a quota error; lift what is held once it took rows, or refused them."""
-    export = work.run.definition.get("export", {})
-    connection = export.get("connection", "")
+    export = work.run.definition.get("export")
+    connection = export.get("connection", "") if isinstance(export, Mapping) else ""
     failure = conclusion.failure
     if conclusion.quota and failure is not None:
         held = hold(session, connection, code=failure.code, message=failure.message, now=now)

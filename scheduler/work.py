@@ -1,7 +1,7 @@
 """A claimed run in a worker's hands: its stored state, its ledger, its progress, and how it is stopped."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,6 +27,9 @@ PROGRESS_SECONDS = 0.5
 KEPT_FREE = 50_000_000
 """Bytes of its disk that no spool takes (fewer if ``min_free`` is less): the state database may stand there, too."""
 
+DEFAULT_TIMEOUT = 6 * 3600
+"""Seconds; that of a job which names none."""
+
 Clock = Callable[[], datetime]
 log = get_logger("schedctl.runner")
 
@@ -34,6 +37,12 @@ log = get_logger("schedctl.runner")
 def utc_now() -> datetime:
     """Return the time now, UTC."""
     return datetime.now(UTC)
+
+
+def timeout_of(definition: Mapping[str, object]) -> int:
+    """Return how many seconds a run may take; the default for a definition that cannot be read: its run then fails."""
+    timeout = definition.get("timeout")
+    return timeout if isinstance(timeout, int) and timeout > 0 else DEFAULT_TIMEOUT
 
 
 @dataclass(kw_only=True)

@@ -17,7 +17,7 @@ from scheduler.outcome import Conclusion, Failure, Outcome
 from scheduler.policy import Policies
 from scheduler.runner import keep_once, perform
 from scheduler.settling import settle
-from scheduler.work import Clock, RunWork
+from scheduler.work import Clock, RunWork, timeout_of
 from storage import runs
 from storage.database import ClaimLost, Database, StorageError
 from storage.runs import StoredRun
@@ -67,8 +67,7 @@ class Workers:
 
     def start(self, run: StoredRun, config: Config) -> None:
         """Hand a claimed run to a worker."""
-        job_timeout = int(run.definition.get("timeout", 0)) or 6 * 3600
-        control = RunControl(timeout=job_timeout)
+        control = RunControl(timeout=timeout_of(run.definition))
         work = RunWork(
             database=self._database,
             config=config,

@@ -21,6 +21,7 @@ from exporter.emulator.gate import Gate
 from exporter.emulator.org import Org, Rights
 from exporter.emulator.schema_file import load_schema
 from exporter.emulator.wire import Reply, Request, split_target
+from exporter.signals import Signals, unless_ignored
 
 _log = logging.getLogger("schedctl.emulator")
 
@@ -123,21 +124,22 @@ def serve(
     client_secret: str = "secret",  # noqa: S107 - a made-up one, for an org that holds nothing of value
     announce: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT; ``announce`` is told the URL once calls are answered. Main thread only.
+    """Serve until SIGTERM, SIGINT, SIGHUP or SIGQUIT; ``announce`` is called with the URL once calls are answered.
 
-    Raises what :class:`Emulator` raises.
+    SIGUSR1 and SIGUSR2 do nothing. Main thread only. Raises what :class:`Emulator` raises.
     """
     ended = threading.Event()
-    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with Emulator(
-            state=state, port=port, schema=schema, client_id=client_id, client_secret=client_secret
-        ) as emulator:  # fmt: skip
-            announce(emulator.url)
-            ended.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    calls: dict[signal.Signals, Callable[[], None]] = {}
+    for number in (signal.SIGTERM, signal.SIGINT, *unless_ignored(signal.SIGHUP, signal.SIGQUIT)):
+        calls[number] = ended.set
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        calls[number] = lambda: None
+    with (
+        Signals(calls),
+        Emulator(state=state, port=port, schema=schema, client_id=client_id, client_secret=client_secret) as emulator,
+    ):
+        announce(emulator.url)
+        ended.wait()
 
 
 class _Server(ThreadingHTTPServer):

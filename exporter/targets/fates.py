@@ -27,16 +27,15 @@ def fates(options: ExportOptions, spool: Spool, ledger: Ledger) -> Iterator[tupl
     yield from file.fates(spool, ledger)
 
 
-def known(options: ExportOptions, ledger: Ledger, *, mirror: bool) -> Known:
-    """Return what the ledger alone proves of an export: its counts, and what is in doubt."""
-    if isinstance(options, SalesforceExport):
-        from exporter.targets.salesforce import known as of_salesforce  # noqa: PLC0415 - only what is asked for
-        from exporter.targets.salesforce.modes import make_plan  # noqa: PLC0415 - the same
+def known(ledger: Ledger) -> Known:
+    """Return what the ledger alone proves of an export, whatever its target is: its counts, and what is in doubt."""
+    if any(entry.step.startswith("file.") for entry in ledger.entries()):
+        from exporter.targets import file  # noqa: PLC0415 - only what is asked for
 
-        return of_salesforce.known(make_plan(options, mirror=mirror), ledger)
-    from exporter.targets import file  # noqa: PLC0415 - the same
+        return file.known(ledger)
+    from exporter.targets.salesforce import known as of_salesforce  # noqa: PLC0415 - the same
 
-    return file.known(ledger)
+    return of_salesforce.known(ledger)
 
 
 def kept(options: ExportOptions, gone: Spool, ledger: Ledger) -> Iterator[tuple[int, int]]:

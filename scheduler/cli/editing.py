@@ -145,7 +145,13 @@ def edit(
         before = jobs.view_job(bench.database, name)
         jobs.require_cli_origin(before.stored, bench.config, "edit")
         table = job_table(given, jobs.table_of(before.stored.definition))
-        job = jobs.make_job(name, table, bench.config, now, tell=as_typed)
+        try:
+            job = jobs.make_job(name, table, bench.config, now, tell=as_typed)
+        except OperationError as error:
+            if before.fault is None or not error.faults:
+                raise
+            way = f"schedctl show {name} has all of it; what no flag changes goes with schedctl remove {name} and add"
+            raise usage(f"{error.message}; {way}", faults=[*error.faults, way]) from error
         jobs.check_parents(bench.database, job)
         _advise(bench, job, now)
         if check:
@@ -277,10 +283,12 @@ def _put_changed(view: "JobView", now: datetime, verb: str, *, as_json: bool) ->
         put_json({"job": job_details_json(view, now)})
         return
     fire = view.next_fire(now)
+    if view.fault is not None:
+        warn(f"job {view.name} cannot be read, so it does not fire: {view.fault}")
     if view.after and view.is_enabled:
         follow = f"it runs {view.when}"
     elif fire is not None:
-        follow = f"next run {local(fire.run_time, view.job.timezone)} ({relative(fire.run_time, now)})"
+        follow = f"next run {local(fire.run_time, view.timezone)} ({relative(fire.run_time, now)})"
     elif view.stored.disabled_at is not None:
         follow = f"no run until schedctl enable {view.name}"
     else:

@@ -8,7 +8,7 @@ import typer
 from scheduler.cli import options, quick
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, put_sheet, put_table
+from scheduler.cli.output import put, put_json, put_sheet, put_table, warn
 from scheduler.cli.tables import STYLES, run_table
 from scheduler.cli.times import exact_duration, iso, local, relative
 from scheduler.cli.wire import job_details_json, job_json, removed_json, run_json
@@ -28,7 +28,11 @@ else:
     jobs = Late("scheduler.operations.jobs")
     runs = Late("scheduler.operations.runs")
 
-STATE_WORDS = {"auto_disabled": "disabled by failures", "unscheduled": "only by hand"}
+STATE_WORDS = {
+    "auto_disabled": "disabled by failures",
+    "unscheduled": "only by hand",
+    "unreadable": "cannot be read",
+}
 SHOWN_FIRES = 3
 SHOWN_RUNS = 5
 
@@ -68,6 +72,9 @@ def list_(
         views = [view for view in views if view.stored.disabled_at is not None]
     if failing:
         views = [view for view in views if view.failing]
+    for view in views:
+        if view.state == "unreadable":
+            warn(f"job {view.name} cannot be read, so it does not fire: {view.fault}")
     if as_json:
         put_json({"jobs": [job_json(view, now) for view in views]})
     elif views:
@@ -127,12 +134,18 @@ def _row(view: "JobLine", now: datetime) -> list[str]:
 
 
 def _sheet(view: "JobView", now: datetime) -> list[tuple[str, str | None]]:
-    job, stored = view.job, view.stored
-    export = {key: value for key, value in stored.definition["export"].items() if value is not None}
+    stored = view.stored
     state = STATE_WORDS.get(view.state, view.state)
     if stored.disabled_at is not None:
         state += f" since {iso(stored.disabled_at)}: {stored.disabled_reason}"
-    elif stored.failure_streak:
+    changed = ("changed", f"{iso(stored.updated_at)} (revision {stored.revision})")
+    origin = ("origin", "the config file" if stored.origin == "file" else "schedctl add")
+    if view.fault is not None:
+        stands = "\n".join(f"{key} = {value}" for key, value in stored.definition.items() if value is not None)
+        return [("name", view.name), origin, ("state", state), ("fault", view.fault), ("stored", stands), changed]
+    job = view.job
+    export = {key: value for key, value in stored.definition["export"].items() if value is not None}
+    if stored.disabled_at is None and stored.failure_streak:
         state += f", {stored.failure_streak} of {job.disable_after or 'unlimited'} configuration failures"
     schedule = job.schedule
     slots: list[datetime] = []
@@ -143,7 +156,7 @@ def _sheet(view: "JobView", now: datetime) -> list[tuple[str, str | None]]:
     return [
         ("name", view.name),
         ("description", job.description),
-        ("origin", "the config file" if stored.origin == "file" else "schedctl add"),
+        origin,
         ("state", state),
         ("cron", None if job.after else f"{job.cron} ({job.timezone})" if job.cron else "none"),
         ("after", ", ".join(job.after) or None),
@@ -157,7 +170,7 @@ def _sheet(view: "JobView", now: datetime) -> list[tuple[str, str | None]]:
         ("policies", _policies(view)),
         ("email", _email(view)),
         ("last success", iso(stored.last_success)),
-        ("changed", f"{iso(stored.updated_at)} (revision {stored.revision})"),
+        changed,
     ]
 
 

@@ -13,7 +13,7 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.import_td import import_td
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, put_table, put_text, say
+from scheduler.cli.output import put, put_json, put_table, put_text, say, warn
 from scheduler.cli.streams import read_text
 from scheduler.cli.times import iso
 from scheduler.crontab import CrontabLine, parse_crontab
@@ -54,11 +54,13 @@ def forecast(
     """Show the coming load by hour.
 
     Runs by hour, peaks, and the BulkJobs and API calls to expect. Jobs that are disabled or have no schedule
-    add nothing.
+    add nothing; nor do those that cannot be read, which is said.
     """
     now = datetime.now(UTC)
     with workbench.opened_to_look(config, now, sync=True) as look:
         found = forecasts.coming_load(look.database, now, days)
+    for name, reason in found.unreadable.items():
+        warn(f"job {name} is left out, since it cannot be read: {reason}")
     if as_json:
         put_json(_forecast_json(found, days))
         return
@@ -168,6 +170,7 @@ def _forecast_json(found: "Forecast", days: int) -> dict[str, Any]:
             }
             for job in found.jobs
         ],
+        "unreadable": [{"job": name, "reason": reason} for name, reason in sorted(found.unreadable.items())],
         "how": HOW,
     }
 

@@ -7,16 +7,20 @@ so, :func:`quickly` returns None, and the command looks properly, as :mod:`sched
 
 import os
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from exporter.bounded_toml import loads
 from exporter.files import read_text
+from scheduler.health import UNREADABLE, read_unreadable, still_unreadable
 from scheduler.paths import config_path, default_storage_url, sqlite_file, state_directory
 from scheduler.synced import SYNCED, is_as_seen, matches
 from scheduler.views import JobLine, with_slots
 from storage.glance import Glance, NoGlance, glance
+from storage.values import StoredJob, StoredRun
 
 _SECTION = re.compile(r"^\[storage\][ \t]*(?:#.*)?$\n?(.*?)(?=^[ \t]*\[|\Z)", re.MULTILINE | re.DOTALL)
 _ELSEWHERE = re.compile(r"""^[ \t]*(?:\[\s*)*["']?storage\b""", re.MULTILINE)
@@ -78,16 +82,22 @@ def known_storage_url(given: Path | None) -> str | None:
 
 def all_lines(found: Glance) -> list[JobLine]:
     """Return every job, by name."""
-    last = found.last_runs()
-    return with_slots([JobLine(stored=job, last_run=last.get(job.name)) for job in found.jobs()])
+    return with_slots(_lines(found, found.jobs(), last=found.last_runs()))
 
 
 def line(found: Glance, name: str) -> JobLine | None:
     """Return one job, without its last run; None if there is none, which is told properly elsewhere."""
-    line = next((JobLine(stored=job) for job in found.jobs(name)), None)
-    if line is None or not line.after:
-        return line
-    return with_slots([line], [JobLine(stored=job) for job in found.jobs()])[0]
+    lines = _lines(found, found.jobs(name))
+    others = found.jobs() if lines and lines[0].after else []
+    return next(iter(with_slots(lines, _lines(found, others))), None)
+
+
+def _lines(found: Glance, jobs: list[StoredJob], last: Mapping[str, StoredRun] = MappingProxyType({})) -> list[JobLine]:
+    """Return jobs, with what a daemon found wrong with them: checking a definition whole takes its models."""
+    hosts = {socket.gethostname(), *(node.host for node in found.nodes())}
+    unreadable = read_unreadable(found.settings_beginning_with(UNREADABLE), hosts)
+    faults = still_unreadable(unreadable, jobs)
+    return [JobLine(stored=job, last_run=last.get(job.name), fault=faults.get(job.name)) for job in jobs]
 
 
 def storage_section(text: str) -> str | None:

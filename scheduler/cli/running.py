@@ -92,6 +92,7 @@ def run(
         raise usage("--count belongs to --from")
     with workbench.opened(config, now) as bench:
         view = jobs.view_job(bench.database, name)
+        _ = view.job  # one that cannot be read is refused here, and not by a run that fails
         slots = _slots(view, at, since, 1 if count is None else count, now)
         if slots is None:
             asked = runs.start(bench.database, view.stored, now)

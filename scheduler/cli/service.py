@@ -69,9 +69,9 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
     """Show how the daemon does.
 
     Alive or not, what waits and runs, the last failures, notices that are not sent yet, and what it says of the config
-    file. For monitors, the exit code is 1 if something needs a person: no daemon is alive, or it has told nothing of
-    itself for 30 s, the config file has faults, a disk is nearly full, failures disabled a job, runs are more than
-    five minutes late, or metrics are not served.
+    file. For monitors, the exit code is 1 if there are problems, and each of them has a line: no daemon is alive, or it
+    has told nothing of itself for 30 s, the config file has faults, a disk is nearly full, failures disabled a job, a
+    job cannot be read, the clock was set back, runs are more than five minutes late, or metrics are not served.
     """
     now = datetime.now(UTC)
     found = quick.quickly(config, lambda seen: quick_health.look(seen, now))
@@ -288,23 +288,18 @@ def _sheet(found: "Health", now: datetime) -> list[tuple[str, str | None]]:
     else:
         started = relative(node.started_at, now)
         alive = f"{_STATES[found.state]}, version {node.version}, process {node.pid} on {node.host}, started {started}"
+    is_listed = found.config_fault is not None and "\n" not in found.config_fault and found.config_unconfirmed is None
+    faults = None if is_listed else found.config_fault  # one line is among the problems already
     return [
         ("daemon", alive),
-        ("silent", found.silent_words),
+        ("problems", "\n".join(problem.message for problem in found.problems) or None),
         ("config", found.config_path),
-        ("config fault" if found.config_unconfirmed is None else "unconfirmed edit", found.config_fault),
+        ("config faults" if found.config_unconfirmed is None else "unconfirmed edit", faults),
         ("resting jobs", ", ".join((found.config_unconfirmed or {}).get("resting", ())) or None),
         ("queue", f"{found.running} running, {found.waiting} waiting"),
-        ("overdue", f"{found.overdue} runs should have started long ago" if found.overdue else None),
         ("jobs", f"{found.jobs}, {found.disabled} of them disabled"),
-        ("disk", "\n".join(found.disk_faults) or None),
-        ("metrics", found.metrics_fault),
         ("held", "\n".join(_hold(hold, now) for hold in found.holds) or None),
         ("notices", _outbox(found, now)),
-        (
-            "disabled by failures",
-            "\n".join(f"{job.name}: {job.disabled_reason}" for job in found.auto_disabled) or None,
-        ),
     ]
 
 

@@ -58,6 +58,14 @@ def drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+def drop_stderr_if_broken() -> None:
+    """Let what stderr cannot take go nowhere: Python would make exit code 120 of it, whatever the command did."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def _fill_descriptors() -> None:
     """Take the numbers of closed streams, so that no file that is opened later gets them and what is printed.
 

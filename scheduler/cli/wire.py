@@ -26,6 +26,7 @@ def job_json(view: "JobLine", now: datetime) -> dict[str, Any]:
         "delay": view.delay,
         "after": list(view.after),
         "state": view.state,
+        "fault": view.fault,
         "disabled_reason": view.stored.disabled_reason,
         "failure_streak": view.stored.failure_streak,
         "next_scheduled_time": iso(slot),

@@ -1,6 +1,7 @@
 """How the daemon does: who is alive, what waits, what failed last, and what became of the config file."""
 
 import json
+import socket
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -14,8 +15,11 @@ from scheduler.health import (
     FAILED,
     OVERDUE,
     RECENT_FAILURES,
+    UNREADABLE,
     Health,
     held_apart,
+    read_unreadable,
+    still_unreadable,
 )
 from scheduler.holds import holds
 from scheduler.instance import lives
@@ -37,6 +41,9 @@ def look(database: Database, now: datetime) -> Health:
         auto_disabled, ahead = held_apart(jobs.held_back_jobs(session, now + AHEAD), now)
         queue = runs.queue(session, overdue=now - OVERDUE)
         failures = runs.list_runs(session, limit=RECENT_FAILURES, outcomes=FAILED)
+        hosts = {socket.gethostname(), *(node.host for node in known)}
+        unreadable = read_unreadable(settings.beginning_with(session, UNREADABLE), hosts)
+        named = [job for name in unreadable if (job := jobs.get_job(session, name)) is not None]
         return Health(
             daemon=daemon,
             silence=silent_for,
@@ -50,10 +57,11 @@ def look(database: Database, now: datetime) -> Health:
             auto_disabled=auto_disabled,
             failures=tuple(failures),
             outbox=notices.outbox(session),
-            disk_faults=faults_of(session, {node.host for node in known}),
+            disk_faults=faults_of(session, hosts),
             holds=tuple(hold for _, hold in sorted(holds(session).items())),
             overdue=queue["overdue"],
             ahead=ahead,
+            unreadable=still_unreadable(unreadable, named),
             away=tuple(away(session, places_of(living))),
             config_unconfirmed=json.loads(settings.get(session, CONFIG_UNCONFIRMED) or "null"),
         )

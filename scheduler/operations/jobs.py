@@ -14,7 +14,7 @@ from scheduler.config_tables import NO_RELAY
 from scheduler.edits import EDITS, Edits, edits_of
 from scheduler.errors import failed, not_found, usage
 from scheduler.faults import ConfigError, Fault
-from scheduler.job import Job, parse_job
+from scheduler.job import Job, UnreadableJobError, parse_job
 from scheduler.merge import (
     Changes,
     LostParents,
@@ -35,6 +35,7 @@ from storage import followers, jobs, removed, runs, settings, snapshots
 from storage.database import Database, Session
 from storage.jobs import StoredJob
 from storage.removed import RemovedJob
+from storage.runs import StoredRun
 from storage.statements import lock_names
 
 ENDED = ("succeeded", "partial", "failed", "canceled", "interrupted")
@@ -45,9 +46,16 @@ RECENT = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobView(JobLine):
-    """A job with its state, the run that ended last, and its checked definition."""
+    """A job with its state, the run that ended last, and its checked definition, unless that cannot be read."""
 
-    job: Job
+    read: Job | UnreadableJobError
+
+    @property
+    def job(self) -> Job:
+        """The checked definition. Raises UnreadableJobError."""
+        if isinstance(self.read, UnreadableJobError):
+            raise self.read
+        return self.read
 
 
 def sync_file_jobs(
@@ -173,8 +181,7 @@ def view_jobs(database: Database) -> list[JobView]:
     """Return every job, by name."""
     with database.read() as session:
         stored, last = jobs.all_jobs(session), runs.last_runs(session)
-    views = [JobView(stored=each, job=Job.from_dict(each.definition), last_run=last.get(each.name)) for each in stored]
-    return with_slots(views)
+    return with_slots([_view(each, last.get(each.name)) for each in stored])
 
 
 def view_job(database: Database, name: str) -> JobView:
@@ -189,8 +196,14 @@ def view_job(database: Database, name: str) -> JobView:
     if stored is None:
         raise not_found(f"there is no job {name!r}{_nearest(name, [job.name for job in others])}")
     last = max(ended, key=lambda run: (run.finished_at or run.created_at, run.id), default=None)
-    view = JobView(stored=stored, job=Job.from_dict(stored.definition), last_run=last)
-    return with_slots([view], [JobLine(stored=each) for each in others])[0]
+    return with_slots([_view(stored, last)], [JobLine(stored=each) for each in others])[0]
+
+
+def _view(stored: StoredJob, last_run: StoredRun | None) -> JobView:
+    try:
+        return JobView(stored=stored, last_run=last_run, read=Job.from_dict(stored.definition))
+    except UnreadableJobError as error:
+        return JobView(stored=stored, last_run=last_run, read=error, fault=error.reason)
 
 
 def make_job(
@@ -238,7 +251,8 @@ def idle_follower(database: Database, job: Job, now: datetime) -> str | None:
     if not job.after:
         return None
     with database.read() as session:
-        known: dict[str, Timed] = {each.name: JobLine(stored=each) for each in jobs.all_jobs(session)}
+        lines = with_slots([JobLine(stored=each) for each in jobs.all_jobs(session)])
+    known: dict[str, Timed] = {each.name: each for each in lines}
     return idle(job.name, known | {job.name: job}, now)
 
 
@@ -373,7 +387,8 @@ def table_of(definition: Mapping[str, Any]) -> dict[str, Any]:
     table: dict[str, Any] = _without_none(definition)
     table.pop("name", None)
     table.pop("query_file", None)  # its text is in ``query``
-    table["export"].pop("type", None)
+    if isinstance(export := table.get("export"), dict):
+        export.pop("type", None)
     return table
 
 

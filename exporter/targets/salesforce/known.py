@@ -18,9 +18,9 @@ def legs_of(plan: Plan) -> dict[Leg, Plan]:
     return legs
 
 
-def known(plan: Plan, ledger: Ledger) -> Known:
+def known(ledger: Ledger) -> Known:
     """Count the rows that are settled and the records that are deleted, and name the batches in doubt."""
-    standings = {leg: Standing() for leg in legs_of(plan)}
+    standings = {leg: Standing() for leg in Leg}
     for leg, standing in standings.items():
         Journal(ledger, standing.follow, leg=leg)
     deleted = sum(each.report(0).accepted for leg, each in standings.items() if leg is not Leg.WRITE)
