@@ -1,5 +1,6 @@
 """The schema: made and raised by migrations, by one process at a time, never lowered."""
 
+import re
 import shutil
 import stat
 import subprocess
@@ -90,9 +91,14 @@ def catalog(connection: Connection) -> list[tuple[object, ...]]:
                AND conrelid <> to_regclass(:alembic)""",
     }
     rows = connection.execute(text(queries[connection.dialect.name]), {"alembic": VERSION_TABLE})
-    # The order of constraints in a table's text is free, and SQLite quotes the name of a table that was renamed.
+    # The order of constraints in a table's text is free, SQLite quotes the name of a table that was renamed, and it
+    # writes a column that was added on the line of the one before.
     return sorted(
-        (kind, name, sorted(line.strip(", ") for line in (sql or "").replace('"', "").split("\n")))
+        (
+            kind,
+            name,
+            sorted(line.strip(", \t") for line in re.split(r"\n|, (?=\w+ TEXT\b)", (sql or "").replace('"', ""))),
+        )
         for kind, name, sql in rows
     )
 
