@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from exporter.batches import fetch_batches
 from exporter.connections import SqliteConnection
 from exporter.failures import ExportError, configuration, transient
 from exporter.sources import Query
@@ -52,7 +53,7 @@ class SqliteSource:
             values = _Values({name: _parameter(value) for name, value in query.parameters.items()})
             with self._faults(query.sql, of_rows=lambda: _is_sound(connection, query.sql, values)):
                 cursor.execute(query.sql, values)
-                first = cursor.fetchmany(batch_rows)
+                first = cursor.fetchmany(1)
             if cursor.description is None:
                 raise no_select(query.sql, dialect="sqlite")
             names = [column[0] for column in cursor.description]
@@ -73,14 +74,15 @@ class SqliteSource:
     def _batches(
         self, cursor: sqlite3.Cursor, first: Sequence[Sequence[object]], schema: pa.Schema, sql: str, size: int
     ) -> Iterator[pa.RecordBatch]:
-        rows = first
-        while rows:
+        def fetch(count: int) -> Sequence[Sequence[object]]:
+            self._check_canceled()
+            with self._faults(sql, of_rows=lambda: True):
+                return cursor.fetchmany(count)
+
+        for rows in fetch_batches(fetch, rows=size, first=first):
             self._check_canceled()
             columns = zip(schema.names, zip(*rows, strict=True), strict=True)
             yield pa.RecordBatch.from_arrays([_column(name, values) for name, values in columns], schema=schema)
-            self._check_canceled()
-            with self._faults(sql, of_rows=lambda: True):
-                rows = cursor.fetchmany(size)
 
     def _check_canceled(self) -> None:
         if self._canceled.is_set():

@@ -21,6 +21,7 @@ from typing import IO, Any
 import msgpack
 import pyarrow as pa
 
+from exporter.batches import fetch_batches
 from exporter.failures import ExportError, configuration, transient
 from exporter.sources.moments import read_naive, read_zoned
 
@@ -71,7 +72,7 @@ def result_schema(columns: Sequence[ResultColumn]) -> pa.Schema:
 def read_batches(
     file: IO[bytes], columns: Sequence[ResultColumn], *, records: int | None, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a downloaded result (``msgpack.gz``) in batches of at most ``batch_rows``.
+    """Yield the rows of a downloaded result (``msgpack.gz``) in batches of at most ``batch_rows`` and some megabytes.
 
     ``records`` is how many rows the job says it has; fewer are a transient ``RESULT_INCOMPLETE``, as is a file that
     ends in the middle. Raises configuration ``VALUE_NOT_SUPPORTED`` for a value that is none of its column's type.
@@ -79,7 +80,7 @@ def read_batches(
     schema = result_schema(columns)
     rows = _rows(file)
     count = 0
-    while some := list(islice(rows, batch_rows)):
+    for some in fetch_batches(lambda piece: list(islice(rows, piece)), rows=batch_rows):
         count += len(some)
         yield _batch(some, columns, schema)
     if records is not None and count < records:

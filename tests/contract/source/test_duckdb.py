@@ -206,10 +206,11 @@ def test_a_query_too_large_for_the_memory_spills_to_disk(tmp_path: Path) -> None
     assert total == 1_500_000
 
 
-def test_a_memory_limit_that_cannot_do_is_said_and_may_pass(tmp_path: Path) -> None:
-    source = source_of(None, spill=tmp_path / "spill", memory_limits=["3MiB"])
+def test_a_memory_limit_that_cannot_do_is_said_with_the_key_to_raise(tmp_path: Path) -> None:
+    source = source_of(None, spill=tmp_path / "spill", memory_limits=[3 * 2**20])
     fault = fault_of(source, "select i, md5(i::varchar) as h from range(1000000) t(i) order by h")
-    assert (fault.kind, fault.code) == (FailureKind.TRANSIENT, "OUT_OF_MEMORY")
+    assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "OUT_OF_MEMORY")
+    assert "set memory_limit of the connection to more" in fault.message
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,7 @@ def test_a_memory_limit_that_cannot_do_is_said_and_may_pass(tmp_path: Path) -> N
     ],
 )
 def test_a_query_that_cannot_begin_gets_more_memory_step_by_step(tmp_path: Path, sql: str) -> None:
-    limits = ["1MiB", "2MiB", "512MiB"]
+    limits = [2**20, 2**21, 2**29]
     source = source_of(None, spill=tmp_path / "spill", memory_limits=limits)
     expected = rows_of(source_of(None), sql)
     assert sorted(rows_of(source, sql)) == sorted(expected)
