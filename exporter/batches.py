@@ -5,6 +5,8 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from exporter.memory import use_little_memory
+
 BATCH_BYTES = 8_000_000
 """About how many bytes of values a batch holds; one row that is larger is a batch of its own.
 
@@ -16,6 +18,9 @@ PIECE_ROWS = 32
 _PIECE_BYTES = 1_000_000
 
 _Row = TypeVar("_Row", bound=Sequence[object])
+_Batch = TypeVar("_Batch")
+
+use_little_memory()  # here, as whoever moves rows has imported this
 
 
 def rechunk(batches: Iterable[pa.RecordBatch], *, rows: int, size: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
@@ -39,33 +44,46 @@ def rechunk(batches: Iterable[pa.RecordBatch], *, rows: int, size: int = BATCH_B
                 held_size += piece.nbytes
                 if held_rows < rows and held_size < size:
                     continue
-            yield _join(held)
-            held, held_rows, held_size = [], 0, 0
+            del piece
+            yield _joined(held)
+            held_rows = held_size = 0
+        del batch  # or it would be held while the next one is made
     if held:
-        yield _join(held)
+        yield _joined(held)
 
 
-def _join(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)
+def _joined(pieces: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return some pieces as one batch; the list is empty then, so that what they are cut from is not held by it."""
+    batch = pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)
+    pieces.clear()
+    return batch
 
 
 def fetch_batches(
     fetch: Callable[[int], Sequence[_Row]],
+    make: Callable[[list[_Row]], _Batch],
     *,
     rows: int,
     first: Sequence[_Row] = (),
     size: int = BATCH_BYTES,
     piece_rows: int = PIECE_ROWS,
-) -> Iterator[list[_Row]]:
-    """Yield what ``fetch`` gives, in order, in lists of at most ``rows`` rows and about ``size`` bytes.
+) -> Iterator[_Batch]:
+    """Yield what ``make`` makes of the rows that ``fetch`` gives, at most ``rows`` of them or ``size`` bytes at a time.
 
     ``fetch`` takes how many rows it may give, and gives none at the end; ``first`` are rows that were fetched already.
     It is asked for a few rows at a time: for fewer where the last ones were wide, and never for more than
     ``piece_rows``, which is how many rows can be held beyond ``size`` when rows suddenly become wide. A row that is
-    larger than ``size`` is a list of its own.
+    larger than ``size`` is made by itself. While a batch is out, its rows are no longer held.
     """
     held: list[_Row] = []
     held_size, count = 0, 1
+
+    def made() -> _Batch:
+        nonlocal held, held_size
+        batch = make(held)
+        held, held_size = [], 0
+        return batch
+
     piece = first or fetch(count)
     while piece:
         piece_size = bytes_of(piece)
@@ -77,17 +95,16 @@ def fetch_batches(
             for row in piece:
                 row_size = bytes_of([row])
                 if held and (len(held) == rows or held_size + row_size > size):
-                    yield held
-                    held, held_size = [], 0
+                    yield made()
                 held.append(row)
                 held_size += row_size
+            del row
         piece = ()  # or the largest rows would be held while the next ones come
         if len(held) == rows or held_size >= size:
-            yield held
-            held, held_size = [], 0
+            yield made()
         piece = fetch(min(count, rows - len(held)))
     if held:
-        yield held
+        yield made()
 
 
 def bytes_of(rows: Sequence[Sequence[object]]) -> int:

@@ -102,9 +102,7 @@ class MysqlSource:
                 some: Sequence[Sequence[bytes | None]] = cursor.fetchmany(count)
             return some
 
-        for some in fetch_batches(fetch, rows=size, first=first):
-            self._check_canceled()
-            yield arrow_batch(some, columns, schema)
+        yield from fetch_batches(fetch, lambda some: arrow_batch(some, columns, schema), rows=size, first=first)
         self._check_canceled()  # sleep() and others just end when they are killed
 
     def _check_canceled(self) -> None:

@@ -82,9 +82,7 @@ class PostgresqlSource:
             with self._faults():
                 return list(islice(rows, count))
 
-        for some in fetch_batches(fetch, rows=size, first=first):
-            self._check_canceled()
-            yield arrow_batch(some, schema)
+        yield from fetch_batches(fetch, lambda some: arrow_batch(some, schema), rows=size, first=first)
 
     def _check_canceled(self) -> None:
         if self._canceled.is_set():

@@ -108,7 +108,7 @@ class SqlalchemySource:
             with self._faults(sql):
                 return result.fetchmany(count)
 
-        return fetch_batches(fetch, rows=size, piece_rows=_PIECE_ROWS)
+        return fetch_batches(fetch, list, rows=size, piece_rows=_PIECE_ROWS)
 
     def _batches(
         self, pieces: Iterator[Sequence[Sequence[Any]]], columns: Sequence[Column], schema: pa.Schema

@@ -79,10 +79,12 @@ class SqliteSource:
             with self._faults(sql, of_rows=lambda: True):
                 return cursor.fetchmany(count)
 
-        for rows in fetch_batches(fetch, rows=size, first=first):
+        def make(rows: Sequence[Sequence[object]]) -> pa.RecordBatch:
             self._check_canceled()
             columns = zip(schema.names, zip(*rows, strict=True), strict=True)
-            yield pa.RecordBatch.from_arrays([_column(name, values) for name, values in columns], schema=schema)
+            return pa.RecordBatch.from_arrays([_column(name, values) for name, values in columns], schema=schema)
+
+        yield from fetch_batches(fetch, make, rows=size, first=first)
 
     def _check_canceled(self) -> None:
         if self._canceled.is_set():

@@ -80,9 +80,13 @@ def read_batches(
     schema = result_schema(columns)
     rows = _rows(file)
     count = 0
-    for some in fetch_batches(lambda piece: list(islice(rows, piece)), rows=batch_rows):
+
+    def make(some: Sequence[Any]) -> pa.RecordBatch:
+        nonlocal count
         count += len(some)
-        yield _batch(some, columns, schema)
+        return _batch(some, columns, schema)
+
+    yield from fetch_batches(lambda piece: list(islice(rows, piece)), make, rows=batch_rows)
     if records is not None and count < records:
         raise _incomplete(f"it has {count} of {records} rows")
 

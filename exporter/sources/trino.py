@@ -93,9 +93,7 @@ class TrinoSource:
             with self._faults():
                 return list(islice(rows, count))
 
-        for some in fetch_batches(fetch, rows=size):
-            self._check_canceled()
-            yield arrow_batch(some, columns, schema)
+        yield from fetch_batches(fetch, lambda some: arrow_batch(some, columns, schema), rows=size)
         self._check_canceled()
 
     def _check_canceled(self) -> None:
