@@ -16,7 +16,6 @@ import duckdb
 
 from exporter.failures import ExportError, configuration
 from exporter.memory import machine_memory
-from exporter.sources.duckdb_faults import OUT_OF_MEMORY
 
 MEMORY_LIMITS = (2**25, 2**26, *(part * 2**power for power in range(26, 39) for part in (2, 3)))
 """Bytes that the engine holds before it spills to disk, from 32 MiB: the first for a query that only scans, the second
@@ -123,7 +122,7 @@ class Room:
         if self._engine.readers > 1:  # they share the memory: later there may be enough of it
             raise fault
         raise configuration(
-            OUT_OF_MEMORY,
+            "OUT_OF_MEMORY",
             f"The query takes more memory than the {self._limit // 10**6} MB that DuckDB may use, which works on 2,048 "
             "rows at once: set memory_limit of the connection to more, or select fewer or shorter texts",
         ) from fault

@@ -277,3 +277,19 @@ def test_every_file_is_synced_before_the_manifest_appears(tmp_path: Path, monkey
 def test_row_numbers_skip_the_gaps() -> None:
     batch = SpooledBatch(number=1, file="f", rows=3, bytes=1, sha256="", first_row=8, gaps=(9, 11))
     assert list(batch.row_numbers()) == [8, 10, 12]
+
+
+def test_rejected_rows_come_some_at_a_time_by_their_number_and_their_size(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    wide = [
+        RejectedRow(number=number, values={"a": "x" * 1_500_000, "b": None}, code="C", message="m")
+        for number in range(1, 6)
+    ]
+    narrow = [RejectedRow(number=number, values={"a": "x"}, code="C", message="m") for number in range(6, 1_600)]
+    with spool.begin() as writer:
+        writer.reject(wide)
+        writer.reject(narrow)
+        writer.close([], rows=1_599)
+    assert [len(some) for some in spool.rejected_after(0)] == [3, 1_000, 596]
+    assert [row.number for some in spool.rejected_after(4) for row in some] == list(range(5, 1_600))
+    assert list(spool.rejected_after(1_599)) == []
