@@ -9,6 +9,8 @@ import socket
 import time
 from collections.abc import Mapping
 
+from scheduler.visible import visible
+
 MICROSECONDS = 1_000_000
 MAX_STATUS = 200
 """Characters of a status line; `systemctl status` shows it on one."""
@@ -60,6 +62,7 @@ def stopping_line(*, running: int, storage: str = "") -> str:
 
 
 def _shortened(text: str) -> str:
+    text = visible(text)
     return text if len(text) <= MAX_STATUS else text[: MAX_STATUS - 1] + "…"
 
 

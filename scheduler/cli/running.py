@@ -2,7 +2,6 @@
 
 import csv
 import os
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
@@ -14,7 +13,7 @@ import typer
 from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.late import Late
-from scheduler.cli.output import JsonRows, put, put_json, put_sheet, put_table, say
+from scheduler.cli.output import JsonRows, csv_stream, put, put_json, put_sheet, put_table, say
 from scheduler.cli.problems import DEBUG
 from scheduler.cli.progress import ProgressDisplay
 from scheduler.cli.tables import STYLES, run_table
@@ -358,7 +357,7 @@ def _write_csv(database: "Database", run_id: int, path: Path) -> int:
         columns.update(dict.fromkeys(row.values))
     names = ["number", "code", "message", *columns]
     if str(path) == "-":
-        return _write_rows(csv.writer(sys.stdout), names, list(columns), database, run_id)
+        return _write_rows(csv.writer(csv_stream()), names, list(columns), database, run_id)
     try:
         with path.open("w", encoding="utf-8", newline="") as out:
             return _write_rows(csv.writer(out), names, list(columns), database, run_id)

@@ -79,7 +79,8 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
     else:
         put_sheet(_sheet(found, now))
         if found.failures:
-            put("\nlast failures:")
+            put()
+            put("last failures:")
             put_table(*run_table(found.failures, now), styles=STYLES)
     return 1 if found.problems else 0
 
