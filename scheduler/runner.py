@@ -13,7 +13,7 @@ import structlog
 
 from exporter.changes import Fate
 from exporter.connections import Connection
-from exporter.events import Listener, Progress, advance
+from exporter.events import Listener, Progress, QueryBegunAgain, advance
 from exporter.failures import ExportError, FailureKind, configuration, transient
 from exporter.mapping import apply_mapping
 from exporter.report import ExportReport
@@ -152,8 +152,7 @@ def _fill(work: RunWork, job: Job, target: Target) -> None:
             break
         except ReadAgainError as error:
             work.control.check()
-            log.info("query.begun_again", code=error.code, message=error.message)
-            work.progress = Progress()
+            work.hear(QueryBegunAgain(code=error.code, message=error.message))
         except ExportError:
             work.control.check()  # a canceled query looks like a failed one
             raise

@@ -51,7 +51,8 @@ def status_line(*, jobs: int, running: int, fault: str, has_room: bool, storage:
     if not has_room:
         parts.append("a disk is nearly full: no run is started")
     if fault:
-        parts.append(f"the config file is refused: {fault.splitlines()[0]}")
+        first, *_ = fault.split("\n")
+        parts.append(f"the config file is refused: {first}")
     return _shortened("; ".join(parts))
 
 

@@ -118,7 +118,7 @@ def _is_logged(problem: Problem) -> bool:
 
 
 def _known(kind: ErrorKind, error: Exception) -> Problem:
-    lines = tuple(filter(None, map(_one_line, str(error).splitlines())))
+    lines = tuple(filter(None, map(_one_line, str(error).split("\n"))))
     if len(lines) > 1:
         return Problem(kind=kind, message=f"{len(lines)} faults, the first: {lines[0]}", faults=lines)
     message = lines[0] if lines else type(error).__name__

@@ -106,7 +106,7 @@ def reload(*, as_json: options.Json = False, config: options.Config = None) -> N
     if read_at == before:
         raise failed(f"the daemon (process {node.pid} on {node.host}) did not answer within {RELOAD_SECONDS:.0f} s")
     if fault:
-        lines = fault.splitlines()
+        lines = fault.split("\n")
         raise OperationError(ErrorKind.CONFIG, f"the daemon refused the config file: {lines[0]}", faults=lines)
     taken_over = None if edits is None else datetime.fromisoformat(edits["at"])
     if as_json:
