@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from sources import NotHereError, Prepared, need, run
 
 LIMIT_MB = 300
-NO_LIMIT = frozenset({"duckdb, its own file", "duckdb, Parquet, 2,048 rows a group", "duckdb, CSV"})
+NO_LIMIT = frozenset({"duckdb, its own file", "duckdb, Parquet, 2,048 rows a group", "duckdb, CSV", "duckdb, JSON"})
 """What DuckDB cannot read in little memory; docs/benchmarks-memory.md says why."""
 GROUP_ROWS = 64
 LINES = """

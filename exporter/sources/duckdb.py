@@ -196,6 +196,7 @@ class DuckdbSource:
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("set timezone = 'UTC'")
+        connection.execute("set enable_progress_bar = false")  # in a process without a script it is drawn on stdout
         connection.execute(f"set streaming_buffer_size = '{_STREAM_BUFFER}'")
         if self._directory is not None and "," not in str(self._directory):
             connection.execute("set file_search_path = $directory", {"directory": str(self._directory)})

@@ -26,7 +26,7 @@ directory = "out"
 [jobs.late]
 source = "warehouse"
 retry_limit = 0
-query = "select i, case when i < 15000 then 'x' else repeat(md5(i::varchar), 4000) end as t from range(16200) t(i)"
+query = "select i, case when i < 14336 then 'x' else repeat(md5(i::varchar), 2000) end as t from range(16384) t(i)"
 export = {{ connection = "files", file = "late.csv" }}
 [jobs.long]
 source = "shop"
@@ -51,12 +51,12 @@ def command_in(directory: Path, memory: str = "") -> Command:
 def test_wide_rows_in_the_middle_of_a_duckdb_result_need_no_second_attempt(tmp_path: Path) -> None:
     answer = command_in(tmp_path)("run", "late", "--wait", "--json")
     assert "succeeded" in answer.err
-    assert max(int(count.replace(",", "")) for count in re.findall(r"([\d,]+) read", answer.err)) <= 16_200
+    assert max(int(count.replace(",", "")) for count in re.findall(r"([\d,]+) read", answer.err)) <= 16_384
     run = answer.json["runs"][0]
     assert (run["outcome"], run["attempt"]) == ("succeeded", 1)
-    assert (run["rows"]["read"], run["rows"]["accepted"]) == (16_200, 16_200)
+    assert (run["rows"]["read"], run["rows"]["accepted"]) == (16_384, 16_384)
     with (tmp_path / "out" / "late.csv").open(newline="", encoding="utf-8") as file:
-        assert [len(row["t"]) for row in csv.DictReader(file)] == [1] * 15_000 + [128_000] * 1200
+        assert [len(row["t"]) for row in csv.DictReader(file)] == [1] * 14_336 + [64_000] * 2048
 
 
 def test_what_memory_limit_forbids_is_a_configuration_failure_that_names_the_key(tmp_path: Path) -> None:

@@ -429,3 +429,7 @@ def test_a_reader_of_a_file_does_not_take_memory_from_another_one_of_it(database
 )
 def test_the_limits_end_with_the_one_that_the_connection_names(asked: int | None, expected: tuple[int, ...]) -> None:
     assert fitting_limits([10, 20, 40], asked) == expected
+
+
+def test_no_query_draws_a_progress_bar_on_stdout() -> None:
+    assert rows_of(source_of(None), "select current_setting('enable_progress_bar') as bar") == [(False,)]
