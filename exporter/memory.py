@@ -11,7 +11,7 @@ from pathlib import Path
 _CGROUPS = Path("/sys/fs/cgroup")
 _M_MMAP_THRESHOLD = -3
 """``malloc.h`` of glibc."""
-_LARGE = 1_000_000
+_LARGE = 4_000_000
 
 
 def machine_memory(*, cgroups: Path = _CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> int:
@@ -42,7 +42,7 @@ def use_little_memory() -> None:
     """Have Arrow and the C library give memory back as soon as it is freed, as far as they can. Once is enough.
 
     Both keep for the next use what was freed, in pieces that the next batch may not fit into: of a run with rows of
-    131,072 characters, 80 MB of 276. With this, glibc takes what is larger than 1 MB from the system by itself
+    131,072 characters, 80 MB of 276. With this, glibc takes what is larger than 4 MB from the system by itself
     (``mallopt(3)``, whose threshold else grows to 32 MB with the first large piece that is freed), and Arrow
     asks glibc.
     """
