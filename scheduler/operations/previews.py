@@ -152,11 +152,17 @@ def _compared(  # noqa: PLR0917 - what is compared, by what, and how much of it 
 
 def _preview(config: Config, job: Job, limit: int, now: datetime) -> Preview:
     from exporter.casts import TextCast  # noqa: PLC0415 - drivers, for those who ask only
+    from exporter.sources import ReadAgainError  # noqa: PLC0415 - the same
 
-    with open_rows(config, job, now=now, batch_rows=limit + 1) as reader:
-        cast = TextCast(reader.schema, _text_rules(config, job))
-        columns = tuple(reader.schema.names)
-        rows, complete = _first_rows(reader, cast, limit)
+    while True:
+        try:
+            with open_rows(config, job, now=now, batch_rows=limit + 1) as reader:
+                cast = TextCast(reader.schema, _text_rules(config, job))
+                columns = tuple(reader.schema.names)
+                rows, complete = _first_rows(reader, cast, limit)
+            break
+        except ReadAgainError:
+            continue
     return Preview(columns=columns, rows=rows, complete=complete, existing=existing_records(config, job))
 
 

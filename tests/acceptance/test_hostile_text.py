@@ -10,6 +10,7 @@ from support.command import Command, QuickCommand
 
 from exporter.emulator.faults import CallFault, RowFault
 from exporter.emulator.server import Emulator
+from scheduler.cli.quick import connection_names
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m[red]\x9b2J\u202egnp.exe\u2066\u200f\u2028\u2029\x85\x7f[/red]\r\n\U000e0041end"
 FORBIDDEN = re.compile(
@@ -176,6 +177,12 @@ def test_a_config_file_and_its_name_reach_no_terminal(tmp_path: Path) -> None:
     traced = command.run(["check"], {**command.environment, "SCHEDCTL_DEBUG": "1"}, None)
     assert "Traceback" in traced.err
     check(traced.err)
+
+
+def test_names_that_a_shell_completes_are_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = QuickCommand(tmp_path, f"[connections.{toml(HOSTILE)}]\n[connections.plain]\n")
+    monkeypatch.setenv("SCHEDCTL_CONFIG", str(command.config))
+    assert connection_names() == ["plain"]
 
 
 def test_on_a_terminal_there_is_nothing_but_colours_and_the_moving_line(tmp_path: Path, org: Emulator) -> None:

@@ -66,6 +66,14 @@ def test_what_memory_limit_forbids_is_a_configuration_failure_that_names_the_key
     assert "set memory_limit of the connection to more" in failure["message"]
 
 
+def test_a_preview_reads_rows_that_become_wide_too(tmp_path: Path) -> None:
+    query = "select i, case when i < 2100 then 'x' else repeat(md5(i::varchar), 2000) end as t from range(3000) t(i)"
+    command = command_in(tmp_path)
+    command.write(re.sub(r'query = "select i, .*"', f'query = "{query}"', command.config.read_text(encoding="utf-8")))
+    rows = command("preview", "late", "-n", "5000", "--json").json["rows"]
+    assert [len(row["values"]["t"]) for row in rows] == [1] * 2100 + [64_000] * 900
+
+
 def test_a_memory_limit_that_is_too_small_is_a_fault_of_the_file(tmp_path: Path) -> None:
     command_in(tmp_path, 'memory_limit = "1MB"').fails("check", code=4, says="use at least 64MB")
 
