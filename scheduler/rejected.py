@@ -41,7 +41,9 @@ def refused_rows(rows: Iterable[Values], *, batch_rows: int) -> "pa.RecordBatchR
     cells = ([_cell(row.get(name)) for name in schema.names] for row in chain([first], source))
 
     def make(some: Sequence[Sequence[str | None]]) -> pa.RecordBatch:
-        return pa.RecordBatch.from_arrays([pa.array(each, pa.string()) for each in zip(*some, strict=True)], schema)
+        return pa.RecordBatch.from_arrays(
+            [pa.array(each, pa.string()) for each in zip(*some, strict=True)], schema=schema
+        )
 
     batches = fetch_batches(lambda count: list(islice(cells, count)), make, rows=batch_rows)
     return pa.RecordBatchReader.from_batches(schema, batches)
