@@ -33,7 +33,7 @@ type = "duckdb"
 type = "salesforce"
 login_url = "{url}"
 client_id = "emulator"
-client_secret = "secret"
+client_secret = "hush-hush"  # of its own: secrets of this process are masked in all that it prints later
 retry_limit = 0
 [connections.odd]
 type = "duckdb"
@@ -65,7 +65,7 @@ def toml(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def org() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA) as emulator:
+    with Emulator(schema=SCHEMA, client_secret="hush-hush") as emulator:
         yield emulator
 
 
