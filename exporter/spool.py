@@ -33,6 +33,8 @@ _FILLING = "filling-"
 _OWNER = "owner.json"
 _SENT_FROM = "sent-from"
 _VERSION = 1
+_SOME_ROWS = 1_000
+_SOME_CHARACTERS = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,6 +240,21 @@ class Spool:
                     yield RejectedRow(**json.loads(line))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise self._damaged("the rejected rows cannot be read") from error
+
+    def rejected_after(self, number: int) -> Iterator[list[RejectedRow]]:
+        """Yield those of them with larger numbers, some at a time: up to 1,000 and about 4,000,000 characters."""
+        some: list[RejectedRow] = []
+        room = _SOME_CHARACTERS
+        for row in self.rejected():
+            if row.number <= number:
+                continue
+            some.append(row)
+            room -= sum(len(value or "") for value in row.values.values())
+            if room <= 0 or len(some) == _SOME_ROWS:
+                yield some
+                some, room = [], _SOME_CHARACTERS
+        if some:
+            yield some
 
     def values(self, batch: SpooledBatch, wanted: Collection[int]) -> Iterator[tuple[int, Mapping[str, str | None]]]:
         """Yield (row number, values as sent by column) of the ``wanted`` row numbers of a CSV batch, in order.

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from exporter.failures import FailureKind
 from scheduler.outcome import Conclusion, Failure, Outcome
+from scheduler.visible import visible
 
 Told = Literal["failed", "partial", "disabled", "recovered", "succeeded"]
 """What a notice of a job may tell: the words of ``on``."""
@@ -114,7 +115,7 @@ def _outcome(outcome: Outcome, failure: Failure | None) -> str:
 
 def sheet(lines: Sequence[tuple[str, str]], *paragraphs: str) -> str:
     """Lay out facts (those that are not empty) and the sentences below them."""
-    facts = "\n".join(f"{name}: {value}" for name, value in lines if value)
+    facts = "\n".join(f"{name}: {visible(value)}" for name, value in lines if value)
     return "\n\n".join(filter(None, (facts, *paragraphs)))
 
 
@@ -198,7 +199,7 @@ def digest(waiting: Sequence[Waiting]) -> NoticeText:
     """Tell many notices in one message: how many of each kind, and the first of them by name."""
     kinds = [notice.kind for notice in waiting]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds), key=lambda k: (-kinds.count(k), k)))
-    lines = [f"{stamp(notice.created_at)}  {notice.subject}" for notice in waiting[:IN_A_DIGEST]]
+    lines = [f"{stamp(notice.created_at)}  {visible(notice.subject)}" for notice in waiting[:IN_A_DIGEST]]
     left = len(waiting) - len(lines)
     rest = f"and {left} more" if left else ""
     body = sheet([("Notices", counts)], "\n".join(filter(None, [*lines, rest])), "More: schedctl status, schedctl runs")

@@ -12,11 +12,11 @@ import pyarrow as pa
 import structlog
 
 from exporter.connections import Connection
-from exporter.events import Listener, Progress, advance
+from exporter.events import Listener, Progress, QueryBegunAgain, advance
 from exporter.failures import ExportError, FailureKind, configuration, internal, transient
 from exporter.mapping import apply_mapping
 from exporter.report import ExportReport
-from exporter.sources import LeavableSource, Query, Source
+from exporter.sources import LeavableSource, Query, ReadAgainError, Source
 from exporter.sources.opening import open_source
 from exporter.sql.dialects import dialect_of
 from exporter.targets import ExportContext, Target
@@ -52,7 +52,7 @@ RENEW_SECONDS = 8.0
 ABORT_SECONDS = 60.0
 """How long a stopped run may take to settle with its target what it has done."""
 BATCH_ROWS = 10_000
-"""How many rows of a result are held at once."""
+"""How many rows of a result are held at once, at most; fewer where they are wide."""
 NOT_REPEATED = "The query was not run again, since it may give other rows now."
 _SPOOL_FAULTS = frozenset({GONE, "SPOOL_DAMAGED", "SPOOL_INCOMPLETE"})
 """What is wrong with a spool from which something was sent already: nothing more can be sent from it."""
@@ -191,13 +191,18 @@ def _fill(work: RunWork, job: Job, target: Target) -> None:
         identity=_identity(work.run),
         scheduled_time=work.run.scheduled_time,
     )
-    try:
-        with source.read(query, batch_rows=BATCH_ROWS) as reader:
-            mapped = apply_mapping(reader, job.mapping, segment=job.segment, exported_at=work.clock())
-            staging = _spool_or_stage(work, job, target, mapped)
-    except ExportError:
-        work.control.check()  # a canceled query looks like a failed one
-        raise
+    while True:
+        try:
+            with source.read(query, batch_rows=BATCH_ROWS) as reader:
+                mapped = apply_mapping(reader, job.mapping, segment=job.segment, exported_at=work.clock())
+                staging = _spool_or_stage(work, job, target, mapped)
+            break
+        except ReadAgainError as error:
+            work.control.check()
+            work.hear(QueryBegunAgain(code=error.code, message=error.message))
+        except ExportError:
+            work.control.check()  # a canceled query looks like a failed one
+            raise
     _spool_changes(work, job, target, staging, whole=True)
 
 

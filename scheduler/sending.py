@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from scheduler.notices import NoticeText
 from scheduler.secrets import mask, register
+from scheduler.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from apprise import AppriseAsset, NotifyBase
@@ -133,9 +134,9 @@ def _send(url: str, notice: NoticeText, host: str) -> bool | None:
         service.socket_read_timeout = max(service.socket_read_timeout, READ_SECONDS)
     one = Apprise(asset=_asset())
     one.add(service)
-    body = f"{notice.body}\n\nschedctl on {host}"
+    body = visible_lines(f"{notice.body}\n\nschedctl on {host}")
     kind = _TYPES.get(notice.kind, "info")
-    title = f"schedctl: {' '.join(notice.subject.split())}"  # a line break would end a mail's header
+    title = visible(f"schedctl: {' '.join(notice.subject.split())}")  # a line break would end a mail's header
     return bool(one.notify(title=title, body=body, notify_type=kind, body_format="text"))
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from exporter.events import Called, Event, Listener, Progress, Retrying, Warned, advance
+from exporter.events import Called, Event, Listener, Progress, QueryBegunAgain, Retrying, Warned, advance
 from exporter.ledger import Entry, Mark
 from exporter.report import RejectedRow
 from exporter.spool import Spool
@@ -99,7 +99,9 @@ class RunWork:
             METERS.called(connection, sent=event.sent, received=event.received, quota=event.quota)
             return  # between a request and what is made of its answer nothing may come that can fail
         self.progress = advance(self.progress, event)
-        if isinstance(event, Retrying):
+        if isinstance(event, QueryBegunAgain):
+            log.info("query.begun_again", code=event.code, message=event.message)
+        elif isinstance(event, Retrying):
             log.warning("call.retrying", code=event.code, message=event.message, seconds=round(event.seconds, 1))
         elif isinstance(event, Warned):
             log.warning("run.warned", code=event.code, message=event.message)

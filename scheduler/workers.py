@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from exporter.failures import FailureKind
+from exporter.memory import give_back
 from scheduler.config import Config
 from scheduler.control import RunControl, StopReason
 from scheduler.logs import get_logger
@@ -121,6 +122,7 @@ class Workers:
                 log.exception("run.crashed")
                 self._settle_crash(work, error)
             finally:
+                give_back()
                 with self._lock:
                     self._active.pop(run.id, None)
                 self._on_free()

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from exporter.batches import fetch_batches
 from exporter.casts import mixed
 from exporter.connections import SqliteConnection
 from exporter.failures import ExportError, configuration, transient
@@ -53,7 +54,7 @@ class SqliteSource:
             values = _Values({name: _parameter(value) for name, value in query.parameters.items()})
             with self._faults(query.sql, of_rows=lambda: _is_sound(connection, query.sql, values)):
                 cursor.execute(query.sql, values)
-                first = cursor.fetchmany(batch_rows)
+                first = cursor.fetchmany(1)
             if cursor.description is None:
                 raise no_select(query.sql, dialect="sqlite")
             names = [column[0] for column in cursor.description]
@@ -74,14 +75,17 @@ class SqliteSource:
     def _batches(
         self, cursor: sqlite3.Cursor, first: Sequence[Sequence[object]], schema: pa.Schema, sql: str, size: int
     ) -> Iterator[pa.RecordBatch]:
-        rows = first
-        while rows:
-            self._check_canceled()
-            columns = [pa.array(map(_text, values), pa.string()) for values in zip(*rows, strict=True)]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        def fetch(count: int) -> Sequence[Sequence[object]]:
             self._check_canceled()
             with self._faults(sql, of_rows=lambda: True):
-                rows = cursor.fetchmany(size)
+                return cursor.fetchmany(count)
+
+        def make(rows: Sequence[Sequence[object]]) -> pa.RecordBatch:
+            self._check_canceled()
+            columns = [pa.array(map(_text, values), pa.string()) for values in zip(*rows, strict=True)]
+            return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+        yield from fetch_batches(fetch, make, rows=size, first=first)
 
     def _check_canceled(self) -> None:
         if self._canceled.is_set():

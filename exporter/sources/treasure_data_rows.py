@@ -20,6 +20,7 @@ from typing import IO, Any
 import msgpack
 import pyarrow as pa
 
+from exporter.batches import fetch_batches
 from exporter.casts import mixed
 from exporter.failures import ExportError, configuration, transient
 from exporter.sources.columns import marked_json, marked_numeral
@@ -74,7 +75,7 @@ def result_schema(columns: Sequence[ResultColumn]) -> pa.Schema:
 def read_batches(
     file: IO[bytes], columns: Sequence[ResultColumn], *, records: int | None, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a downloaded result (``msgpack.gz``) in batches of at most ``batch_rows``.
+    """Yield the rows of a downloaded result (``msgpack.gz``) in batches of at most ``batch_rows`` and some megabytes.
 
     ``records`` is how many rows the job says it has; fewer are a transient ``RESULT_INCOMPLETE``, as is a file that
     ends in the middle. Raises configuration ``VALUE_NOT_SUPPORTED`` for a value that is none of its column's type.
@@ -82,9 +83,13 @@ def read_batches(
     schema = result_schema(columns)
     rows = _rows(file)
     count = 0
-    while some := list(islice(rows, batch_rows)):
+
+    def make(some: Sequence[Any]) -> pa.RecordBatch:
+        nonlocal count
         count += len(some)
-        yield _batch(some, columns, schema)
+        return _batch(some, columns, schema)
+
+    yield from fetch_batches(lambda piece: list(islice(rows, piece)), make, rows=batch_rows)
     if records is not None and count < records:
         raise _incomplete(f"it has {count} of {records} rows")
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from trino.auth import BasicAuthentication
 from trino.dbapi import Connection
 
+from exporter.batches import fetch_batches
 from exporter.connections import TrinoConnection
 from exporter.failures import configuration, internal
 from exporter.http_calls import BrokenAnswerError, CallStoppedError
@@ -94,14 +95,13 @@ class TrinoSource:
     def _batches(
         self, rows: Iterator[Sequence[Any]], columns: Sequence[ResultColumn], schema: pa.Schema, size: int
     ) -> Iterator[pa.RecordBatch]:
-        while True:
+        def fetch(count: int) -> list[Sequence[Any]]:
             self._check_canceled()
             with self._faults():
-                some = list(islice(rows, size))
-            self._check_canceled()
-            if not some:
-                return
-            yield arrow_batch(some, columns, schema)
+                return list(islice(rows, count))
+
+        yield from fetch_batches(fetch, lambda some: arrow_batch(some, columns, schema), rows=size)
+        self._check_canceled()
 
     def _check_canceled(self) -> None:
         if self._canceled.is_set():

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 _PUBLISH = "file.publish"
 _REFUSE = "file.refuse"
-_AT_ONCE = 1_000
 _BLOCK = 1 << 20
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 
@@ -192,8 +190,7 @@ def _copy(spool: Spool, batch: SpooledBatch, descriptor: int, control: Control) 
 def _refuse(spool: Spool, context: ExportContext) -> None:
     """Write down the rows that are not in the file, some at a time, from where an earlier attempt stood."""
     through = _standing(context.ledger).refused_through
-    rows = (row for row in spool.rejected() if row.number > through)
-    while some := list(islice(rows, _AT_ONCE)):
+    for some in spool.rejected_after(through):
         refusals = [{"code": each.code, "message": each.message, "count": each.count} for each in count_refusals(some)]
         data = {"through": some[-1].number, "rejected": len(some), "refusals": refusals}
         context.ledger.append(Entry(step=_REFUSE, mark=Mark.DONE, data=data), rejected=some)

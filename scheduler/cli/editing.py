@@ -14,7 +14,7 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command
 from scheduler.cli.job_flags import Flag, as_typed, job_table, takes_job_flags
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, put_sheet, say, warn
+from scheduler.cli.output import put, put_json, put_lines, put_sheet, say, warn
 from scheduler.cli.schedules import fire_json
 from scheduler.cli.times import iso, local, relative
 from scheduler.cli.wire import job_details_json
@@ -334,7 +334,7 @@ def _put_draft(job: "Job", now: datetime, *, as_json: bool, diff: str | None = N
         return
     if diff is not None:
         say("nothing is written; it would be:")
-        put(diff)
+        put_lines(diff)
         return
     say("nothing is stored; it would be:")
     definition = jobs.table_of(job.to_dict())

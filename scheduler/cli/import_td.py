@@ -7,7 +7,7 @@ import typer
 
 from scheduler.cli import options
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, say
+from scheduler.cli.output import put_json, put_lines, say
 from scheduler.cli.streams import read_text
 from scheduler.errors import usage
 
@@ -67,7 +67,7 @@ def import_td(
     if as_json:
         put_json(_json(carried))
     elif to_file is None and good:
-        put(_toml(good).rstrip("\n"))
+        put_lines(_toml(good).rstrip("\n"))
     for each in carried:
         if each.fault is not None:
             say(f"schedctl: {each.schedule}: not carried over: {each.fault}")

@@ -13,7 +13,7 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.import_td import import_td
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, put_table, put_text, say, warn
+from scheduler.cli.output import put, put_json, put_lines, put_table, put_text, say, warn
 from scheduler.cli.streams import read_text
 from scheduler.cli.times import iso
 from scheduler.crontab import CrontabLine, parse_crontab
@@ -116,7 +116,7 @@ def import_crontab(
         put_json(_crontab_json(lines, names, zone_name))
     else:
         for line in good:
-            put(_snippet(line, names[line.number], zone_name, source, to))
+            put_lines(_snippet(line, names[line.number], zone_name, source, to))
     faults = [line for line in lines if line.fault is not None]
     for line in faults:
         say(f"schedctl: {file}:{line.number}: {line.fault}")

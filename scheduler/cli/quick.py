@@ -50,7 +50,10 @@ def glanced(look: Callable[[Glance], _Found]) -> _Found | None:
 
 
 def connection_names() -> list[str]:
-    """Return the names of the connections of the config files, by name; a file that cannot be read has none."""
+    """Return the names of the connections of the config files, by name; a file that cannot be read has none.
+
+    A shell prints them while somebody types, so what is no name, since it holds what cannot be printed, is left out.
+    """
     path = config_path(None, os.environ).absolute()
     main = _tables(path)
     given = main.get("include")
@@ -60,7 +63,7 @@ def connection_names() -> list[str]:
     except ValueError:  # a NUL character
         fragments = []
     named = [each.get("connections") for each in (main, *fragments)]
-    return sorted({name for tables in named if isinstance(tables, dict) for name in tables})
+    return sorted({name for tables in named if isinstance(tables, dict) for name in tables if name.isprintable()})
 
 
 def _tables(path: Path) -> dict[str, Any]:

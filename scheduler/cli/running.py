@@ -3,7 +3,6 @@
 import csv
 import os
 import stat
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,7 +15,7 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.guarding import guard
 from scheduler.cli.late import Late
-from scheduler.cli.output import JsonRows, put, put_json, put_sheet, put_table, say
+from scheduler.cli.output import JsonRows, TerminalRecords, csv_stream, put, put_json, put_sheet, put_table, say
 from scheduler.cli.problems import DEBUG
 from scheduler.cli.progress import ProgressDisplay
 from scheduler.cli.tables import STYLES, run_table
@@ -390,7 +389,7 @@ def _write_csv(database: "Database", run_id: int, path: Path, *, raw: bool) -> t
     for row in runs.rejected_rows(database, run_id):
         columns.update(dict.fromkeys(row.values))
     if str(path) == "-":
-        return _write_rows(sys.stdout, list(columns), database, run_id, raw=raw)
+        return _write_rows(csv_stream(), list(columns), database, run_id, raw=raw)
     try:
         # Rows are their owner's business: the file is private from its first byte on, and so is one that was there.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -403,7 +402,9 @@ def _write_csv(database: "Database", run_id: int, path: Path, *, raw: bool) -> t
         raise usage(f"--csv {path}: {error.strerror}") from error
 
 
-def _write_rows(out: TextIO, columns: list[str], database: "Database", run_id: int, *, raw: bool) -> tuple[int, int]:
+def _write_rows(
+    out: "TextIO | TerminalRecords", columns: list[str], database: "Database", run_id: int, *, raw: bool
+) -> tuple[int, int]:
     # Each cell in quotes, so that no other separator of a spreadsheet's begins a new one in its middle.
     writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL if raw else csv.QUOTE_ALL)
     written = guarded = 0

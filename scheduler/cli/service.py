@@ -85,7 +85,8 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
     else:
         put_sheet(_sheet(found, now))
         if found.failures:
-            put("\nlast failures:")
+            put()
+            put("last failures:")
             put_table(*run_table(found.failures, now), styles=STYLES)
     return 1 if found.problems else 0
 
@@ -151,7 +152,7 @@ def _await_answer(database: "Database", before: str | None, node: "Node") -> Non
         time.sleep(0.1)
         read_at, fault = health.config_read_at(database)
     if fault:
-        lines = fault.splitlines()
+        lines = fault.split("\n")
         raise OperationError(ErrorKind.CONFIG, f"the daemon refused the config file: {lines[0]}", faults=lines)
 
 

@@ -82,6 +82,6 @@ def _is_missing(file: Path) -> bool:
 
 
 def _untold(path: Path, faults: ConfigError) -> OperationError:
-    told = str(faults).splitlines()
+    told = str(faults).split("\n")
     told.append(f"{path}: where the state lies cannot be told from this file, so nothing of it is shown")
     return OperationError(ErrorKind.CONFIG, told[0], faults=told)

@@ -193,7 +193,7 @@ def view_job(given: Path | None, name: str, now: datetime) -> JobView:
 
 
 def _warn_of(faults: ConfigError | NameConflicts) -> None:
-    first, *others = str(faults).splitlines()
+    first, *others = str(faults).split("\n")
     more = f" (and {len(others)} more: schedctl check)" if others else ""
     warn(f"{first}{more}; until that is fixed, jobs are as they were last stored")
 

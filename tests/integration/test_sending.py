@@ -48,6 +48,17 @@ def test_a_line_break_in_a_subject_is_no_header_of_a_mail(mail: MailServer) -> N
     assert mail.subjects == ["schedctl: job a failed: X Bcc: thief@example.com"]
 
 
+def test_what_a_reader_cannot_see_or_a_terminal_obeys_is_in_no_message(mail: MailServer, hook: WebHook) -> None:
+    odd = NoticeText(
+        kind="failed", subject="job \x1b[31ma\u202e\x00 \u2028failed", body="Reason: \x9b2J\u202eexe\r\x85\nJob: a"
+    )
+    assert send(mail.url, odd, host="h").arrived
+    assert mail.subjects == [r"schedctl: job \u001b[31ma\u202e\u0000 failed"]
+    assert mail.mails[0].get_content().strip().splitlines()[:2] == [r"Reason: \u009b2J\u202eexe\r\u0085", "Job: a"]
+    assert send(hook.url, odd, host="h").arrived
+    assert hook.posts[0]["title"] == r"schedctl: job \u001b[31ma\u202e\u0000 failed"
+
+
 def test_a_web_hook_gets_title_message_and_type(hook: WebHook) -> None:
     assert send(hook.url, NOTICE, host="db-1").arrived
     (post,) = hook.posts

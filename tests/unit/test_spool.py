@@ -314,3 +314,19 @@ def test_a_manifest_of_before_rows_were_picked_is_still_read(filled: Spool) -> N
         del batch["picked"], batch["left_out"]
     file.write_text(json.dumps(stored), encoding="utf-8")
     assert filled.manifest() == before
+
+
+def test_rejected_rows_come_some_at_a_time_by_their_number_and_their_size(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    wide = [
+        RejectedRow(number=number, values={"a": "x" * 1_500_000, "b": None}, code="C", message="m")
+        for number in range(1, 6)
+    ]
+    narrow = [RejectedRow(number=number, values={"a": "x"}, code="C", message="m") for number in range(6, 1_600)]
+    with spool.begin() as writer:
+        writer.reject(wide)
+        writer.reject(narrow)
+        writer.close([], rows=1_599)
+    assert [len(some) for some in spool.rejected_after(0)] == [3, 1_000, 596]
+    assert [row.number for some in spool.rejected_after(4) for row in some] == list(range(5, 1_600))
+    assert list(spool.rejected_after(1_599)) == []

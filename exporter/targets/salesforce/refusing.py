@@ -1,7 +1,6 @@
 """The rows of a spool that are refused before anything is sent, written down with their reasons."""
 
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 
 from exporter.events import BatchSettled
@@ -16,13 +15,10 @@ from exporter.targets.salesforce.results import RowResult, refusal_of, write_ref
 from exporter.targets.salesforce.rows import read_ranges, write_ranges
 from exporter.targets.salesforce.work import ExportWork
 
-_RECORDED_AT_ONCE = 1000
-
 
 def record_spooled(work: ExportWork) -> None:
     """Write down the rows that could not be written as text, some at a time."""
-    rows = (row for row in work.spool.rejected() if row.number > work.standing.recorded_through)
-    while some := list(islice(rows, _RECORDED_AT_ONCE)):
+    for some in work.spool.rejected_after(work.standing.recorded_through):
         work.journal.note(
             Fact.SPOOL_REJECTED,
             rows=some,
