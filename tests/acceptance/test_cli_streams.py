@@ -16,7 +16,9 @@ JOB = NIGHTLY.replace("'one'", f"'{WORDS}'").replace("[jobs.nightly]", f'[jobs.n
 
 @pytest.fixture
 def schedctl(tmp_path: Path) -> Command:
-    return Command(tmp_path, CONFIG + JOB)
+    command = Command(tmp_path, CONFIG + JOB)
+    command.afresh = True
+    return command
 
 
 def shell(schedctl: Command, arguments: str, streams: str) -> Answer:
