@@ -6,8 +6,9 @@ from pathlib import Path
 
 from exporter.connections import Connection, SalesforceConnection
 from scheduler.config import Config
-from scheduler.paths import sqlite_file, state_directory
+from scheduler.paths import sqlite_file
 from scheduler.secrets import resolve
+from scheduler.state_location import local_directory
 
 
 def make_ready(config: Config, name: str, *, environ: Mapping[str, str] | None = None) -> Connection:
@@ -33,5 +34,5 @@ def token_path(config: Config, name: str, environ: Mapping[str, str]) -> Path:
     if given is not None:
         return Path(given).absolute()
     file = sqlite_file(config.storage.url)
-    state = file.parent if file is not None else state_directory(environ)
+    state = file.parent if file is not None else local_directory(Path(config.name), environ)
     return state.absolute() / "tokens" / f"{name}.json"

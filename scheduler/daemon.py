@@ -6,8 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,11 +22,13 @@ from sqlalchemy.engine import make_url
 from scheduler import systemd
 from scheduler.clocks import StepWatch
 from scheduler.config import Config, build, read
+from scheduler.config_lock import Holder, hold_config
 from scheduler.control import StopReason
 from scheduler.disk import LOOK_SECONDS, DiskWatch, free_bytes
+from scheduler.errors import ErrorKind, OperationError
 from scheduler.health import DRAINING, METRICS_FAULT
 from scheduler.holds import holds
-from scheduler.instance import is_dead, lock_state_file, this_node
+from scheduler.instance import AlreadyRunningError, is_dead, lock_state_file, this_node
 from scheduler.job import forget_schedules
 from scheduler.limits import Gate, Limits
 from scheduler.logs import get_logger
@@ -42,13 +44,16 @@ from scheduler.refusals import Refusals
 from scheduler.reloading import Reloading
 from scheduler.retention import CLEAR_SECONDS, abandon, clear, set_aside
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
+from scheduler.state_location import Location, exposed, marker_beside
+from scheduler.state_opening import check_state, note_config, open_state, refuse_shared
 from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
 from scheduler.zones import forget_zones, tzdata_version
 from storage import nodes, runs
+from storage.address import parse_address
 from storage.clock import shared_now
-from storage.database import Database, StorageError, open_database
+from storage.database import Database, StorageError
 from storage.files import from_os
 
 CHECK_SECONDS = 1.0
@@ -406,11 +411,28 @@ def main(config_path: Path, *, once: bool = False) -> int:
     faulthandler.enable(file=2)  # systemd's watchdog ends a stuck loop by SIGABRT: where it is stuck
     reading = read(config_path)
     config = build(reading)
-    held = _lock_if_sqlite(config.storage.url)
-    try:
-        if held is not None:
-            make_disk_room(Path(held.name).parent, config.storage.spool)
-        database = open_database(config.storage.url)
+    location = config.storage.location
+    with ExitStack() as held:
+        held.enter_context(_only_daemon(config_path, config.storage.url))
+        check_state(config.storage.url, config_path, location)
+        if location is not None:
+            _refuse_other_state(config_path, location, os.environ)
+        lock = _lock_if_sqlite(config.storage.url)
+        if lock is not None:
+            held.enter_context(lock)
+            state = Path(lock.name).parent
+            make_disk_room(state, config.storage.spool)
+            if doubt := exposed(state / "any"):
+                log.warning("state.exposed", message=doubt)
+        database = open_state(
+            config.storage.url,
+            config_path,
+            location,
+            tell=lambda message: log.warning("state.unmarked", message=message),
+        )
+        held.callback(database.close)
+        refuse_shared(database, config_path)
+        note_config(database, config_path)
         daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)
         signal.signal(signal.SIGTERM, daemon.stop)
         signal.signal(signal.SIGINT, daemon.stop)
@@ -419,11 +441,48 @@ def main(config_path: Path, *, once: bool = False) -> int:
         code = daemon.run_once() if once else daemon.run()
         if threading.active_count() > 1 and daemon.is_stuck:
             os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood
-        database.close()
         return code
+
+
+def _refuse_other_state(config: Path, location: Location, environ: Mapping[str, str]) -> None:
+    """Raise an OperationError where a unit's state directory is not where the state of the config file is."""
+    given = environ.get("STATE_DIRECTORY", "").split(":", 1)[0]
+    if not given or location.found == "new" or os.path.realpath(given) == os.path.realpath(location.directory):
+        return
+    raise OperationError(
+        ErrorKind.STORAGE,
+        f"the state of {config} is in {location.directory}, but this unit's STATE_DIRECTORY is {given}, and a second "
+        f"state would fire every slot again: move what is in {location.directory} there and remove "
+        f'{marker_beside(config)}, or write url = "sqlite:///{location.file}" under [storage]',
+    )
+
+
+@contextmanager
+def _only_daemon(config: Path, url: str) -> Iterator[None]:
+    """Keep other daemons away from a config file, but for those that share its state in PostgreSQL.
+
+    Raises AlreadyRunningError, with the holder's process and user.
+    """
+    address = parse_address(url)
+    try:
+        held = hold_config(config, address.name)
+    except OSError as error:
+        log.warning("config.not_locked", message=f"a second daemon on {config} is not noticed: {error.strerror}")
+        yield
+        return
+    if isinstance(held, Holder):
+        if address.kind != "sqlite" and held.state == address.name:
+            yield
+            return
+        where = f" with its state in {held.state}" if held.state else ""
+        raise AlreadyRunningError(
+            f"another schedctl daemon ({held.words}) already works on {config}{where}; stop it first, "
+            "or keep the state in PostgreSQL to run several"
+        )
+    try:
+        yield
     finally:
-        if held is not None:
-            held.close()
+        held.close()
 
 
 def make_disk_room(state: Path, spool: Path) -> None:

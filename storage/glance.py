@@ -8,7 +8,7 @@ compares every answer here with that of the module that owns it.
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -137,6 +137,19 @@ def glance(path: Path) -> Iterator[Glance]:
         raise NoGlance from error
     finally:
         connection.close()
+
+
+def read_settings(path: Path, keys: Sequence[str]) -> dict[str, str]:
+    """Return those of these settings that a state file has, whatever its schema: that table keeps its form for ever.
+
+    Raises NoGlance.
+    """
+    marks = ", ".join("?" * len(keys))
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_SECONDS)) as connection:
+            return dict(connection.execute(f"SELECT key, value FROM setting WHERE key IN ({marks})", keys).fetchall())  # noqa: S608 - no part of it comes from outside
+    except (sqlite3.Error, ValueError) as error:
+        raise NoGlance from error
 
 
 def _read(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds

@@ -64,7 +64,7 @@ def check(
     """
     now = datetime.now(UTC)
     loaded = workbench.read_config(config)
-    unknown = None if diff else workbench.check_names(loaded)
+    unknown = None if diff else workbench.check_names(config, loaded)
     warnings = _warnings(loaded, now) + ([unknown] if unknown is not None else [])
     for warning in warnings:
         warn(warning)

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from scheduler.cli.output import warn
 from scheduler.cli.quick import known_storage_url
-from scheduler.cli.state_place import storage_url_despite
+from scheduler.cli.state_place import storage_despite
 from scheduler.config import Config, ConfigError, Reading, build, load, read
 from scheduler.edits import Edits, edits_of
+from scheduler.errors import OperationError
 from scheduler.merge import LostParents, NameConflicts, merge
 from scheduler.operations import jobs, presence
 from scheduler.operations.jobs import JobView
-from scheduler.paths import config_path
+from scheduler.paths import config_path, default_storage_url
+from scheduler.state_location import CONFIG_FILE, DAEMON_CONFIG, is_same_config, marked_directory, other_owner
+from scheduler.state_opening import check_state, note_config, open_state, refuse_shared
 from storage import settings
 from storage.address import parse_address
 from storage.database import Database, StorageError, open_database
@@ -47,14 +50,16 @@ def opened(
 ) -> Iterator[Bench]:
     """Open the workbench. With ``sync`` the config file's jobs are stored first, as the daemon does it.
 
-    Raises ConfigError, StorageError, and NameConflicts, but not over the job that is being given up: without it there
+    Raises ConfigError, StorageError, OperationError where this is not the state of the config file and its daemon, and
+    NameConflicts, but not over the job that is being given up: without it there
     would be no way out of the conflict. Nor LostParents over a job that is given up or changed.
     """
     path = find_config(given)
     reading = read(path)
     config = build(reading)
-    database = open_database(config.storage.url)
+    database = open_state(config.storage.url, path, config.storage.location, tell=warn)
     try:
+        refuse_shared(database, path)
         if sync:
             _sync(database, config, reading, now, giving_up=giving_up, changing=changing)
         yield Bench(config=config, path=path, database=database)
@@ -82,10 +87,11 @@ def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False) -> 
     faults: ConfigError | NameConflicts
     try:
         config = build(reading)
-        url = config.storage.url
+        url, location = config.storage.url, config.storage.location
     except ConfigError as error:
-        faults, url = error, storage_url_despite(reading.path, error)
-    database = open_database(url)
+        faults = error
+        url, location = storage_despite(reading.path, error)
+    database = open_state(url, reading.path, location, tell=warn)
     try:
         if config is None:
             _warn_of(faults)
@@ -105,14 +111,16 @@ def opened_for_status(given: Path | None) -> Iterator[tuple[Database, ConfigErro
 
     Raises ConfigError if the file does not even tell where the state is, and StorageError.
     """
-    path, faults = find_config(given), None
+    path, faults, location = find_config(given), None, None
     url = known_storage_url(given)  # thousands of jobs take seconds to read
     try:
-        url = url or load(path).storage.url
+        if url is None:
+            storage = load(path).storage
+            url, location = storage.url, storage.location
     except ConfigError as error:
         faults = error
-        url = storage_url_despite(path, error)
-    database = open_database(url)
+        url, location = storage_despite(path, error)
+    database = open_state(url, path, location, tell=warn)
     try:
         yield database, faults
     finally:
@@ -120,12 +128,18 @@ def opened_for_status(given: Path | None) -> Iterator[tuple[Database, ConfigErro
 
 
 def storage_url(given: Path | None) -> str:
-    """Return the address of the state database, even if the config file has faults elsewhere; raises ConfigError."""
+    """Return the address of the state database, even if the config file has faults elsewhere.
+
+    Raises ConfigError, and OperationError where there is none that belongs to the config file.
+    """
     path = find_config(given)
     try:
-        return load(path).storage.url
+        storage = load(path).storage
+        url, location = storage.url, storage.location
     except ConfigError as error:
-        return storage_url_despite(path, error)
+        url, location = storage_despite(path, error)
+    check_state(url, path, location)
+    return url
 
 
 def planned_edits(given: Path | None, now: datetime) -> Edits:
@@ -135,29 +149,38 @@ def planned_edits(given: Path | None, now: datetime) -> Edits:
     """
     path = find_config(given)
     config = load(path)
-    if _has_no_state(config):
+    url, location = config.storage.url, config.storage.location
+    draft_of = None
+    if location is not None and location.found == "new":  # a draft of another file is compared with what that one has
+        draft_of = location.neighbor or marked_directory(find_config(None))
+    if draft_of is not None:
+        url = default_storage_url(draft_of)
+    else:
+        check_state(url, path, location)
+    if _has_no_state(url):
         return edits_of(merge(config.jobs, ()), (), now)
-    database = open_database(config.storage.url, migrate=False)
+    database = open_database(url, migrate=False)
     try:
         with database.read() as session:
-            theirs = settings.get(session, "config_path")
-        if theirs and Path(theirs) != path:
-            warn(f"the daemon of this state database reads {theirs}, not {path}")
+            theirs = settings.get(session, CONFIG_FILE) or settings.get(session, DAEMON_CONFIG)
+        if theirs and not is_same_config(Path(theirs), path):
+            warn(f"this state database belongs to {theirs}, not to {path}")
         return jobs.planned_edits(database, config, now)
     finally:
         database.close()
 
 
-def check_names(config: Config) -> str | None:
+def check_names(given: Path | None, config: Config) -> str | None:
     """Raise NameConflicts if the stored jobs keep a daemon from taking over a sound config file.
 
     Nothing is stored. Returns why that cannot be told, where the state database cannot be read; None otherwise.
     """
     try:
-        if _has_no_state(config):
+        check_state(config.storage.url, find_config(given), config.storage.location)
+        if _has_no_state(config.storage.url):
             return None
         database = open_database(config.storage.url, migrate=False)
-    except StorageError as error:
+    except (StorageError, OperationError) as error:
         return f"whether a name is taken by a job of schedctl add cannot be told: {error.message}"
     try:
         jobs.check_names(database, config)
@@ -166,9 +189,9 @@ def check_names(config: Config) -> str | None:
     return None
 
 
-def _has_no_state(config: Config) -> bool:
+def _has_no_state(url: str) -> bool:
     """Whether nobody has stored anything yet, in a file that is still to be made. Raises StorageError."""
-    address = parse_address(config.storage.url)
+    address = parse_address(url)
     return address.path is not None and not is_there(address.path, address.name)
 
 
@@ -193,12 +216,16 @@ def _sync(
     giving_up: str | None,
     changing: str | None,
 ) -> None:
-    """Store the file's jobs, unless a daemon that lives reads another file: its jobs would be lost to it."""
+    """Store the file's jobs, unless the state is that of another file: its jobs would be lost to it."""
     with database.read() as session:
-        theirs = settings.get(session, "config_path")
-    if theirs and Path(theirs) != reading.path and presence.live_daemon(database, now) is not None:
+        theirs = settings.get(session, DAEMON_CONFIG)
+    if theirs and not is_same_config(Path(theirs), reading.path) and presence.live_daemon(database, now) is not None:
         warn(f"the daemon of this state database reads {theirs}, so the jobs in {reading.path} are left out")
         return
+    if database.path is not None and (other := other_owner(database.path, reading.path)):
+        warn(f"this state database belongs to {other}, so the jobs in {reading.path} are left out")
+        return
+    note_config(database, reading.path)
     try:
         jobs.sync_file_jobs(database, config, now, seen=reading.seen.mark(now))
     except NameConflicts as conflicts:
