@@ -78,17 +78,29 @@ def is_same_config(one: Path, other: Path) -> bool:
 
 def locate(config: Path, environ: Mapping[str, str]) -> Location:
     """Return where the state of a config file without ``[storage] url`` is."""
+    return _said(config, environ) or _found(config, environ)
+
+
+def _said(config: Path, environ: Mapping[str, str]) -> Location | None:
+    """Return what this process, the marker or the daemon that runs says; None where none of them does."""
     holder = holder_of(config)
     if holder is not None and holder.is_own:
         return Location(directory=_directory_of(holder, config, environ), found="daemon")
     marker = _marker(config)
     if marker is not None:
-        problem = "" if _is_there(marker.directory / _FILE) else _gone(config, marker)
-        return Location(directory=marker.directory, found="marker", problem=problem)
-    if holder is not None and holder.state is not None and _is_trusted(holder.uid, config):
-        file = sqlite_file(holder.state)
-        if file is not None:
-            return Location(directory=file.parent, found="daemon")
+        if _is_there(marker.directory / _FILE):
+            return Location(directory=marker.directory, found="marker")
+        if marker.directory == SYSTEM_STATE:  # install-units says so before the unit's first start
+            return Location(directory=SYSTEM_STATE, found="new")
+        return Location(directory=marker.directory, found="marker", problem=_gone(config, marker))
+    file = sqlite_file(holder.state) if holder is not None and holder.state is not None else None
+    if holder is None or file is None or not _is_trusted(holder.uid, config):
+        return None
+    return Location(directory=file.parent, found="daemon")
+
+
+def _found(config: Path, environ: Mapping[str, str]) -> Location:
+    """Return where a state of the config file is found, else where a new one belongs."""
     taken: list[Path] = []
     problem = ""
     bases = list(_bases(config, environ))

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from storage.values import Node, Outbox, StoredJob, StoredRun, sqlite_time
 
-HEAD = "0004"
+HEAD = "0006"
 """The newest migration: what :mod:`storage.schema` raises a database to, and what the queries here are written for."""
 _TIMES = {
     *("created_at", "updated_at", "anchored_at", "high_water", "disabled_at", "last_success", "scheduled_time"),

@@ -20,14 +20,15 @@ from scheduler.errors import ErrorKind, OperationError, failed
 
 if TYPE_CHECKING:
     from exporter.emulator import server as emulator_server
+    from scheduler import actors, logs
     from scheduler import daemon as daemon_module
-    from scheduler import logs
     from scheduler.cli import demo as demo_module
     from scheduler.cli import diffing, quick_health, workbench
     from scheduler.health import Health
     from scheduler.operations import health
     from scheduler.quota import Hold
 else:
+    actors = Late("scheduler.actors")
     emulator_server = Late("exporter.emulator.server")
     daemon_module = Late("scheduler.daemon")
     logs = Late("scheduler.logs")
@@ -93,7 +94,7 @@ def reload(*, as_json: options.Json = False, config: options.Config = None) -> N
     now = datetime.now(UTC)
     with workbench.opened(config, now, sync=False) as bench:
         before, _ = health.config_read_at(bench.database)
-        node = health.request_reload(bench.database, now)
+        node = health.request_reload(bench.database, now, by=actors.this_actor("schedctl reload"))
         if node is None:
             raise failed("no daemon is alive; it reads the config file when it starts")
         limit = time.monotonic() + RELOAD_SECONDS

@@ -1,5 +1,6 @@
 """Runs that are waited for: the daemon executes them where one lives, else this process does."""
 
+import os
 import signal
 import threading
 import time
@@ -10,6 +11,8 @@ from types import FrameType
 
 from exporter.events import Event
 from scheduler.config import Config
+from scheduler.config_lock import user_name
+from scheduler.errors import failed
 from scheduler.holds import holds
 from scheduler.limits import Gate, Limits
 from scheduler.operations.presence import live_daemon, present
@@ -80,6 +83,7 @@ class Waiting:
                 time.sleep(POLL_SECONDS)
 
     def _execute(self, run_id: int, node: Node, now: datetime) -> None:
+        self._refuse_root()
         from scheduler.runner import LEASE_SECONDS, execute  # noqa: PLC0415 - drivers, which a daemon's runs do not need
 
         with self._database.write() as session:
@@ -112,6 +116,17 @@ class Waiting:
             if self._interrupted and not isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt from error
             raise
+
+    def _refuse_root(self) -> None:
+        """Refuse to execute as root what is of another user: its daemon could not read the files of the run."""
+        path = self._database.path
+        owner = path.stat().st_uid if path is not None else 0
+        if os.geteuid() == 0 and owner != 0:
+            name = user_name(owner)
+            raise failed(
+                f"the state belongs to user {name}, and a run that root executes would leave files that its daemon "
+                f"cannot read: start the daemon, or use sudo -u {name}"
+            )
 
     def _hand_back(self, claimed: StoredRun) -> None:
         try:

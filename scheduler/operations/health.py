@@ -4,6 +4,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+from scheduler.actors import record_action
 from scheduler.disk import faults_of
 from scheduler.edits import EDITS
 from scheduler.health import AHEAD, FAILED, OVERDUE, RECENT_FAILURES, Health, held_apart
@@ -12,6 +13,7 @@ from scheduler.operations.presence import heard_daemon, live_daemon
 from storage import jobs, nodes, notices, runs, settings
 from storage.database import Database
 from storage.nodes import Node
+from storage.values import Actor
 
 
 def look(database: Database, now: datetime) -> Health:
@@ -42,12 +44,13 @@ def look(database: Database, now: datetime) -> Health:
         )
 
 
-def request_reload(database: Database, now: datetime) -> Node | None:
+def request_reload(database: Database, now: datetime, *, by: Actor | None = None) -> Node | None:
     """Ask the daemon to read its config file again; returns the daemon, None if there is none to do it."""
     daemon = live_daemon(database, now)
     if daemon is not None:
         with database.write() as session:
             settings.put(session, "reload_requested", now.isoformat())
+            record_action(session, by, "reloaded", now=now)
     return daemon
 
 

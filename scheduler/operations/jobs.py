@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from scheduler.actors import record_action, this_actor
 from scheduler.after import Timed, idle
 from scheduler.config import Config
 from scheduler.config_tables import NO_RELAY
@@ -22,10 +23,11 @@ from scheduler.second_opinion import disagreement
 from scheduler.synced import SYNCED
 from scheduler.toml_lines import key_lines, line_of
 from scheduler.views import JobLine, with_slots
-from storage import followers, jobs, runs, settings
+from storage import actions, followers, jobs, runs, settings
 from storage.database import Database, Session
 from storage.jobs import StoredJob
 from storage.statements import lock_names
+from storage.values import Actor, StoredAction
 
 ENDED = ("succeeded", "partial", "failed", "canceled", "interrupted")
 """The outcomes of runs that took place: a skipped slot is none."""
@@ -70,11 +72,20 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
         for name in changes.remove:
             jobs.remove_job(session, name, now=now)
+        by = this_actor(f"edit of {config.name}")
+        record_action(session, by, "removed", now=now, jobs=sorted(changes.remove))
         definitions = {name: job.to_dict() for name, job in changes.put.items()}
         same = [name for name, definition in definitions.items() if same_schedule(known.get(name), definition)]
         put = jobs.put_jobs(session, origin="file", definitions=definitions, now=now, same_schedule=same)
         for name in sorted(put & known.keys()):
             _redefine(session, changes.put[name], definitions[name])
+        lifted = {each.name for each in stored if each.disabled_by == "daemon"}
+        for change, names in (
+            ("added", put - known.keys()),
+            ("changed", put & known.keys()),
+            ("enabled", put & lifted),
+        ):
+            record_action(session, by, change, now=now, jobs=sorted(names))
         settings.put(session, SYNCED, seen)
         # What a first config brings is no edit; and another process may have been faster, and told it.
         if stored and (changes.put or changes.remove):
@@ -226,8 +237,17 @@ def _check_parents(session: Session, job: Job) -> None:
         raise usage(f"job {job.name}: {'; '.join(told)}", faults=told)
 
 
-def add_job(database: Database, job: Job, now: datetime) -> JobView:
-    """Store a new job of origin ``cli``. Raises a usage error if its name is taken, or a parent is not there."""
+def note_added(database: Database, name: str, now: datetime, *, by: Actor | None = None) -> None:
+    """Keep that a command has written a job into the config file, whichever process is the first to store it."""
+    with database.write() as session:
+        record_action(session, by, "added", now=now, jobs=[name])
+
+
+def add_job(database: Database, job: Job, now: datetime, *, by: Actor | None = None) -> JobView:
+    """Store a new job of origin ``cli``. Raises a usage error if its name is taken, or a parent is not there.
+
+    Here and below, ``by`` is who did it; without it, this process's user.
+    """
     with database.write() as session:
         lock_names(session, [job.name, *job.after])  # so that no parent is removed meanwhile
         _check_parents(session, job)
@@ -235,6 +255,7 @@ def add_job(database: Database, job: Job, now: datetime) -> JobView:
         if taken is not None:
             raise usage(_taken(taken))
         jobs.put_job(session, name=job.name, origin="cli", definition=job.to_dict(), now=now)
+        record_action(session, by, "added", now=now, jobs=[job.name])
     return view_job(database, job.name)
 
 
@@ -246,7 +267,7 @@ def check_name_free(database: Database, name: str) -> None:
         raise usage(_taken(taken))
 
 
-def replace_job(database: Database, job: Job, now: datetime, *, revision: int) -> bool:
+def replace_job(database: Database, job: Job, now: datetime, *, revision: int, by: Actor | None = None) -> bool:
     """Store a changed job of origin ``cli``; returns whether that changed anything. Its state is kept.
 
     ``revision`` is the one that was changed: if there is another by now, nothing is stored and the error says so.
@@ -261,10 +282,14 @@ def replace_job(database: Database, job: Job, now: datetime, *, revision: int) -
         same = same_schedule(stored.definition, definition)
         if not same:
             settle_owed(session, [job.name], CHANGED, now)
-        return _put(session, job, "cli", now, same_schedule=same)
+        changed = _put(session, job, "cli", now, same_schedule=same)
+        verbs = ["changed"] if changed else []
+        for verb in [*verbs, "enabled"] if changed and stored.disabled_by == "daemon" else verbs:
+            record_action(session, by, verb, now=now, jobs=[job.name])
+        return changed
 
 
-def remove_job(database: Database, name: str, now: datetime) -> bool:
+def remove_job(database: Database, name: str, now: datetime, *, by: Actor | None = None) -> bool:
     """Remove a job; its runs and history stay. Returns whether there was one.
 
     Raises a usage error, which names them, if others run after it.
@@ -278,20 +303,35 @@ def remove_job(database: Database, name: str, now: datetime) -> bool:
                 f"{them} another after or a cron"
             )
         settle_owed(session, [name], CHANGED, now)
-        return jobs.remove_job(session, name, now=now)
+        removed = jobs.remove_job(session, name, now=now)
+        return _noted(session, by, "removed", name, now, has_changed=removed)
 
 
-def disable_job(database: Database, name: str, reason: str, now: datetime) -> bool:
+def disable_job(database: Database, name: str, reason: str, now: datetime, *, by: Actor | None = None) -> bool:
     """Pause a job's schedule until it is enabled; returns whether that changed anything."""
     with database.write() as session:
         settle_owed(session, [name], DISABLED, now)
-        return jobs.disable_job(session, name, by="person", reason=reason, now=now)
+        changed = jobs.disable_job(session, name, by="person", reason=reason, now=now)
+        return _noted(session, by, "disabled", name, now, has_changed=changed)
 
 
-def enable_job(database: Database, name: str, now: datetime) -> bool:
+def enable_job(database: Database, name: str, now: datetime, *, by: Actor | None = None) -> bool:
     """Let a job's schedule go on from now and reset its streak; returns whether it had been disabled."""
     with database.write() as session:
-        return jobs.enable_job(session, name, now=now)
+        changed = jobs.enable_job(session, name, now=now)
+        return _noted(session, by, "enabled", name, now, has_changed=changed)
+
+
+def job_actions(database: Database, name: str, limit: int) -> list[StoredAction]:
+    """Return what was done to a job and its runs, and by whom, newest first."""
+    with database.read() as session:
+        return actions.of_job(session, name, limit=limit)
+
+
+def _noted(session: Session, by: Actor | None, change: str, name: str, now: datetime, *, has_changed: bool) -> bool:
+    if has_changed:
+        record_action(session, by, change, now=now, jobs=[name])
+    return has_changed
 
 
 def require_cli_origin(stored: StoredJob, config: Config, what: str) -> None:

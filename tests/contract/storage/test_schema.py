@@ -25,12 +25,14 @@ from storage.runs import attempts, get_run, list_runs
 from storage.schema import SCHEMA, VERSION_TABLE, Schema, alembic_config
 
 ROOT = Path(__file__).parents[3]
+NEXT = f"{int(SCHEMA.head) + 1:04}"
+"""The number of the migration that a later version would have."""
 SECOND = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "NEXT"
+down_revision = "HEAD"
 
 
 def upgrade() -> None:
@@ -68,8 +70,10 @@ def connected(url: str) -> Iterator[Connection]:
 def second_schema(directory: Path, broken: str = "") -> Schema:
     """Give the line of migrations as a later version would have it, with one more."""
     shutil.copytree(SCHEMA.scripts, directory / "migrations")
-    (directory / "migrations" / "versions" / "0005_colour.py").write_text(SECOND.replace("BROKEN", broken))
-    return Schema(scripts=directory / "migrations", head="0005")
+    (directory / "migrations" / "versions" / f"{NEXT}_colour.py").write_text(
+        SECOND.replace("BROKEN", broken).replace("NEXT", NEXT).replace("HEAD", SCHEMA.head)
+    )
+    return Schema(scripts=directory / "migrations", head=NEXT)
 
 
 def catalog(connection: Connection) -> list[tuple[object, ...]]:
@@ -133,7 +137,7 @@ def test_without_leave_to_migrate_an_up_to_date_database_opens_and_an_older_one_
     url: str, tmp_path: Path
 ) -> None:
     open_database(url, migrate=False).close()
-    with pytest.raises(StorageError, match="schema 0004 instead of 0005") as caught:
+    with pytest.raises(StorageError, match=f"schema {SCHEMA.head} instead of {NEXT}") as caught:
         open_database(url, migrate=False, schema=second_schema(tmp_path))
     assert caught.value.code == "OLDER"
 
@@ -176,7 +180,7 @@ def test_a_file_is_copied_before_it_is_migrated_as_it_was_last_committed(url: st
     database = open_database(url)
     before = claimed(database)
     schema = second_schema(tmp_path)
-    copy = tmp_path / "state.db.before-0005"
+    copy = tmp_path / f"state.db.before-{NEXT}"
     copy.write_text("left by an earlier try")
     open_database(url, schema=schema).close()  # the first one is still open: its rows may be in the WAL alone
     database.close()
@@ -201,11 +205,11 @@ def test_a_database_from_a_newer_version_is_refused_by_the_names_of_both(url: st
         with pytest.raises(StorageError) as caught:
             open_database(url, migrate=migrate)
         assert caught.value.code == "NEWER"
-        for word in ("schedctl 9.4.2", "schema 0005", f"schedctl {version('schedctl')}", "schema 0004"):
+        for word in ("schedctl 9.4.2", f"schema {NEXT}", f"schedctl {version('schedctl')}", f"schema {SCHEMA.head}"):
             assert word in caught.value.message
 
 
-@pytest.mark.parametrize("found", ["abc", "0005"])
+@pytest.mark.parametrize("found", ["abc", NEXT])
 def test_a_version_that_is_not_ours_is_taken_for_newer(url: str, found: str) -> None:
     with connected(url) as connection:
         connection.execute(text("UPDATE schedctl_schema SET version_num = :found"), {"found": found})
