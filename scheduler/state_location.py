@@ -15,7 +15,7 @@ import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -303,9 +303,20 @@ def _marker(config: Path) -> _Marker | None:
         found = _read_marker(place, config)
         if found is None:
             continue
-        if is_same_config(found.config, config) or not _exists(found.config):  # else the file is a copy of that one
+        if is_same_config(found.config, config):
             return found
+        if not _exists(found.config):  # else the file is a copy of that one
+            return _moved(found)
     return None
+
+
+def _moved(marker: _Marker) -> _Marker:
+    """Return a marker that was moved with its config file; a state below the directory of both came along."""
+    before = marker.config.parent
+    if not marker.directory.is_relative_to(before):
+        return marker
+    beside = marker.path.parent / marker.directory.relative_to(before)
+    return replace(marker, directory=beside) if _is_there(beside / _FILE) else marker
 
 
 def _read_marker(place: Path, config: Path) -> _Marker | None:

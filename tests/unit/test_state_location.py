@@ -163,6 +163,17 @@ def test_a_directory_that_is_moved_with_its_marker_keeps_its_state(
     assert (locate(moved, home).directory, locate(moved, home).problem) == (tmp_path / "var", "")
 
 
+def test_a_state_below_the_directory_that_is_moved_comes_along(
+    config: Path, home: dict[str, str], tmp_path: Path
+) -> None:
+    make_state(config.parent / "state", **{CONFIG_FILE: str(config)})
+    remember(config, config.parent / "state")
+    moved = config.parent.rename(tmp_path / "opt") / "config.toml"
+    assert (locate(moved, home).directory, locate(moved, home).problem) == (tmp_path / "opt" / "state", "")
+    assert remember(moved, tmp_path / "opt" / "state") == ""
+    assert json.loads(marker_beside(moved).read_text(encoding="utf-8"))["state"] == str(tmp_path / "opt" / "state")
+
+
 def test_a_file_that_is_moved_alone_is_asked_about(config: Path, home: dict[str, str], tmp_path: Path) -> None:
     file = make_state(usual(home), **{CONFIG_FILE: str(config)})
     moved = config.rename(tmp_path / "config.toml")
