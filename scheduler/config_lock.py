@@ -12,6 +12,7 @@ import pwd
 import socket
 import struct
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,6 +22,8 @@ from scheduler.paths import config_names
 
 PATIENCE = 2.0
 """Seconds that a holder has to answer; its process may be busy, or stopped."""
+RETRY = 0.05
+"""Seconds until a name that is taken, but does not listen, is tried again."""
 _LONGEST = 16_384
 _CREDENTIALS = struct.Struct("3i")
 """Process, user and group of SO_PEERCRED (the unix(7) manual page)."""
@@ -44,9 +47,12 @@ class Holder:
 
     @property
     def words(self) -> str:
-        """Name the process and its user."""
+        """Name the process and its user, as far as they are known."""
         process = f"process {self.pid}" if self.pid else "a process that is hidden from here"
-        return f"{process}, user {user_name(self.uid)}"
+        return f"{process}, user {user_name(self.uid)}" if self.uid >= 0 else process
+
+
+_UNKNOWN = Holder(pid=0, uid=-1, state=None)
 
 
 class ConfigLock:
@@ -86,20 +92,17 @@ def hold_config(config: Path, state: str) -> ConfigLock | Holder:
     ``state`` is the URL of the state database without its password. Raises OSError where the system has no such
     sockets.
     """
-    held: list[socket.socket] = []
-    for name in _socket_names(config):
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        held.append(listening)
-        try:
-            listening.bind(name)
-            listening.listen(64)
-        except OSError as error:
-            for each in held:
-                each.close()
-            if error.errno != errno.EADDRINUSE:
-                raise
-            return _ask(name) or hold_config(config, state)  # else it has just ended
-    return ConfigLock(held, state)
+    limit = time.monotonic() + PATIENCE
+    while True:
+        held = _listen(config)
+        if isinstance(held, list):
+            return ConfigLock(held, state)
+        holder = _ask(held)
+        if holder is not None:
+            return holder
+        if time.monotonic() > limit:
+            return _UNKNOWN  # it has the name and does not listen: no schedctl
+        time.sleep(RETRY)  # the holder has just ended, or is about to listen
 
 
 def holder_of(config: Path) -> Holder | None:
@@ -116,17 +119,42 @@ def user_name(uid: int) -> str:
 
 
 def _socket_names(config: Path) -> list[bytes]:
-    """Return the names of the sockets: one for the file itself, and one for the link that it is named by.
+    """Return the names of the sockets: one for the file itself, and one for each link that it is named by.
 
-    The directory counts by its device and inode: two containers on one network may have files of the same path.
+    The directory counts by its device and inode: two containers on one network may have files of the same path. Below
+    a link to a directory the path counts, so that a release directory that is switched is still the same.
     """
     names: dict[bytes, None] = {}
-    for each in config_names(config):
+    below = [(each.parent, each.name) for each in config_names(config)]
+    given = config.absolute()
+    with suppress(OSError, ValueError):
+        link = next((each for each in reversed(given.parents) if each.is_symlink()), None)
+        if link is not None and ".." not in given.parts:
+            below.append((link.parent, str(given.relative_to(link.parent))))
+    for directory, rest in below:
         with suppress(OSError, ValueError):
-            directory = each.parent.stat()
-            key = f"{directory.st_dev}:{directory.st_ino}:{each.name}".encode("utf-8", "surrogateescape")
+            found = directory.stat()
+            key = f"{found.st_dev}:{found.st_ino}:{rest}".encode("utf-8", "surrogateescape")
             names[b"\0schedctl-config-" + sha256(key).hexdigest()[:32].encode()] = None
     return list(names)
+
+
+def _listen(config: Path) -> list[socket.socket] | bytes:
+    """Listen on the names of a config file; return the first one that is taken, if any."""
+    held: list[socket.socket] = []
+    for name in _socket_names(config):
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        held.append(listening)
+        try:
+            listening.bind(name)
+            listening.listen(64)
+        except OSError as error:
+            for each in held:
+                each.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return name
+    return held
 
 
 def _ask(name: bytes) -> Holder | None:
@@ -141,7 +169,7 @@ def _ask(name: bytes) -> Holder | None:
         except (ConnectionRefusedError, FileNotFoundError):
             return None
         except OSError:  # it is there, and takes no more callers
-            return Holder(pid=0, uid=-1, state=None)
+            return _UNKNOWN
         pid, uid, _ = _CREDENTIALS.unpack(caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         said = b""
         with suppress(OSError):

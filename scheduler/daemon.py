@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ from scheduler.refusals import Refusals
 from scheduler.reloading import Reloading
 from scheduler.retention import CLEAR_SECONDS, abandon, clear, set_aside
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
-from scheduler.state_location import Location, exposed, marker_beside
+from scheduler.state_location import exposed, other_state, others_state, remember
 from scheduler.state_opening import check_state, note_config, open_state, refuse_shared
 from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
@@ -62,6 +62,8 @@ ZONES_SECONDS = 3600.0
 """How often it is asked whether the time zone data were replaced."""
 AUDIT_SECONDS = 600.0
 """How often it is asked whether the daily audit is due."""
+MARK_SECONDS = 5.0
+"""How often the marker beside the config file is looked at."""
 LONGEST_LEASE = timedelta(seconds=2 * LEASE_SECONDS)
 """A claim that ends later than this was made before the clock was set back."""
 EXIT_SECONDS = 10.0
@@ -203,6 +205,7 @@ class Daemon:
         )
         self._chores.add_job(self._guarded(self._audit), "interval", seconds=AUDIT_SECONDS, id="audit")
         self._chores.add_job(self._guarded(self._look_at_zones), "interval", seconds=ZONES_SECONDS, id="zones")
+        self._chores.add_job(self._guarded(self._mark_state), "interval", seconds=MARK_SECONDS, id="mark")
         self._chores.add_job(self._guarded(self._metrics.write), "interval", seconds=TEXTFILE_SECONDS, id="metrics")
         self._metrics.apply(self._files.config.metrics)
         self._chores.start()
@@ -308,6 +311,14 @@ class Daemon:
                 self._zone_version = version
                 return
         look_at_zones(self._database, version, schedules, self._clock())
+
+    def _mark_state(self) -> None:
+        """Write again where the state is, where somebody cleaned up beside the config file, as deployments do."""
+        started = self._files.started
+        location = started.storage.location
+        if location is not None and os.path.lexists(started.name):
+            with suppress(FileExistsError):  # it names another state now: commands refuse that, with both places
+                remember(Path(started.name), location.directory)
 
     def _look_at_disk(self) -> None:
         self._disk.look(self._files.config.storage.min_free)
@@ -415,20 +426,23 @@ def main(config_path: Path, *, once: bool = False) -> int:
     with ExitStack() as held:
         held.enter_context(_only_daemon(config_path, config.storage.url))
         check_state(config.storage.url, config_path, location)
-        if location is not None:
-            _refuse_other_state(config_path, location, os.environ)
+        if location is not None and (problem := other_state(config_path, location, os.environ)):
+            raise OperationError(ErrorKind.STORAGE, problem)
         lock = _lock_if_sqlite(config.storage.url)
         if lock is not None:
             held.enter_context(lock)
-            state = Path(lock.name).parent
-            make_disk_room(state, config.storage.spool)
-            if doubt := exposed(state / "any"):
+            file = Path(lock.name.removesuffix(".lock"))
+            make_disk_room(file.parent, config.storage.spool)
+            if doubt := exposed(file):
                 log.warning("state.exposed", message=doubt)
+            if doubt := others_state(file):
+                log.warning("state.others", message=doubt)
         database = open_state(
             config.storage.url,
             config_path,
             location,
             tell=lambda message: log.warning("state.unmarked", message=message),
+            is_daemon=True,
         )
         held.callback(database.close)
         refuse_shared(database, config_path)
@@ -442,19 +456,6 @@ def main(config_path: Path, *, once: bool = False) -> int:
         if threading.active_count() > 1 and daemon.is_stuck:
             os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood
         return code
-
-
-def _refuse_other_state(config: Path, location: Location, environ: Mapping[str, str]) -> None:
-    """Raise an OperationError where a unit's state directory is not where the state of the config file is."""
-    given = environ.get("STATE_DIRECTORY", "").split(":", 1)[0]
-    if not given or location.found == "new" or os.path.realpath(given) == os.path.realpath(location.directory):
-        return
-    raise OperationError(
-        ErrorKind.STORAGE,
-        f"the state of {config} is in {location.directory}, but this unit's STATE_DIRECTORY is {given}, and a second "
-        f"state would fire every slot again: move what is in {location.directory} there and remove "
-        f'{marker_beside(config)}, or write url = "sqlite:///{location.file}" under [storage]',
-    )
 
 
 @contextmanager

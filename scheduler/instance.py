@@ -109,6 +109,11 @@ def lock_state_file(path: Path) -> IO[str]:
     )
     with suppress(OSError):
         os.fchmod(holder.fileno(), 0o600)  # made by an older version, any user could lock it and keep the daemon out
+        if os.geteuid() == 0:
+            owner = path.stat()
+            os.fchown(
+                holder.fileno(), owner.st_uid, owner.st_gid
+            )  # else a daemon of root keeps the owner's out for ever
     try:
         fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

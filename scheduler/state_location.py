@@ -23,7 +23,7 @@ from typing import Literal
 from scheduler.config_lock import Holder, holder_of, user_name
 from scheduler.paths import SYSTEM_CONFIG, config_names, sqlite_file, state_directory
 from scheduler.synced import SYNCED
-from storage.glance import NoGlance, read_settings
+from storage.glance import NoGlance, count_runs, read_settings
 
 CONFIG_FILE = "config_file"
 """The setting that names the config file whose state a database is; whoever stores that file's jobs writes it."""
@@ -43,12 +43,14 @@ class Location:
 
     ``found`` says how it was found: by the ``marker``, by the ``daemon`` that runs, because a state ``exists`` there,
     or not at all: ``new``. ``problem`` is one line that says why no state may be used or made there, empty where one
-    may. ``neighbor`` is the usual state directory where it holds the state of another config file.
+    may. ``unstarted`` is one line that says why no command may make the state, but only a daemon; empty where one may.
+    ``neighbor`` is the usual state directory where it holds the state of another config file.
     """
 
     directory: Path
     found: Literal["marker", "daemon", "exists", "new"]
     problem: str = ""
+    unstarted: str = ""
     neighbor: Path | None = None
 
     @property
@@ -78,12 +80,19 @@ def is_same_config(one: Path, other: Path) -> bool:
 
 def locate(config: Path, environ: Mapping[str, str]) -> Location:
     """Return where the state of a config file without ``[storage] url`` is."""
-    return _said(config, environ) or _found(config, environ)
-
-
-def _said(config: Path, environ: Mapping[str, str]) -> Location | None:
-    """Return what this process, the marker or the daemon that runs says; None where none of them does."""
     holder = holder_of(config)
+    found = _said(config, environ, holder) or _found(config, environ)
+    if found.found == "new" and holder is not None and not holder.is_own and holder.state is None:
+        problem = (
+            f"a daemon of {config} runs ({holder.words}), but does not say where its state is: try again, or name url "
+            "in [storage]"
+        )
+        return replace(found, problem=problem)
+    return found
+
+
+def _said(config: Path, environ: Mapping[str, str], holder: Holder | None) -> Location | None:
+    """Return what this process, the marker or the daemon that runs says; None where none of them does."""
     if holder is not None and holder.is_own:
         return Location(directory=_directory_of(holder, config, environ), found="daemon")
     marker = _marker(config)
@@ -91,7 +100,9 @@ def _said(config: Path, environ: Mapping[str, str]) -> Location | None:
         if _is_there(marker.directory / _FILE):
             return Location(directory=marker.directory, found="marker")
         if marker.directory == SYSTEM_STATE:  # install-units says so before the unit's first start
-            return Location(directory=SYSTEM_STATE, found="new")
+            nearest = SYSTEM_STATE if _is_there(SYSTEM_STATE) else SYSTEM_STATE.parent
+            problem = "" if os.access(nearest, os.W_OK | os.X_OK) else _unstarted(config)
+            return Location(directory=SYSTEM_STATE, found="new", problem=problem)
         return Location(directory=marker.directory, found="marker", problem=_gone(config, marker))
     file = sqlite_file(holder.state) if holder is not None and holder.state is not None else None
     if holder is None or file is None or not _is_trusted(holder.uid, config):
@@ -114,13 +125,14 @@ def _found(config: Path, environ: Mapping[str, str]) -> Location:
         taken.append(directory)
         if not _exists(theirs):
             problem = problem or _orphan(config, theirs, file)
-    first = bases[0]
+    first, unstarted = bases[0], ""
     if first == SYSTEM_STATE and os.geteuid() != 0 and not _is_there(first):
-        first = bases[1]
+        first, unstarted = bases[1], _unstarted(config)  # the service would know nothing of what a command does there
     return Location(
         directory=_own(first, config) if first in taken else first,
         found="new",
         problem=problem or ("" if environ.get("STATE_DIRECTORY") or first == SYSTEM_STATE else _roots(config, environ)),
+        unstarted=unstarted,
         neighbor=taken[0] if taken else None,
     )
 
@@ -221,6 +233,39 @@ def differs_from_daemon(config: Path, url: str) -> str:
     )
 
 
+def other_state(config: Path, location: Location, environ: Mapping[str, str]) -> str:
+    """Say that a unit's state directory is not where the state of the config file is; empty if it is, or none is given.
+
+    A daemon must not choose: with the wrong one of two states it fires every slot again.
+    """
+    if not environ.get("STATE_DIRECTORY"):
+        return ""
+    given = state_directory(environ)
+    if location.found == "new" or _is_same_directory(given, location.directory):
+        return ""
+    to_keep = f'write url = "sqlite:///{location.file}" under [storage]'
+    theirs = recorded_config(given / _FILE)
+    if theirs is not None and is_same_config(theirs, config):
+        return (
+            f"{config} has two states: {_described(location.file)}, and in this unit's STATE_DIRECTORY "
+            f"{_described(given / _FILE)}. To keep the first, {to_keep}; to keep the "
+            f"second, move the first away and remove {marker_beside(config)}"
+        )
+    return (
+        f"the state of {config} is in {location.directory}, but this unit's STATE_DIRECTORY is {given}, and a second "
+        f"state would fire every slot again: move what is in {location.directory} there and remove "
+        f"{marker_beside(config)}, or {to_keep}"
+    )
+
+
+def _described(file: Path) -> str:
+    try:
+        runs, last = count_runs(file)
+    except NoGlance:
+        return str(file)
+    return f"{file} ({runs} runs{f', the last at {last:%Y-%m-%dT%H:%M:%SZ}' if last else ''})"
+
+
 def unreadable(config: Path, file: Path, command: str = "schedctl") -> str:
     """Say whose state it is that this process may not use, and how to get there; empty if it may, or none is there."""
     try:
@@ -232,15 +277,38 @@ def unreadable(config: Path, file: Path, command: str = "schedctl") -> str:
     if status is not None and os.access(file, os.R_OK | os.W_OK):
         return ""
     holder = holder_of(config)
-    runs = f"; its daemon runs ({holder.words})" if holder is not None else ""
-    if _is_same_directory(file.parent, SYSTEM_STATE) or file.parent == SYSTEM_STATE:
-        return (
-            f"the state of {config} is in {file.parent} and belongs to the schedctl service{runs}: use it with sudo "
-            "systemd-run -qPG -p DynamicUser=yes -p User=schedctl -p StateDirectory=schedctl "
-            f"{command} (docs/systemd.md)"
-        )
-    owner = user_name(status.st_uid if status is not None else _nearest_owner(file))
-    return f"the state of {config} is {file} and belongs to user {owner}{runs}: use it with sudo -u {owner} {command}"
+    runs = f"; its daemon runs ({holder.words})" if holder is not None and not holder.is_own else ""
+    uid = status.st_uid if status is not None else _nearest_owner(file)
+    owner = "the schedctl service" if _is_services(file) else f"user {user_name(uid)}"
+    return f"the state of {config} is {file} and belongs to {owner}{runs}: use {way_in(file, uid, command)}"
+
+
+def way_in(file: Path, uid: int, command: str = "schedctl") -> str:
+    """Return the command line by which the user to whom a state file belongs uses it."""
+    if _is_services(file):
+        properties = "-p DynamicUser=yes -p User=schedctl -p StateDirectory=schedctl"
+        return f"sudo systemd-run -qPG {properties} {command} (docs/systemd.md)"
+    name = user_name(uid)
+    if name == str(uid):
+        name = f"'#{uid}'"
+    return f"sudo -u {name} {command}"
+
+
+def others_state(file: Path) -> str:
+    """Say that a SQLite file is another user's, where this process is root's; empty if it is not.
+
+    What root writes beside it (spools, tokens) the user's daemon cannot read.
+    """
+    try:
+        uid = file.stat().st_uid
+    except OSError:
+        return ""
+    if os.geteuid() != 0 or uid == 0:
+        return ""
+    return (
+        f"the state {file} belongs to user {user_name(uid)}, who cannot read the files of a run that root executes: "
+        f"leave it to the daemon of that user, or use {way_in(file, uid)}"
+    )
 
 
 def exposed(file: Path) -> str:
@@ -256,7 +324,10 @@ def exposed(file: Path) -> str:
     can = [word for bits, word in zip(others, ("lock", "write"), strict=True) if mode & bits]
     if not can:
         return ""
-    return f"other users can {' and '.join(can)} the state directory {file.parent}: chmod 700 {file.parent}"
+    return (
+        f"other users can {' and '.join(can)} the state directory {file.parent}: chmod 700 {file.parent}, or give the "
+        "state a directory of its own"
+    )
 
 
 def _directory_of(holder: Holder, config: Path, environ: Mapping[str, str]) -> Path:
@@ -412,11 +483,22 @@ def _is_same_directory(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
+def _is_services(file: Path) -> bool:
+    return file.parent == SYSTEM_STATE or _is_same_directory(file.parent, SYSTEM_STATE)
+
+
 def _nearest_owner(path: Path) -> int:
     for each in path.parents:
         with suppress(OSError):
             return each.stat().st_uid
     return 0
+
+
+def _unstarted(config: Path) -> str:
+    return (
+        f"{config} has no state yet, and its service makes it, in {SYSTEM_STATE}: start it (systemctl start schedctl), "
+        "use sudo, or name url in [storage]"
+    )
 
 
 def _gone(config: Path, marker: _Marker) -> str:

@@ -35,13 +35,17 @@ def check_state(url: str, config: Path, location: Location | None) -> None:
             raise OperationError(ErrorKind.STORAGE, problem)
 
 
-def open_state(url: str, config: Path, location: Location | None, *, tell: Callable[[str], None]) -> Database:
+def open_state(
+    url: str, config: Path, location: Location | None, *, tell: Callable[[str], None], is_daemon: bool = False
+) -> Database:
     """Open the state of a config file and bring its schema up to date. A new one is made where there is none.
 
     ``tell`` is called with one line where other users would not find a new state again. Raises OperationError as
     :func:`check_state` does, and StorageError.
     """
     check_state(url, config, location)
+    if location is not None and location.unstarted and not is_daemon:
+        raise OperationError(ErrorKind.STORAGE, location.unstarted)
     database = open_database(url)
     if location is None or database.path is None:
         return database

@@ -152,6 +152,19 @@ def read_settings(path: Path, keys: Sequence[str]) -> dict[str, str]:
         raise NoGlance from error
 
 
+def count_runs(path: Path) -> tuple[int, datetime | None]:
+    """Return how many runs a state file holds, and when the last one ended (UTC), whatever its schema.
+
+    Raises NoGlance.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_SECONDS)) as connection:
+            count, last = connection.execute("SELECT count(*), max(finished_at) FROM run").fetchone()
+        return count, _read("finished_at", last)
+    except (sqlite3.Error, ValueError) as error:
+        raise NoGlance from error
+
+
 def _read(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
     if value is None:
         return None

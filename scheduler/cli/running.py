@@ -90,6 +90,8 @@ def run(
     with workbench.opened(config, now) as bench:
         view = jobs.view_job(bench.database, name)
         slots = _slots(view, at, since, 1 if count is None else count, now)
+        if wait:
+            execution.check_can_execute(bench.database, now)
         by = actors.this_actor("schedctl run")
         if slots is None:
             asked = runs.start(bench.database, view.stored, now, by=by)
@@ -219,6 +221,8 @@ def retry(
     if only_rejected and again:
         raise usage("--again sends all rows, --rejected only some: choose one")
     with workbench.opened(config, now) as bench:
+        if wait:
+            execution.check_can_execute(bench.database, now)
         by = actors.this_actor("schedctl retry")
         if only_rejected:
             asked, hopeless = retries.retry_rejected(bench.database, run_id, now, by=by)

@@ -1,6 +1,5 @@
 """Runs that are waited for: the daemon executes them where one lives, else this process does."""
 
-import os
 import signal
 import threading
 import time
@@ -11,12 +10,12 @@ from types import FrameType
 
 from exporter.events import Event
 from scheduler.config import Config
-from scheduler.config_lock import user_name
 from scheduler.errors import failed
 from scheduler.holds import holds
 from scheduler.limits import Gate, Limits
 from scheduler.operations.presence import live_daemon, present
 from scheduler.operations.waits import waits_for
+from scheduler.state_location import others_state
 from storage import runs
 from storage.clock import shared_now
 from storage.database import ClaimLost, Database
@@ -27,6 +26,19 @@ POLL_SECONDS = 0.2
 """How often a run that the daemon executes is looked at."""
 Watcher = Callable[[StoredRun, str | None], None]
 """Told a run as it is stored, each time it is looked at, and what it waits for, if it waits."""
+
+
+def check_can_execute(database: Database, now: datetime) -> None:
+    """Raise an OperationError if no daemon would execute a run, and root must not: the state is another user's."""
+    if live_daemon(database, now) is None:
+        refuse_root(database)
+
+
+def refuse_root(database: Database) -> None:
+    """Raise an OperationError in a process of root where the state is another user's."""
+    problem = others_state(database.path) if database.path is not None else ""
+    if problem:
+        raise failed(problem)
 
 
 class Waiting:
@@ -83,7 +95,7 @@ class Waiting:
                 time.sleep(POLL_SECONDS)
 
     def _execute(self, run_id: int, node: Node, now: datetime) -> None:
-        self._refuse_root()
+        refuse_root(self._database)
         from scheduler.runner import LEASE_SECONDS, execute  # noqa: PLC0415 - drivers, which a daemon's runs do not need
 
         with self._database.write() as session:
@@ -116,17 +128,6 @@ class Waiting:
             if self._interrupted and not isinstance(error, KeyboardInterrupt):
                 raise KeyboardInterrupt from error
             raise
-
-    def _refuse_root(self) -> None:
-        """Refuse to execute as root what is of another user: its daemon could not read the files of the run."""
-        path = self._database.path
-        owner = path.stat().st_uid if path is not None else 0
-        if os.geteuid() == 0 and owner != 0:
-            name = user_name(owner)
-            raise failed(
-                f"the state belongs to user {name}, and a run that root executes would leave files that its daemon "
-                f"cannot read: start the daemon, or use sudo -u {name}"
-            )
 
     def _hand_back(self, claimed: StoredRun) -> None:
         try:

@@ -54,6 +54,9 @@ def test_a_shell_meets_the_state_of_a_service_while_it_runs_and_after_it_was_kil
     with daemon(schedctl, service) as running:
         assert schedctl("status", "--json").json["daemon"]["pid"] == running.pid
         schedctl("disable", "nightly", "--reason", "a holiday")
+        marker = tmp_path / ".config.toml.state"
+        marker.unlink()  # as git clean does it
+        until(marker.exists)
         for other in ({}, {"STATE_DIRECTORY": str(tmp_path / "another")}):
             refused = schedctl("daemon", "--once", code=1, environment=other).err.splitlines()[-1]
             assert f"another schedctl daemon (process {running.pid}, user " in refused
@@ -167,8 +170,37 @@ def test_a_daemon_of_another_user_is_told_with_the_way_to_its_state(everyones: P
     assert done.stdout.partition("--\n")[2].split() == ["5", "5", "5"]
     for line in done.stderr.splitlines()[-3:]:
         assert f"its daemon runs (process {pid}, user root)" in line
-        assert "use it with sudo -u root schedctl" in line
+        assert "use sudo -u root schedctl" in line
         assert str(quick.state / "state.db") in line
+
+
+@needs_root
+def test_a_daemon_that_may_not_use_the_state_does_not_take_itself_for_the_one_that_runs(everyones: Path) -> None:
+    quick = QuickCommand(everyones)
+    quick.config.chmod(0o644)
+    quick("list")
+    program = (
+        "from scheduler.cli.main import run\nimport scheduler.daemon\nrun(['status'])\n"
+        f"{BECOME_NOBODY}raise SystemExit(run(['daemon', '--once']))"
+    )
+    environment = {**quick.environment, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=everyones, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 5
+    line = done.stderr.splitlines()[-1]
+    assert "belongs to user root: use sudo -u root schedctl" in line
+
+
+@needs_root
+def test_the_lock_of_a_daemon_that_root_runs_on_a_users_state_stays_the_users(tmp_path: Path) -> None:
+    quick = QuickCommand(tmp_path)
+    quick("list")
+    os.chown(quick.state / "state.db", 65_534, 65_534)
+    told = [json.loads(line) for line in quick("daemon", "--once").err.splitlines()]
+    (warned,) = [line["message"] for line in told if line["event"] == "state.others"]
+    assert f"{quick.state}/state.db belongs to user nobody" in warned
+    assert (quick.state / "state.db.lock").stat().st_uid == 65_534
 
 
 @needs_root
@@ -183,11 +215,50 @@ def test_who_takes_the_place_of_the_daemon_keeps_it_out_and_is_named_but_gets_no
     assert not Path("/nowhere").exists()
 
 
+def test_of_two_states_of_one_config_file_the_daemon_chooses_none_and_says_what_is_in_them(tmp_path: Path) -> None:
+    quick = QuickCommand(tmp_path)
+    service = {"STATE_DIRECTORY": str(tmp_path / "service")}
+    quick("run", "nightly", "--wait", environment=service)
+    (tmp_path / ".config.toml.state").unlink()
+    quick("list")
+    told = quick("daemon", "--once", code=5, environment=service).err
+    assert f"{quick.state}/state.db (0 runs)" in told
+    assert f"{tmp_path}/service/state.db (1 runs, the last at 20" in told
+    assert f"remove {tmp_path}/.config.toml.state" in told
+    quick.state.rename(tmp_path / "away")
+    (tmp_path / ".config.toml.state").unlink()
+    quick("daemon", "--once", environment=service)
+    assert len(quick("runs", "--json").json["runs"]) == 1
+
+
 def test_a_state_directory_that_others_can_lock_is_warned_of(tmp_path: Path) -> None:
     schedctl = Command(tmp_path, f'[storage]\nurl = "sqlite:///{tmp_path}/open/state.db"\n' + CONFIG + NIGHTLY)
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o755)
     told = [json.loads(line) for line in schedctl("daemon", "--once").err.splitlines()]
     (warned,) = [line["message"] for line in told if line["event"] == "state.exposed"]
-    assert warned == f"other users can lock the state directory {tmp_path}/open: chmod 700 {tmp_path}/open"
+    fix = f"chmod 700 {tmp_path}/open, or give the state a directory of its own"
+    assert warned == f"other users can lock the state directory {tmp_path}/open: {fix}"
     assert os.stat(tmp_path / "open" / "state.db.lock").st_mode & 0o077 == 0  # noqa: PTH116 - its mode alone
+
+
+@needs_root
+def test_root_looks_at_a_users_state_but_executes_no_run_in_it(tmp_path: Path) -> None:
+    quick = QuickCommand(tmp_path)
+    quick("list")
+    os.chown(quick.state / "state.db", 65_534, 65_534)
+    quick("list")
+    refused = quick.fails("run", "nightly", "--wait", code=1, says="belongs to user nobody, who cannot read")
+    assert "sudo -u nobody schedctl" in refused.error["message"]
+    assert not (quick.state / "spool").exists()
+    assert quick("runs", "--json").json["runs"] == [], "what is refused is not asked for"
+
+
+def test_the_lock_file_of_an_older_version_is_made_private(tmp_path: Path) -> None:
+    quick = QuickCommand(tmp_path)
+    quick("list")
+    lock = quick.state / "state.db.lock"
+    lock.touch(mode=0o644)
+    lock.chmod(0o644)
+    quick("daemon", "--once")
+    assert lock.stat().st_mode & 0o777 == 0o600

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 from support.other_user import BECOME_NOBODY, NOBODY, held_by_another_process, needs_root
 
-from scheduler import state_location
+from scheduler import config_lock, state_location
 from scheduler.config_lock import ConfigLock, Holder, hold_config, holder_of
 from scheduler.state_location import (
     CONFIG_FILE,
@@ -26,6 +28,7 @@ from scheduler.state_location import (
     other_owner,
     remember,
     unreadable,
+    way_in,
 )
 from storage import settings
 from storage.database import open_database
@@ -208,6 +211,41 @@ def test_a_config_in_etc_means_the_state_directory_of_the_unit(
     assert locate(second, home).directory.parent == tmp_path / "var" / "configs"
 
 
+@needs_root
+def test_a_command_of_any_user_begins_no_state_that_the_unit_would_not_use(everyones: Path) -> None:
+    config = everyones / "config.toml"
+    config.touch()
+    (everyones / "home").mkdir()
+    os.chown(everyones / "home", NOBODY, NOBODY)
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom scheduler import state_location\n"
+        "config, root = Path(sys.argv[1]), Path(sys.argv[1]).parent\n"
+        "state_location.SYSTEM_CONFIG, state_location.SYSTEM_STATE = config, root / 'var'\n"
+        f"{BECOME_NOBODY}"
+        "def tell(environ):\n"
+        "    found = state_location.locate(config, {'HOME': str(root / 'home'), **environ})\n"
+        "    print(found.directory.relative_to(root), bool(found.problem), bool(found.unstarted))\n"
+        "tell({})\ntell({'STATE_DIRECTORY': str(root / 'home')})\ninput()\ntell({})\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(config)],
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        before = [process.stdout.readline().split(), process.stdout.readline().split()]
+        said = {"state": str(everyones / "var"), "config": str(config), "host": ""}  # as install-units leaves it
+        marker_beside(config).write_text(json.dumps(said), encoding="utf-8")
+        process.stdin.write("\n")
+        process.stdin.flush()
+        after = process.stdout.readline().split()
+    assert before == [["home/.local/state/schedctl", "False", "True"], ["home", "False", "False"]]
+    assert after == ["var", "True", "False"]
+
+
 def test_the_first_marker_wins(config: Path, tmp_path: Path) -> None:
     make_state(tmp_path / "a")
     remember(config, tmp_path / "a")
@@ -273,6 +311,46 @@ def test_a_config_file_is_held_once_and_free_when_its_holder_is_killed(config: P
     assert holder_of(config) is None
 
 
+def test_a_name_that_somebody_holds_without_listening_refuses_the_daemon_in_time(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_lock, "PATIENCE", 0.2)
+    (name,) = config_lock._socket_names(config)
+    with socket.socket(socket.AF_UNIX) as intruder:
+        intruder.bind(name)
+        found = hold_config(config, "x")
+        assert isinstance(found, Holder)
+        assert found.words == "a process that is hidden from here"
+        assert holder_of(config) is None
+
+
+def test_no_state_is_begun_while_the_daemon_does_not_say_where_its_state_is(
+    config: Path, home: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_lock, "PATIENCE", 0.2)
+    with held_by_another_process(config, f"sqlite:///{tmp_path}/var/state.db") as pid:
+        os.kill(pid, signal.SIGSTOP)
+        assert f"runs (process {pid}" in locate(config, home).problem
+        make_state(tmp_path / "var")
+        remember(config, tmp_path / "var")
+        assert (locate(config, home).directory, locate(config, home).problem) == (tmp_path / "var", "")
+
+
+def test_a_release_directory_that_is_switched_is_still_held(config: Path, tmp_path: Path) -> None:
+    releases = tmp_path / "releases"
+    releases.mkdir()
+    current = tmp_path / "current"
+    current.symlink_to(config.parent.rename(releases / "1"))
+    with held(current / "config.toml", "x"):
+        (releases / "2").mkdir()
+        (releases / "2" / "config.toml").touch()
+        current.unlink()
+        current.symlink_to(releases / "2")
+        assert isinstance(hold_config(current / "config.toml", "y"), Holder)
+        assert holder_of(releases / "2" / "config.toml") is None
+        assert holder_of(releases / "1" / "config.toml") is not None
+
+
 def test_two_files_of_one_name_in_two_directories_are_held_apart(config: Path, tmp_path: Path) -> None:
     other = tmp_path / "config.toml"
     other.touch()
@@ -310,8 +388,9 @@ def test_a_state_that_is_another_users_is_said_to_be_and_how_to_get_there(everyo
         told = subprocess.run(command, cwd="/", check=True, capture_output=True, text=True).stdout
     assert f"the state of {config} is {file} and belongs to user root" in told
     assert f"its daemon runs (process {pid}, user root)" in told
-    assert "sudo -u root schedctl" in told
+    assert "use sudo -u root schedctl" in told
     assert unreadable(config, file) == ""
+    assert way_in(file, 54_321) == "sudo -u '#54321' schedctl", "a user without a name"
 
 
 def test_a_directory_that_others_can_write_or_lock_is_told(tmp_path: Path) -> None:
