@@ -44,7 +44,7 @@ from scheduler.refusals import Refusals
 from scheduler.reloading import Reloading
 from scheduler.retention import CLEAR_SECONDS, abandon, clear, set_aside
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
-from scheduler.state_location import exposed, other_state, others_state, remember
+from scheduler.state_location import displaced_state, exposed, other_state, others_state, remember
 from scheduler.state_opening import check_state, note_config, open_state, refuse_shared
 from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
@@ -445,6 +445,8 @@ def main(config_path: Path, *, once: bool = False) -> int:
             is_daemon=True,
         )
         held.callback(database.close)
+        if location is not None and (doubt := displaced_state(config_path, location)):
+            log.warning("state.displaced", message=doubt)
         refuse_shared(database, config_path)
         note_config(database, config_path)
         daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)

@@ -44,7 +44,8 @@ class Location:
     ``found`` says how it was found: by the ``marker``, by the ``daemon`` that runs, because a state ``exists`` there,
     or not at all: ``new``. ``problem`` is one line that says why no state may be used or made there, empty where one
     may. ``unstarted`` is one line that says why no command may make the state, but only a daemon; empty where one may.
-    ``neighbor`` is the usual state directory where it holds the state of another config file.
+    ``neighbor`` is the usual state directory where it holds the state of another config file. ``displaced`` is the
+    directory that the marker names, where that one does not count: see :func:`locate`.
     """
 
     directory: Path
@@ -52,6 +53,7 @@ class Location:
     problem: str = ""
     unstarted: str = ""
     neighbor: Path | None = None
+    displaced: Path | None = None
 
     @property
     def file(self) -> Path:
@@ -61,12 +63,16 @@ class Location:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Marker:
-    """What a marker says: the state directory, the config file that it was written for, and on which host."""
+    """What a marker says: the state directory, the config file that it was written for, and on which host.
+
+    ``is_begun`` is False where it was written before there was a state, for a unit that was not started yet.
+    """
 
     path: Path
     directory: Path
     config: Path
     host: str
+    is_begun: bool
 
 
 def is_same_config(one: Path, other: Path) -> bool:
@@ -79,7 +85,11 @@ def is_same_config(one: Path, other: Path) -> bool:
 
 
 def locate(config: Path, environ: Mapping[str, str]) -> Location:
-    """Return where the state of a config file without ``[storage] url`` is."""
+    """Return where the state of a config file without ``[storage] url`` is.
+
+    Where a unit's state directory holds a state that a daemon of the config file has used, and the marker names one
+    that none has, or that is gone, the unit's counts: somebody without its variables has begun the other one.
+    """
     holder = holder_of(config)
     found = _said(config, environ, holder) or _found(config, environ)
     if found.found == "new" and holder is not None and not holder.is_own and holder.state is None:
@@ -95,19 +105,49 @@ def _said(config: Path, environ: Mapping[str, str], holder: Holder | None) -> Lo
     """Return what this process, the marker or the daemon that runs says; None where none of them does."""
     if holder is not None and holder.is_own:
         return Location(directory=_directory_of(holder, config, environ), found="daemon")
-    marker = _marker(config)
-    if marker is not None:
-        if _is_there(marker.directory / _FILE):
-            return Location(directory=marker.directory, found="marker")
-        if marker.directory == SYSTEM_STATE:  # install-units says so before the unit's first start
-            nearest = SYSTEM_STATE if _is_there(SYSTEM_STATE) else SYSTEM_STATE.parent
-            problem = "" if os.access(nearest, os.W_OK | os.X_OK) else _unstarted(config)
-            return Location(directory=SYSTEM_STATE, found="new", problem=problem)
-        return Location(directory=marker.directory, found="marker", problem=_gone(config, marker))
+    if marked := _marked(config, environ):
+        return marked
     file = sqlite_file(holder.state) if holder is not None and holder.state is not None else None
     if holder is None or file is None or not _is_trusted(holder.uid, config):
         return None
     return Location(directory=file.parent, found="daemon")
+
+
+def _marked(config: Path, environ: Mapping[str, str]) -> Location | None:
+    """Return what the marker of a config file says; None without one that counts."""
+    marker = _marker(config)
+    if marker is None:
+        return None
+    if units := _units(config, environ, marker.directory):
+        return Location(directory=units, found="exists", displaced=marker.directory)
+    if _is_there(marker.directory / _FILE):
+        return Location(directory=marker.directory, found="marker")
+    if marker.directory == SYSTEM_STATE and not marker.is_begun:
+        nearest = SYSTEM_STATE if _is_there(SYSTEM_STATE) else SYSTEM_STATE.parent
+        problem = "" if os.access(nearest, os.W_OK | os.X_OK) else _unstarted(config)
+        return Location(directory=SYSTEM_STATE, found="new", problem=problem)
+    return Location(directory=marker.directory, found="marker", problem=_gone(config, marker))
+
+
+def _units(config: Path, environ: Mapping[str, str], marked: Path) -> Path | None:
+    """Return a unit's state directory, where its state counts more than the one in the directory that is marked."""
+    if not environ.get("STATE_DIRECTORY"):
+        return None
+    given = state_directory(environ)
+    if _is_same_directory(given, marked):
+        return None
+    used = _last_daemons(given / _FILE)
+    if not used or not is_same_config(Path(used), config):
+        return None
+    return given if not _is_there(marked / _FILE) or _last_daemons(marked / _FILE) == "" else None
+
+
+def _last_daemons(file: Path) -> str | None:
+    """Return the config file of the last daemon on a SQLite file, empty without one; None if that cannot be read."""
+    try:
+        return read_settings(file, (DAEMON_CONFIG,)).get(DAEMON_CONFIG, "")
+    except NoGlance:
+        return None
 
 
 def _found(config: Path, environ: Mapping[str, str]) -> Location:
@@ -144,18 +184,20 @@ def local_directory(config: Path, environ: Mapping[str, str]) -> Path:
     return state_directory(environ)
 
 
-def remember(config: Path, directory: Path) -> str:
+def remember(config: Path, directory: Path, *, instead_of: Path | None = None) -> str:
     """Write down beside a config file where its state is; return why that cannot be done, empty if it was.
 
-    Raises FileExistsError, with the other directory, if another process wrote another one down meanwhile.
+    Raises FileExistsError, with the other directory, if another one than ``instead_of`` is written down there.
     """
     marker = _marker(config)
-    if marker is not None and not _is_same_directory(marker.directory, directory):
+    allowed = [directory, *([instead_of] if instead_of is not None else [])]
+    if marker is not None and not any(_is_same_directory(marker.directory, each) for each in allowed):
         raise FileExistsError(marker.directory)
+    is_begun = _is_there(directory / _FILE) or (marker is not None and marker.is_begun)
     reasons: list[str] = []
     places = _places(config)
     for place in places:
-        reason = _write(place, config, directory)
+        reason = _write(place, config, directory, is_begun=is_begun)
         reasons += [reason] if reason else []
     return reasons[0] if len(reasons) == len(places) else ""
 
@@ -255,6 +297,16 @@ def other_state(config: Path, location: Location, environ: Mapping[str, str]) ->
         f"the state of {config} is in {location.directory}, but this unit's STATE_DIRECTORY is {given}, and a second "
         f"state would fire every slot again: move what is in {location.directory} there and remove "
         f"{marker_beside(config)}, or {to_keep}"
+    )
+
+
+def displaced_state(config: Path, location: Location) -> str:
+    """Say that a state of the config file does not count, so that nobody goes on with it; empty if there is none."""
+    if location.displaced is None or not _is_there(location.displaced / _FILE):
+        return ""
+    return (
+        f"{config} has another state, {_described(location.displaced / _FILE)}, which no daemon has used: it is left "
+        f"alone, and what was changed there does not count. Commands use {location.file} from now on"
     )
 
 
@@ -409,18 +461,20 @@ def _read_marker(place: Path, config: Path) -> _Marker | None:
             directory=Path(str(said["state"])),
             config=Path(str(said["config"])),
             host=str(said.get("host", "")),
+            is_begun=said.get("begun") is not False,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return marker if marker.directory.is_absolute() and marker.config.is_absolute() else None
 
 
-def _write(place: Path, config: Path, directory: Path) -> str:
+def _write(place: Path, config: Path, directory: Path, *, is_begun: bool) -> str:
     said = {
         "about": "schedctl keeps the state of this config file in the directory named here: docs/configuration.md",
         "state": str(directory.absolute()),
         "config": str(config.absolute()),
         "host": socket.gethostname(),
+        "begun": is_begun,
     }
     content = json.dumps(said, indent=1, ensure_ascii=False) + "\n"
     new = place.with_name(f"{place.name}.{secrets.token_hex(4)}")

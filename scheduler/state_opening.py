@@ -50,14 +50,14 @@ def open_state(
     if location is None or database.path is None:
         return database
     try:
-        reason = remember(config, location.directory)
+        reason = remember(config, location.directory, instead_of=location.displaced)
     except FileExistsError as error:
         database.close()
         raise OperationError(
             ErrorKind.STORAGE,
             f"another process has just put the state of {config} in {error.args[0]}: run this again",
         ) from error
-    if reason and location.found == "new" and location.directory != SYSTEM_STATE:
+    if reason and (location.found == "new" or location.displaced) and location.directory != SYSTEM_STATE:
         tell(
             f"the state of {config} is now in {location.directory}, and {reason}. Other users and services find it "
             f'only while the daemon runs: write url = "sqlite:///{location.file}" under [storage]'

@@ -185,7 +185,7 @@ def disable(
     What would have fired meanwhile is not made up for.
     """
     now = datetime.now(UTC)
-    with workbench.opened_to_look(config, now, sync=True) as look:
+    with workbench.opened_to_look(config, now, sync=True, is_change=True) as look:
         jobs.view_job(look.database, name)
         by = actors.this_actor("schedctl disable")
         changed = jobs.disable_job(look.database, name, reason or f"by {by.sudo_user or by.user}", now, by=by)

@@ -189,7 +189,7 @@ def cancel(*, run_id: options.RunId, as_json: options.Json = False, config: opti
     Whoever executes it does so within about a second.
     """
     now = datetime.now(UTC)
-    with workbench.opened_to_look(config, now) as look:
+    with workbench.opened_to_look(config, now, is_change=True) as look:
         found = runs.cancel(look.database, run_id, now, by=actors.this_actor("schedctl cancel"))
     if as_json:
         put_json({"runs": [run_json(found)]})

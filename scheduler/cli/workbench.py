@@ -76,11 +76,11 @@ class Look:
 
 
 @contextmanager
-def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False) -> Iterator[Look]:
+def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False, is_change: bool = False) -> Iterator[Look]:
     """Open the state for a command that looks or stops something, which a fault in the config file must not keep off.
 
     With faults that is said, and the jobs are as they were last stored. Raises ConfigError where there is no state yet,
-    or it cannot be told where, and StorageError.
+    or it cannot be told where, and StorageError; and for a change OperationError on the state of another config file.
     """
     reading = read(find_config(given))
     config: Config | None = None
@@ -93,6 +93,8 @@ def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False) -> 
         url, location = storage_despite(reading.path, error)
     database = open_state(url, reading.path, location, tell=warn)
     try:
+        if is_change:
+            refuse_shared(database, reading.path)
         if config is None:
             _warn_of(faults)
         elif sync:
@@ -122,6 +124,8 @@ def opened_for_status(given: Path | None) -> Iterator[tuple[Database, ConfigErro
         url, location = storage_despite(path, error)
     database = open_state(url, path, location, tell=warn)
     try:
+        if database.path is not None and (other := other_owner(database.path, path)):
+            warn(f"this state database belongs to {other}, not to {path}")
         yield database, faults
     finally:
         database.close()

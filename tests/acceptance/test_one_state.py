@@ -130,6 +130,9 @@ def test_a_second_config_file_takes_nothing_from_the_first_whether_a_daemon_runs
     other.write_text(shared + CONFIG + NIGHTLY.replace("nightly", "other"), encoding="utf-8")
     refused = quick.fails("run", "other", "--config", other, code=5, says=f"is the state of {quick.config}")
     assert "two config files cannot share one" in refused.error["message"]
+    for change in (["disable", "nightly"], ["enable", "nightly"], ["cancel", "1"], ["add", "x"]):
+        quick.fails(*change, "--config", other, code=5, says="cannot share one")
+    assert f"belongs to {quick.config}" in quick("status", "--config", other, code=1).err
     assert "daemon" not in quick("daemon", "--once", "--config", other, code=5).out
     assert [job["name"] for job in quick("list", "--json").json["jobs"]] == ["nightly"]
     quick.config.unlink()
@@ -215,12 +218,27 @@ def test_who_takes_the_place_of_the_daemon_keeps_it_out_and_is_named_but_gets_no
     assert not Path("/nowhere").exists()
 
 
-def test_of_two_states_of_one_config_file_the_daemon_chooses_none_and_says_what_is_in_them(tmp_path: Path) -> None:
+def test_a_state_that_a_shell_has_begun_beside_a_services_does_not_count(tmp_path: Path) -> None:
     quick = QuickCommand(tmp_path)
     service = {"STATE_DIRECTORY": str(tmp_path / "service")}
-    quick("run", "nightly", "--wait", environment=service)
+    quick("daemon", "--once", environment=service)
     (tmp_path / ".config.toml.state").unlink()
-    quick("list")
+    quick("disable", "nightly")
+    told = [json.loads(line) for line in quick("daemon", "--once", environment=service).err.splitlines()]
+    (warned,) = [line["message"] for line in told if line["event"] == "state.displaced"]
+    assert f"{quick.state}/state.db (0 runs), which no daemon has used" in warned
+    assert quick("show", "nightly", "--json").json["job"]["state"] == "enabled"
+    quick("run", "nightly", "--wait")
+    assert len(quick("runs", "--json", environment=service).json["runs"]) == 1
+
+
+def test_of_two_states_that_daemons_have_used_the_daemon_chooses_none_and_says_what_is_in_them(tmp_path: Path) -> None:
+    quick = QuickCommand(tmp_path)
+    service = {"STATE_DIRECTORY": str(tmp_path / "service")}
+    quick("daemon", "--once", environment=service)
+    quick("run", "nightly", "--wait")
+    (tmp_path / ".config.toml.state").unlink()
+    quick("daemon", "--once")
     told = quick("daemon", "--once", code=5, environment=service).err
     assert f"{quick.state}/state.db (0 runs)" in told
     assert f"{tmp_path}/service/state.db (1 runs, the last at 20" in told

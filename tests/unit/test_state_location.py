@@ -237,13 +237,49 @@ def test_a_command_of_any_user_begins_no_state_that_the_unit_would_not_use(every
         assert process.stdin is not None
         assert process.stdout is not None
         before = [process.stdout.readline().split(), process.stdout.readline().split()]
-        said = {"state": str(everyones / "var"), "config": str(config), "host": ""}  # as install-units leaves it
+        said = {"state": str(everyones / "var"), "config": str(config), "begun": False}  # as install-units leaves it
         marker_beside(config).write_text(json.dumps(said), encoding="utf-8")
         process.stdin.write("\n")
         process.stdin.flush()
         after = process.stdout.readline().split()
     assert before == [["home/.local/state/schedctl", "False", "True"], ["home", "False", "False"]]
     assert after == ["var", "True", "False"]
+
+
+def test_a_units_state_that_a_daemon_has_used_counts_more_than_a_marker_of_one_that_none_has(
+    config: Path, home: dict[str, str], tmp_path: Path
+) -> None:
+    service = {**home, "STATE_DIRECTORY": str(tmp_path / "var")}
+    make_state(usual(home), **{CONFIG_FILE: str(config)})
+    remember(config, usual(home))
+    make_state(tmp_path / "var", **{CONFIG_FILE: str(config)})
+    assert locate(config, service).directory == usual(home), "no daemon has used the one or the other"
+    make_state(tmp_path / "var", **{DAEMON_CONFIG: str(config.with_name("other.toml"))})
+    assert locate(config, service).directory == usual(home), "it is another config file's"
+    make_state(tmp_path / "var", **{DAEMON_CONFIG: str(config)})
+    found = locate(config, service)
+    assert (found.directory, found.displaced) == (tmp_path / "var", usual(home))
+    assert locate(config, home).directory == usual(home), "until the unit's daemon has started"
+    make_state(usual(home), **{DAEMON_CONFIG: str(config)})
+    assert locate(config, service).directory == usual(home), "nobody but a person can tell"
+    (usual(home) / "state.db").unlink()
+    assert locate(config, service).directory == tmp_path / "var", "it was moved there"
+    assert remember(config, tmp_path / "var", instead_of=usual(home)) == ""
+    assert locate(config, home).directory == tmp_path / "var"
+
+
+def test_a_units_state_that_is_gone_after_it_was_begun_is_not_begun_anew(
+    config: Path, home: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_location, "SYSTEM_STATE", tmp_path / "var")
+    remember(config, tmp_path / "var")
+    found = locate(config, home)
+    assert (found.directory, found.found, found.problem) == (tmp_path / "var", "new", "")
+    file = make_state(tmp_path / "var")
+    remember(config, tmp_path / "var")
+    file.unlink()
+    remember(config, tmp_path / "var")
+    assert "is not there" in locate(config, home).problem
 
 
 def test_the_first_marker_wins(config: Path, tmp_path: Path) -> None:
@@ -330,6 +366,7 @@ def test_no_state_is_begun_while_the_daemon_does_not_say_where_its_state_is(
     monkeypatch.setattr(config_lock, "PATIENCE", 0.2)
     with held_by_another_process(config, f"sqlite:///{tmp_path}/var/state.db") as pid:
         os.kill(pid, signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)
         assert f"runs (process {pid}" in locate(config, home).problem
         make_state(tmp_path / "var")
         remember(config, tmp_path / "var")
