@@ -435,7 +435,7 @@ def main(config_path: Path, *, once: bool = False) -> int:
             make_disk_room(file.parent, config.storage.spool)
             if doubt := exposed(file):
                 log.warning("state.exposed", message=doubt)
-            if doubt := others_state(file):
+            if doubt := others_state(config_path, file):
                 log.warning("state.others", message=doubt)
         database = open_state(
             config.storage.url,

@@ -318,7 +318,7 @@ def _described(file: Path) -> str:
     return f"{file} ({runs} runs{f', the last at {last:%Y-%m-%dT%H:%M:%SZ}' if last else ''})"
 
 
-def unreadable(config: Path, file: Path, command: str = "schedctl") -> str:
+def unreadable(config: Path, file: Path) -> str:
     """Say whose state it is that this process may not use, and how to get there; empty if it may, or none is there."""
     try:
         status = file.stat()
@@ -332,13 +332,14 @@ def unreadable(config: Path, file: Path, command: str = "schedctl") -> str:
     runs = f"; its daemon runs ({holder.words})" if holder is not None and not holder.is_own else ""
     uid = status.st_uid if status is not None else _nearest_owner(file)
     owner = "the schedctl service" if _is_services(file) else f"user {user_name(uid)}"
-    return f"the state of {config} is {file} and belongs to {owner}{runs}: use {way_in(file, uid, command)}"
+    return f"the state of {config} is {file} and belongs to {owner}{runs}: use {way_in(config, file, uid)}"
 
 
-def way_in(file: Path, uid: int, command: str = "schedctl") -> str:
+def way_in(config: Path, file: Path, uid: int) -> str:
     """Return the command line by which the user to whom a state file belongs uses it."""
+    command = f"schedctl COMMAND --config {config}"
     if _is_services(file):
-        properties = "-p DynamicUser=yes -p User=schedctl -p StateDirectory=schedctl"
+        properties = '-E SUDO_USER="$USER" -p DynamicUser=yes -p User=schedctl -p StateDirectory=schedctl'
         return f"sudo systemd-run -qPG {properties} {command} (docs/systemd.md)"
     name = user_name(uid)
     if name == str(uid):
@@ -346,7 +347,7 @@ def way_in(file: Path, uid: int, command: str = "schedctl") -> str:
     return f"sudo -u {name} {command}"
 
 
-def others_state(file: Path) -> str:
+def others_state(config: Path, file: Path) -> str:
     """Say that a SQLite file is another user's, where this process is root's; empty if it is not.
 
     What root writes beside it (spools, tokens) the user's daemon cannot read.
@@ -359,7 +360,7 @@ def others_state(file: Path) -> str:
         return ""
     return (
         f"the state {file} belongs to user {user_name(uid)}, who cannot read the files of a run that root executes: "
-        f"leave it to the daemon of that user, or use {way_in(file, uid)}"
+        f"leave it to the daemon of that user, or use {way_in(config, file, uid)}"
     )
 
 

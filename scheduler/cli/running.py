@@ -91,7 +91,7 @@ def run(
         view = jobs.view_job(bench.database, name)
         slots = _slots(view, at, since, 1 if count is None else count, now)
         if wait:
-            execution.check_can_execute(bench.database, now)
+            execution.check_can_execute(bench.database, bench.config, now)
         by = actors.this_actor("schedctl run")
         if slots is None:
             asked = runs.start(bench.database, view.stored, now, by=by)
@@ -222,7 +222,7 @@ def retry(
         raise usage("--again sends all rows, --rejected only some: choose one")
     with workbench.opened(config, now) as bench:
         if wait:
-            execution.check_can_execute(bench.database, now)
+            execution.check_can_execute(bench.database, bench.config, now)
         by = actors.this_actor("schedctl retry")
         if only_rejected:
             asked, hopeless = retries.retry_rejected(bench.database, run_id, now, by=by)

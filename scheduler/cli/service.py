@@ -1,5 +1,6 @@
 """`status`, `reload`, `daemon`, `emulator`, `demo` and `version`: the service itself."""
 
+import os
 import sys
 import time
 from dataclasses import replace
@@ -16,7 +17,9 @@ from scheduler.cli.output import put, put_json, put_sheet, put_table, say
 from scheduler.cli.tables import STYLES, run_table
 from scheduler.cli.times import iso, relative
 from scheduler.cli.wire import run_json
+from scheduler.config_lock import holder_of
 from scheduler.errors import ErrorKind, OperationError, failed
+from scheduler.paths import config_path
 
 if TYPE_CHECKING:
     from exporter.emulator import server as emulator_server
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from scheduler import daemon as daemon_module
     from scheduler.cli import demo as demo_module
     from scheduler.cli import diffing, quick_health, workbench
+    from scheduler.config_lock import Holder
     from scheduler.health import Health
     from scheduler.operations import health
     from scheduler.quota import Hold
@@ -78,7 +82,8 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
     if as_json:
         put_json(_health_json(found))
     else:
-        put_sheet(_sheet(found, now))
+        holder = holder_of(config_path(config, os.environ)) if found.daemon is None else None
+        put_sheet(_sheet(found, now, holder))
         if found.failures:
             put("\nlast failures:")
             put_table(*run_table(found.failures, now), styles=STYLES)
@@ -236,9 +241,11 @@ def _health_json(found: "Health") -> dict[str, Any]:
     }
 
 
-def _sheet(found: "Health", now: datetime) -> list[tuple[str, str | None]]:
+def _sheet(found: "Health", now: datetime, holder: "Holder | None") -> list[tuple[str, str | None]]:
     node = found.daemon
-    if node is None:
+    if holder is not None:
+        alive = f"holds the config file ({holder.words}), but has not reported yet; it may be starting"
+    elif node is None:
         alive = "not running; start it with systemctl start schedctl, or schedctl daemon"
     else:
         started = relative(node.started_at, now)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 
 from exporter.events import Event
@@ -28,15 +29,15 @@ Watcher = Callable[[StoredRun, str | None], None]
 """Told a run as it is stored, each time it is looked at, and what it waits for, if it waits."""
 
 
-def check_can_execute(database: Database, now: datetime) -> None:
+def check_can_execute(database: Database, config: Config, now: datetime) -> None:
     """Raise an OperationError if no daemon would execute a run, and root must not: the state is another user's."""
     if live_daemon(database, now) is None:
-        refuse_root(database)
+        refuse_root(database, config)
 
 
-def refuse_root(database: Database) -> None:
+def refuse_root(database: Database, config: Config) -> None:
     """Raise an OperationError in a process of root where the state is another user's."""
-    problem = others_state(database.path) if database.path is not None else ""
+    problem = others_state(Path(config.name), database.path) if database.path is not None else ""
     if problem:
         raise failed(problem)
 
@@ -95,7 +96,7 @@ class Waiting:
                 time.sleep(POLL_SECONDS)
 
     def _execute(self, run_id: int, node: Node, now: datetime) -> None:
-        refuse_root(self._database)
+        refuse_root(self._database, self._config)
         from scheduler.runner import LEASE_SECONDS, execute  # noqa: PLC0415 - drivers, which a daemon's runs do not need
 
         with self._database.write() as session:

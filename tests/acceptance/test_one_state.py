@@ -94,6 +94,9 @@ def test_commands_after_the_state_of_a_running_daemon_was_changed_in_the_file_do
     quick("list")
     with held_by_another_process(quick.config, f"sqlite:///{quick.state}/state.db") as pid:
         quick("disable", "nightly")
+        told = quick("status", code=1).out
+        assert f"holds the config file (process {pid}, user " in told
+        assert "not running" not in told
         quick.write('[storage]\nurl = "sqlite:///new.db"\n' + CONFIG + NIGHTLY)
         for arguments in (["enable", "nightly"], ["run", "nightly"], ["cancel", "1"], ["status"], ["list"]):
             refused = quick.fails(*arguments, code=5, says=f"process {pid}")
