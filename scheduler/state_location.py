@@ -12,7 +12,6 @@ import re
 import secrets
 import socket
 import stat
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +19,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
+from exporter.bounded_toml import loads
+from exporter.files import read_text
 from scheduler.config_lock import Holder, holder_of, user_name
 from scheduler.paths import SYSTEM_CONFIG, config_names, sqlite_file, state_directory
 from scheduler.synced import SYNCED
@@ -245,8 +246,8 @@ def stated_file(config: Path) -> Path | None:
 
     Raises NoGlance where it is unsure, also for PostgreSQL, and OSError or ValueError.
     """
-    section = storage_section(config.read_text(encoding="utf-8-sig"))
-    url = tomllib.loads(section or "").get("url")
+    section = storage_section(read_text(config))
+    url = loads(section or "").get("url")
     if not url:
         return None
     file = sqlite_file(url)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from scheduler.errors import ErrorKind, OperationError
+from scheduler.config import Config, Reading, build
+from scheduler.errors import ErrorKind, OperationError, failed
 from scheduler.state_location import (
     CONFIG_FILE,
     SYSTEM_STATE,
@@ -85,3 +86,14 @@ def note_config(database: Database, config: Path) -> None:
     if known != str(config):
         with database.write() as session:
             settings.put(session, CONFIG_FILE, str(config))
+
+
+def rebuilt(reading: Reading, before: Config) -> Config:
+    """Return the config of a file that was still being written when ``before`` was read, and its state opened.
+
+    Raises ConfigError, and an OperationError if the whole file names another state.
+    """
+    config = build(reading)
+    if config.storage.url != before.storage.url:
+        raise failed(f"url under [storage] in {reading.path} was changed in this moment: run this again")
+    return config

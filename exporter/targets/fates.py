@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from exporter.connections import ExportOptions, SalesforceExport
 from exporter.ledger import Ledger
+from exporter.report import Known
 from exporter.spool import Spool
 
 
@@ -24,6 +25,17 @@ def fates(options: ExportOptions, spool: Spool, ledger: Ledger) -> Iterator[tupl
     from exporter.targets import file  # noqa: PLC0415 - the same
 
     yield from file.fates(spool, ledger)
+
+
+def known(ledger: Ledger) -> Known:
+    """Return what the ledger alone proves of an export, whatever its target is: its counts, and what is in doubt."""
+    if any(entry.step.startswith("file.") for entry in ledger.entries()):
+        from exporter.targets import file  # noqa: PLC0415 - only what is asked for
+
+        return file.known(ledger)
+    from exporter.targets.salesforce import known as of_salesforce  # noqa: PLC0415 - the same
+
+    return of_salesforce.known(ledger)
 
 
 def kept(options: ExportOptions, gone: Spool, ledger: Ledger) -> Iterator[tuple[int, int]]:

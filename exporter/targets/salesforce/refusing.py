@@ -1,28 +1,24 @@
 """The rows of a spool that are refused before anything is sent, written down with their reasons."""
 
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 
 from exporter.events import BatchSettled
-from exporter.report import RejectedRow
+from exporter.report import RejectedRow, merge_refusals
 from exporter.spool import Spool, SpooledBatch
 from exporter.targets.salesforce.describe import Field
 from exporter.targets.salesforce.effects import Fact
 from exporter.targets.salesforce.keys import KeyCheck
 from exporter.targets.salesforce.lookup import build_lookup
 from exporter.targets.salesforce.query import Queries
-from exporter.targets.salesforce.results import RowResult, count_reasons
+from exporter.targets.salesforce.results import RowResult, refusal_of, write_refusals
 from exporter.targets.salesforce.rows import read_ranges, write_ranges
 from exporter.targets.salesforce.work import ExportWork
-
-_RECORDED_AT_ONCE = 1000
 
 
 def record_spooled(work: ExportWork) -> None:
     """Write down the rows that could not be written as text, some at a time."""
-    rows = (row for row in work.spool.rejected() if row.number > work.standing.recorded_through)
-    while some := list(islice(rows, _RECORDED_AT_ONCE)):
+    for some in work.spool.rejected_after(work.standing.recorded_through):
         work.journal.note(
             Fact.SPOOL_REJECTED,
             rows=some,
@@ -92,5 +88,5 @@ def _reject(spool: Spool, batch: SpooledBatch, faults: dict[int, RowResult]) -> 
 
 
 def _refusals(rows: Iterable[RejectedRow]) -> list[dict[str, object]]:
-    counted = count_reasons(RowResult(code=row.code, message=row.message) for row in rows)
-    return [{"code": each.code, "message": each.message, "count": each.count} for each in counted]
+    """Count rows by reasons that are our own words, and hold no value."""
+    return write_refusals(merge_refusals((), (refusal_of(row.code, row.message, 1) for row in rows)))

@@ -18,7 +18,8 @@ from exporter.spool import Spool, SpooledColumn, SpoolManifest
 from exporter.targets import ExportContext
 from exporter.targets.salesforce.client import Backoff, Client
 from exporter.targets.salesforce.delivery import Delivery
-from exporter.targets.salesforce.effects import Journal
+from exporter.targets.salesforce.effects import Journal, Leg
+from exporter.targets.salesforce.known import legs_of
 from exporter.targets.salesforce.lookup import load_lookup
 from exporter.targets.salesforce.mirroring import Mirroring
 from exporter.targets.salesforce.modes import make_plan
@@ -27,10 +28,12 @@ from exporter.targets.salesforce.query import Queries
 from exporter.targets.salesforce.refusing import ids_directory, record_spooled, refuse_keys, refuse_unfound
 from exporter.targets.salesforce.standing import Standing
 from exporter.targets.salesforce.truncate_guard import check_truncate
-from exporter.targets.salesforce.truncation import Truncation
+from exporter.targets.salesforce.truncation import Truncation, telling_deletions
 from exporter.targets.salesforce.work import ExportWork
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from exporter.casts import TextRules
@@ -121,12 +124,33 @@ class SalesforceTarget:
         truncation = Truncation(context.ledger, spool) if self._plan.removal is not None else None
         mirroring = None if context.gone is None else Mirroring(context.ledger, context.gone)
         deletions = [each for each in (truncation, mirroring) if each is not None]
-        if not standing.unclosed and not standing.sendings and all(each.is_done for each in deletions):
+        is_idle = not (standing.unclosed or standing.sendings or standing.locked)
+        if is_idle and all(each.is_done for each in deletions):
             return
         with self._working(spool, context, journal, standing) as work:
             for deletion in deletions:
                 deletion.stop(work)
             Delivery(_with_ids(work)).stop()
+
+    def abandon(self, context: ExportContext) -> None:
+        """Abort the BulkJobs of every leg, and settle the batches that Salesforce is done with, without the spool."""
+        for leg, plan in legs_of(self._plan).items():
+            standing = Standing()
+            journal = Journal(context.ledger, standing.follow, leg=leg)
+            if not standing.unclosed and not standing.sendings:
+                continue
+            with self._client(context.control, context.listen) as client:
+                nothing = SpoolManifest(columns=(), batches=(), rows=0, rejected=0, format="csv")
+                work = ExportWork(
+                    plan=plan,
+                    spool=Spool(Path()),
+                    manifest=nothing,
+                    client=client,
+                    journal=journal,
+                    standing=standing,
+                    listen=context.listen if leg is Leg.WRITE else telling_deletions(context.listen),
+                )
+                Delivery(work).stop()
 
     def check(self, columns: "pa.Schema | None" = None) -> None:
         """Log in and check the settings (and the columns, if given) without writing anything; raise what is wrong."""
@@ -217,6 +241,9 @@ class _Unhurried:
     def wait(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+    def on_stop(self, callback: "Callable[[], None]") -> None:
+        """Forget it: there is no stop."""
 
 
 def _ignore(_event: Event) -> None:

@@ -5,8 +5,8 @@ from alembic import op
 
 from storage.types import ROW_ID, CleanText, UtcDateTime
 
-revision = "0006"
-down_revision = "0004"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
