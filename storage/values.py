@@ -105,6 +105,15 @@ class Actor:
     host: str
     command: str
 
+    @property
+    def name(self) -> str:
+        """Name the user, and who typed ``sudo``."""
+        return self.user if self.sudo_user is None else f"{self.user} (sudo by {self.sudo_user})"
+
+    def __str__(self) -> str:
+        """Name the user and the command."""
+        return f"{self.name} with {self.command}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredAction:

@@ -38,7 +38,7 @@ def action_table(actions: "Sequence[StoredAction]") -> tuple[tuple[str, ...], li
     rows = [
         [
             iso(each.at) or "",
-            each.by.user if each.by.sudo_user is None else f"{each.by.user} (sudo by {each.by.sudo_user})",
+            each.by.name,
             each.change if each.run_id is None else f"{each.change} (run {each.run_id})",
             each.by.command,
         ]

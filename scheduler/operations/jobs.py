@@ -207,9 +207,11 @@ def view_job(database: Database, name: str) -> JobView:
         stored = jobs.get_job(session, name)
         ended = runs.list_runs(session, job=name, limit=RECENT, outcomes=ENDED) if stored is not None else []
         others = jobs.all_jobs(session) if stored is None or stored.definition.get(KEY) else []
+        last_done = actions.of_job(session, name, limit=1) if stored is None else []
     if stored is None and (kept := kept_state(database, name)) is not None:
         when = f"{kept.removed_at:%Y-%m-%dT%H:%M:%SZ}"
-        raise not_found(f"there is no job {name!r}: it was removed at {when}; its state comes back with its name")
+        who = f" by {last_done[0].by}" if last_done and last_done[0].change == "removed" else ""
+        raise not_found(f"there is no job {name!r}: it was removed at {when}{who}; its state comes back with its name")
     if stored is None:
         raise not_found(f"there is no job {name!r}{_nearest(name, [job.name for job in others])}")
     last = max(ended, key=lambda run: (run.finished_at or run.created_at, run.id), default=None)

@@ -65,6 +65,40 @@ def test_each_command_that_changes_a_job_is_kept_with_who_gave_it(quick: QuickCo
     connection.close()
 
 
+def test_who_removed_a_job_and_forgot_its_state_is_told_though_there_is_no_job_to_show(quick: QuickCommand) -> None:
+    quick("add", "mine", *ADD)
+    quick("remove", "mine", environment={"SUDO_USER": "alice"})
+    quick.fails("show", "mine", code=3, says=f"by {ME} (sudo by alice) with schedctl remove")
+    quick("remove", "mine", "--forget")
+    quick("add", "mine", *ADD)
+    quick("remove", "mine", "--forget")
+    quick("add", "mine", *ADD)
+    assert [each[:2] for each in done(quick, "mine")] == [
+        ("added", "schedctl add"),
+        ("removed", "schedctl remove"),
+        ("forgotten", "schedctl remove"),
+        ("added", "schedctl add"),
+        ("removed", "schedctl remove"),
+        ("forgotten", "schedctl remove"),
+        ("added", "schedctl add"),
+    ]
+
+
+def test_who_confirmed_that_most_jobs_go_is_kept_for_each_of_them(quick: QuickCommand) -> None:
+    second, third = (NIGHTLY.replace("nightly", name) for name in ("second", "third"))
+    quick.write(CONFIG + NIGHTLY + second + third)
+    quick("list")
+    quick.write(CONFIG + NIGHTLY)
+    quick("reload", "--confirm", environment={"SUDO_USER": "alice"})
+    quick.fails("show", "third", code=3, says=f"by {ME} (sudo by alice) with schedctl reload --confirm")
+    quick.write(CONFIG + NIGHTLY + second)
+    assert [each[:2] for each in done(quick, "second")] == [
+        ("added", f"edit of {quick.config}"),
+        ("removed", "schedctl reload --confirm"),
+        ("added", f"edit of {quick.config}"),
+    ]
+
+
 def test_an_edit_of_the_config_file_is_kept_for_each_job_that_it_changes(quick: QuickCommand) -> None:
     quick("list")
     quick.write(CONFIG + NIGHTLY.replace("0 3 *", "0 4 *") + NIGHTLY.replace("nightly", "second"))
