@@ -5,6 +5,7 @@ brings it. Rows come as the Arrow batches that the server sends, and are cut to 
 """
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
@@ -35,6 +36,8 @@ _LEAST_SECRET = 4
 """A shorter one is not hidden: its letters stand in every other word."""
 _CANCEL_SECONDS = 5.0
 _CANCEL_AGAIN_SECONDS = 0.1
+_CANCEL_AGE_SECONDS = 0.5
+"""A server that is still planning a query may end the call alone and run the query all the same: Sail 0.7 does."""
 
 
 class AdbcSource:
@@ -59,6 +62,7 @@ class AdbcSource:
         self._lock = threading.Lock()
         self._statement: adbc.AdbcStatement | None = None
         self._waiting = False
+        self._began = 0.0
         self._returned = threading.Event()
         self._canceled = threading.Event()
 
@@ -79,9 +83,14 @@ class AdbcSource:
         """Stop a query that another thread is reading; it raises ``QUERY_CANCELED`` there.
 
         A driver that has just begun a call may not notice a cancel, so it is repeated, for 5 seconds at most, until
-        that call has ended.
+        that call has ended. The first one waits until the call has lasted half a second, or has ended.
         """
         self._canceled.set()
+        with self._lock:
+            self._returned.clear()
+            young = _CANCEL_AGE_SECONDS - (time.monotonic() - self._began) if self._waiting else 0.0
+        if young > 0:
+            self._returned.wait(young)
         for _ in range(int(_CANCEL_SECONDS / _CANCEL_AGAIN_SECONDS)):
             self._returned.clear()
             with self._lock:
@@ -168,7 +177,14 @@ class AdbcSource:
             raise no_select(sql, dialect=self._dialect)
         with self._faults(sql):
             reader = AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001 - it has no other door
-        return stack.enter_context(closing(reader))
+        stack.enter_context(closing(reader))
+        stack.callback(self._wait_for_start)
+        return reader
+
+    def _wait_for_start(self) -> None:
+        """Before a canceled query is closed: let the server begin it, so that it knows what ends."""
+        if self._canceled.is_set():
+            time.sleep(max(0.0, _CANCEL_AGE_SECONDS - (time.monotonic() - self._began)))
 
     def _received(self, reader: AdbcRecordBatchReader, sql: str) -> Iterator[pa.RecordBatch]:
         while True:
@@ -195,6 +211,7 @@ class AdbcSource:
         with self._lock:
             self._check_canceled()  # here, so that a cancel either is seen or finds this thread waiting
             self._waiting = True
+            self._began = time.monotonic()
         try:
             yield
         finally:
