@@ -15,7 +15,6 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from scheduler.paths import config_names
@@ -25,6 +24,8 @@ PATIENCE = 2.0
 RETRY = 0.05
 """Seconds until a name that is taken, but does not listen, is tried again."""
 _LONGEST = 16_384
+_LONGEST_KEY = 80
+"""Bytes. The whole name of a socket has at most 108 (the unix(7) manual page)."""
 _CREDENTIALS = struct.Struct("3i")
 """Process, user and group of SO_PEERCRED (the unix(7) manual page)."""
 
@@ -135,7 +136,11 @@ def _socket_names(config: Path) -> list[bytes]:
         with suppress(OSError, ValueError):
             found = directory.stat()
             key = f"{found.st_dev}:{found.st_ino}:{rest}".encode("utf-8", "surrogateescape")
-            names[b"\0schedctl-config-" + sha256(key).hexdigest()[:32].encode()] = None
+            if len(key) > _LONGEST_KEY:
+                from hashlib import sha256  # noqa: PLC0415 - OpenSSL, which the quick commands do without
+
+                key = sha256(key).hexdigest()[:32].encode()
+            names[b"\0schedctl-config-" + key] = None
     return list(names)
 
 

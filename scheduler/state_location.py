@@ -9,13 +9,12 @@ import json
 import os
 import pwd
 import re
-import secrets
+import shlex
 import socket
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -338,7 +337,7 @@ def unreadable(config: Path, file: Path) -> str:
 
 def way_in(config: Path, file: Path, uid: int) -> str:
     """Return the command line by which the user to whom a state file belongs uses it."""
-    command = f"schedctl COMMAND --config {config}"
+    command = f"schedctl COMMAND --config {shlex.quote(str(config))}"
     if _is_services(file):
         properties = '-E SUDO_USER="$USER" -p DynamicUser=yes -p User=schedctl -p StateDirectory=schedctl'
         return f"sudo systemd-run -qPG {properties} {command} (docs/systemd.md)"
@@ -408,6 +407,8 @@ def _bases(config: Path, environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _own(usual: Path, config: Path) -> Path:
     """Return the directory for a config file where another one has the usual directory."""
+    from hashlib import sha256  # noqa: PLC0415 - OpenSSL, which the quick commands do without
+
     name = str(Path(os.path.realpath(config.absolute().parent)) / config.name)
     return usual / "configs" / f"{config.stem}-{sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
 
@@ -479,7 +480,7 @@ def _write(place: Path, config: Path, directory: Path, *, is_begun: bool) -> str
         "begun": is_begun,
     }
     content = json.dumps(said, indent=1, ensure_ascii=False) + "\n"
-    new = place.with_name(f"{place.name}.{secrets.token_hex(4)}")
+    new = place.with_name(f"{place.name}.{os.urandom(4).hex()}")
     try:
         with suppress(OSError, UnicodeDecodeError):
             if place.read_text(encoding="utf-8") == content:

@@ -289,7 +289,7 @@ def _health_json(found: "Health") -> dict[str, Any]:
     }
 
 
-def _sheet(found: "Health", now: datetime, holder: "Holder | None") -> list[tuple[str, str | None]]:
+def _sheet(found: "Health", now: datetime, holder: "Holder | None" = None) -> list[tuple[str, str | None]]:
     node = found.daemon
     if holder is not None:
         alive = f"holds the config file ({holder.words}), but has not reported yet; it may be starting"

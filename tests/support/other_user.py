@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 NOBODY = 65_534
-BECOME_NOBODY = "import os\nos.setgroups([])\nos.setgid(65534)\nos.setuid(65534)\n"
+BECOME_NOBODY = "import hashlib, os\nos.setgroups([])\nos.setgid(65534)\nos.setuid(65534)\n"
 """Done by a program once it has imported what it needs: this Python may lie where only root may read."""
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 

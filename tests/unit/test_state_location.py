@@ -347,6 +347,13 @@ def test_a_config_file_is_held_once_and_free_when_its_holder_is_killed(config: P
     assert holder_of(config) is None
 
 
+def test_a_config_file_with_the_longest_name_is_held_too(tmp_path: Path) -> None:
+    one, other = (tmp_path / f"{'n' * 240}{ending}.toml" for ending in ("one", "other"))
+    with held(one, "sqlite:////a.db"):
+        assert isinstance(hold_config(one, "sqlite:////b.db"), Holder)
+        assert holder_of(other) is None
+
+
 def test_a_name_that_somebody_holds_without_listening_refuses_the_daemon_in_time(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -430,6 +437,8 @@ def test_a_state_that_is_another_users_is_said_to_be_and_how_to_get_there(everyo
     assert way_in(config, file, 54_321).startswith("sudo -u '#54321' schedctl COMMAND --config"), (
         "a user without a name"
     )
+    spaced = way_in(config.with_name("my config.toml"), file, 0)
+    assert spaced.endswith(f"--config '{config.parent}/my config.toml'"), "it can be pasted"
 
 
 def test_a_directory_that_others_can_write_or_lock_is_told(tmp_path: Path) -> None:
