@@ -3,10 +3,11 @@
 import json
 import socket
 from collections.abc import Collection
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from scheduler.actors import record_action
+from scheduler.actors import record_action, this_actor
 from scheduler.disk import faults_of
 from scheduler.edits import EDITS
 from scheduler.health import (
@@ -80,7 +81,9 @@ def request_reload(
     if daemon is not None:
         request = now.isoformat()
         with database.write() as session:
-            settings.put(session, CONFIRMED, json.dumps({"request": request, "remove": sorted(confirmed)}))
+            by = by or this_actor("schedctl reload")
+            kept = {"request": request, "remove": sorted(confirmed), "by": asdict(by)}
+            settings.put(session, CONFIRMED, json.dumps(kept))
             settings.put(session, "reload_requested", request)
             record_action(session, by, "reloaded", now=now)
     return daemon

@@ -1,5 +1,6 @@
 """Jobs as people look at them and change them."""
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from scheduler.config_tables import NO_RELAY
 from scheduler.edits import EDITS, Edits, edits_of
 from scheduler.errors import failed, not_found, usage
 from scheduler.faults import ConfigError, Fault
+from scheduler.health import CONFIRMED
 from scheduler.job import Job, UnreadableJobError, parse_job
 from scheduler.merge import (
     Changes,
@@ -99,8 +101,9 @@ def sync_file_jobs(
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
         for name in changes.remove:
             jobs.remove_job(session, name, now=now)
+        person = json.loads(settings.get(session, CONFIRMED) or "{}").get("by") if confirmed and by is None else None
         by = by or this_actor(f"edit of {config.name}")
-        record_action(session, by, "removed", now=now, jobs=sorted(changes.remove))
+        record_action(session, Actor(**person) if person else by, "removed", now=now, jobs=sorted(changes.remove))
         definitions = {name: job.to_dict() for name, job in changes.put.items()}
         same = [name for name, definition in definitions.items() if same_schedule(known.get(name), definition)]
         put = jobs.put_jobs(session, origin="file", definitions=definitions, now=now, same_schedule=same)

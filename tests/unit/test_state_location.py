@@ -17,7 +17,9 @@ import pytest
 from support.other_user import BECOME_NOBODY, NOBODY, held_by_another_process, needs_root
 
 from scheduler import config_lock, state_location
+from scheduler.config import build, read
 from scheduler.config_lock import ConfigLock, Holder, hold_config, holder_of
+from scheduler.errors import OperationError
 from scheduler.state_location import (
     CONFIG_FILE,
     DAEMON_CONFIG,
@@ -30,6 +32,7 @@ from scheduler.state_location import (
     unreadable,
     way_in,
 )
+from scheduler.state_opening import rebuilt
 from storage import settings
 from storage.database import open_database
 
@@ -472,3 +475,15 @@ def test_sudo_makes_no_state_of_roots_for_a_users_file(
     assert locate(config, home).problem == "", "a container that has only root"
     monkeypatch.setattr(state_location, "SYSTEM_CONFIG", config)
     assert locate(config, {**home, "SUDO_UID": str(NOBODY)}).problem == ""
+
+
+def test_a_file_that_names_another_state_once_it_is_whole_is_not_joined_to_the_one_that_half_of_it_named(
+    config: Path,
+) -> None:
+    half = build(read(config))
+    config.write_text('[defaults]\ndisable_after = 3\n[storage]\nurl = "sqlite:///whole.db"\n', encoding="utf-8")
+    with pytest.raises(OperationError, match="run this again"):
+        rebuilt(read(config), half)
+    whole = build(read(config))
+    config.write_text('[storage]\nurl = "sqlite:///whole.db"\n', encoding="utf-8")
+    assert rebuilt(read(config), whole).storage == whole.storage
