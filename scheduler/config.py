@@ -32,8 +32,9 @@ from scheduler.config_text import Document, document
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, show, under, unknown_key, unknown_value
 from scheduler.job import Job, JobDefaults, QueryFiles, name_fault, parse_job, schedule_faults
 from scheduler.parents import graph_faults
-from scheduler.paths import default_spool, default_storage_url, sqlite_file, state_directory
+from scheduler.paths import default_spool, default_storage_url, sqlite_file
 from scheduler.secrets import register
+from scheduler.state_location import Location, local_directory, locate
 
 __all__ = ["Config", "ConfigError", "Document", "Fault", "Reading", "build", "load", "parse", "read"]
 
@@ -78,7 +79,10 @@ def build(reading: Reading, *, environ: Mapping[str, str] | None = None) -> Conf
     environ = os.environ if environ is None else environ
     if reading.faults:
         raise ConfigError(reading.faults, name=str(reading.path))
-    config = _build(reading.documents, state=state_directory(environ))
+    location = _location(reading, environ)
+    state = location.directory if location is not None else local_directory(reading.path, environ)
+    config = _build(reading.documents, state=state)
+    config = replace(config, storage=replace(config.storage, location=location))
     plain = dict(_plain_secrets(config))
     register(plain.values())
     register(map(unquote, plain.values()))  # as it is after the URL that it stands in was taken apart
@@ -90,6 +94,13 @@ def build(reading: Reading, *, environ: Mapping[str, str] | None = None) -> Conf
         if (file := config.origins.get(keys[:2], config.name)) in shared
     ]
     return replace(config, warnings=(*config.warnings, *_located(warnings, config.origins, reading.documents)))
+
+
+def _location(reading: Reading, environ: Mapping[str, str]) -> Location | None:
+    """Return where the state of the config file is; None where its ``[storage] url`` says so."""
+    storage = reading.documents[0].tables.get("storage")
+    has_url = isinstance(storage, Mapping) and "url" in storage
+    return None if has_url else locate(reading.path, environ)
 
 
 def _build(documents: Sequence[Document], *, state: Path | None) -> Config:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -15,6 +15,9 @@ from scheduler.faults import Fault, Keys
 from scheduler.job import Job
 from scheduler.notices import Told
 from scheduler.paths import sqlite_file
+
+if TYPE_CHECKING:
+    from scheduler.state_location import Location
 
 
 def _check_pattern(value: str) -> str:
@@ -95,13 +98,17 @@ class StorageTable(Settings):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Storage:
-    """Where state is kept: a database URL (it may hold a password, so it is not printed) and absolute paths; bytes."""
+    """Where state is kept: a database URL (it may hold a password, so it is not printed) and absolute paths; bytes.
+
+    ``location`` says how the place was found where the file has no ``url``; None where it has one.
+    """
 
     url: str = field(repr=False)
     spool: Path
     snapshots: Path
     history: int
     min_free: int
+    location: "Location | None" = None
 
 
 def _check_notify_url(value: SecretStr | SecretReference) -> SecretStr | SecretReference:

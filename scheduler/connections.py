@@ -6,8 +6,9 @@ from pathlib import Path
 
 from exporter.connections import Connection, SalesforceConnection
 from scheduler.config import Config
-from scheduler.paths import sqlite_file, state_directory
+from scheduler.paths import sqlite_file
 from scheduler.secrets import resolve
+from scheduler.state_location import local_directory
 
 
 def make_ready(config: Config, name: str, *, environ: Mapping[str, str] | None = None) -> Connection:
@@ -36,4 +37,4 @@ def token_path(config: Config, name: str, environ: Mapping[str, str]) -> Path:
 def beside_state(config: Config, environ: Mapping[str, str]) -> Path:
     """Return the absolute path of the directory of the SQLite file, or else the state directory."""
     file = sqlite_file(config.storage.url)
-    return (file.parent if file is not None else state_directory(environ)).absolute()
+    return (file.parent if file is not None else local_directory(Path(config.name), environ)).absolute()

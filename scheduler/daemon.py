@@ -5,8 +5,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,11 +23,13 @@ from scheduler.chores import Chores, Every
 from scheduler.clocks import StepWatch
 from scheduler.config import Config, build, read
 from scheduler.config_files import wait_until_still
+from scheduler.config_lock import Holder, hold_config
 from scheduler.control import StopReason
 from scheduler.disk import LOOK_SECONDS, DiskWatch, free_bytes
+from scheduler.errors import ErrorKind, OperationError
 from scheduler.health import DRAINING, METRICS_FAULT, PLACES
 from scheduler.holds import holds
-from scheduler.instance import is_dead, lock_state_file, this_node
+from scheduler.instance import AlreadyRunningError, is_dead, lock_state_file, this_node
 from scheduler.job import forget_schedules
 from scheduler.limits import Gate, Limits
 from scheduler.logs import get_logger
@@ -45,13 +47,16 @@ from scheduler.reloading import Reloading
 from scheduler.retention import CLEAR_SECONDS, abandon, clear, set_aside
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
 from scheduler.spools import find_place
+from scheduler.state_location import displaced_state, exposed, other_state, others_state, remember
+from scheduler.state_opening import check_state, note_config, open_state, rebuilt, refuse_shared
 from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
 from scheduler.zones import forget_zones, tzdata_version
 from storage import jobs, nodes, runs
+from storage.address import parse_address
 from storage.clock import shared_now
-from storage.database import Database, StorageError, open_database
+from storage.database import Database, StorageError
 from storage.files import from_os
 
 CHECK_SECONDS = 1.0
@@ -62,6 +67,8 @@ CONNECTIONS_SECONDS = 30.0
 """How often it is asked whether a secret's file was changed, although the config was not."""
 AUDIT_SECONDS = 600.0
 """How often it is asked whether the daily audit is due."""
+MARK_SECONDS = 5.0
+"""How often the marker beside the config file is looked at."""
 LARGE_STEP = 3600.0
 """Seconds. After the clock went forward by more than this, nothing is removed for its age..."""
 DISTRUST_SECONDS = 3600.0
@@ -240,6 +247,7 @@ class Daemon:
         self._chores.add("clear", self._guarded(self._clear), Every(CLEAR_SECONDS), at_start=True)
         self._chores.add("audit", self._guarded(self._audit), Every(AUDIT_SECONDS))
         self._chores.add("zones", self._guarded(self._look_at_zones), Every(ZONES_SECONDS))
+        self._chores.add("mark", self._guarded(self._mark_state), Every(MARK_SECONDS))
         self._chores.add("metrics", self._guarded(self._metrics.write), Every(TEXTFILE_SECONDS))
         self._metrics.apply(self._files.config.metrics)
         self._chores.start()
@@ -368,6 +376,14 @@ class Daemon:
                 return
         look_at_zones(self._database, version, schedules, self._clock())
 
+    def _mark_state(self) -> None:
+        """Write again where the state is, where somebody cleaned up beside the config file, as deployments do."""
+        started = self._files.started
+        location = started.storage.location
+        if location is not None and os.path.lexists(started.name):
+            with suppress(FileExistsError):  # it names another state now: commands refuse that, with both places
+                remember(Path(started.name), location.directory)
+
     def _look_at_disk(self) -> None:
         self._disk.look(self._files.config.storage.min_free)
 
@@ -483,16 +499,38 @@ def main(config_path: Path, *, once: bool = False) -> int:
     faulthandler.enable(file=2)  # systemd's watchdog ends a stuck loop by SIGABRT: where it is stuck
     reading = read(config_path)
     config = build(reading)
-    held = _lock_if_sqlite(config.storage.url)
-    try:
-        if held is not None:
-            make_disk_room(Path(held.name).parent, config.storage.spool)
-        database = open_database(config.storage.url)
+    location = config.storage.location
+    with ExitStack() as held:
+        held.enter_context(_only_daemon(config_path, config.storage.url))
+        check_state(config.storage.url, config_path, location)
+        if location is not None and (problem := other_state(config_path, location, os.environ)):
+            raise OperationError(ErrorKind.STORAGE, problem)
+        lock = _lock_if_sqlite(config.storage.url)
+        if lock is not None:
+            held.enter_context(lock)
+            file = Path(lock.name.removesuffix(".lock"))
+            make_disk_room(file.parent, config.storage.spool)
+            if doubt := exposed(file):
+                log.warning("state.exposed", message=doubt)
+            if doubt := others_state(config_path, file):
+                log.warning("state.others", message=doubt)
+        database = open_state(
+            config.storage.url,
+            config_path,
+            location,
+            tell=lambda message: log.warning("state.unmarked", message=message),
+            is_daemon=True,
+        )
+        held.callback(database.close)
+        if location is not None and (doubt := displaced_state(config_path, location)):
+            log.warning("state.displaced", message=doubt)
+        refuse_shared(database, config_path)
         if not reading.seen.is_settled(utc_now()):
             changes = planned_changes(database, config)
             if changes.remove or changes.replaced:  # the file may be half written
                 reading = wait_until_still(reading)
-                config = build(reading)
+                config = rebuilt(reading, config)
+        note_config(database, config_path)
         daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)
         with daemon.signals():
             daemon.start(once=once)
@@ -501,9 +539,34 @@ def main(config_path: Path, *, once: bool = False) -> int:
                 os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood
             database.close()
             return code
+
+
+@contextmanager
+def _only_daemon(config: Path, url: str) -> Iterator[None]:
+    """Keep other daemons away from a config file, but for those that share its state in PostgreSQL.
+
+    Raises AlreadyRunningError, with the holder's process and user.
+    """
+    address = parse_address(url)
+    try:
+        held = hold_config(config, address.name)
+    except OSError as error:
+        log.warning("config.not_locked", message=f"a second daemon on {config} is not noticed: {error.strerror}")
+        yield
+        return
+    if isinstance(held, Holder):
+        if address.kind != "sqlite" and held.state == address.name:
+            yield
+            return
+        where = f" with its state in {held.state}" if held.state else ""
+        raise AlreadyRunningError(
+            f"another schedctl daemon ({held.words}) already works on {config}{where}; stop it first, "
+            "or keep the state in PostgreSQL to run several"
+        )
+    try:
+        yield
     finally:
-        if held is not None:
-            held.close()
+        held.close()
 
 
 def _ignored(number: signal.Signals) -> None:

@@ -104,7 +104,16 @@ def lock_state_file(path: Path) -> IO[str]:
     Raises AlreadyRunningError, with the holder's process id, if another daemon has it.
     """
     lock = path.with_name(path.name + ".lock")
-    holder = lock.open("a+", encoding="ascii")
+    holder = open(  # noqa: SIM115 - Path.open takes no opener; whoever asked closes it
+        lock, "a+", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)
+    )
+    with suppress(OSError):
+        os.fchmod(holder.fileno(), 0o600)  # made by an older version, any user could lock it and keep the daemon out
+        if os.geteuid() == 0:
+            owner = path.stat()
+            os.fchown(
+                holder.fileno(), owner.st_uid, owner.st_gid
+            )  # else a daemon of root keeps the owner's out for ever
     try:
         fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -21,6 +21,16 @@ def config_path(explicit: str | Path | None, environ: Mapping[str, str]) -> Path
     return users if os.path.lexists(users) else SYSTEM_CONFIG
 
 
+def config_names(path: Path) -> tuple[Path, ...]:
+    """Return the absolute paths of a config file: as given, with its directory resolved, and with itself resolved.
+
+    A link that is switched to another file, as a ConfigMap or a release does it, keeps the first two.
+    """
+    given = path.absolute()
+    resolved = Path(os.path.realpath(given.parent)) / given.name
+    return tuple(dict.fromkeys([given, resolved, Path(os.path.realpath(given))]))
+
+
 def example_config() -> Path | None:
     """Return the config file that shows every key: beside this module in an installation, else in the checkout."""
     here = Path(__file__).parent

@@ -9,13 +9,14 @@ from exporter.spool import Spool
 from scheduler import spools
 from scheduler.changing import sweep_snapshots
 from scheduler.logs import get_logger
-from storage import notices, retention, runs, settings, snapshots
+from storage import actions, notices, retention, runs, settings, snapshots
 from storage.database import Database, Session
 from storage.statements import chunks
 
 CLEAR_SECONDS = 86_400
 """How often: once a day, and when a daemon starts."""
 NOTICES_AT_ONCE = 1_000
+ACTIONS_AT_ONCE = 1_000
 UNNAMED_FOR = timedelta(days=1)
 """How long a snapshot's file may be there before the transaction that names it."""
 _LOST = "lost-"
@@ -39,6 +40,7 @@ def clear(
     """Delete what ended more than ``history`` seconds ago, then sweep the spool directory. Ends early if asked to."""
     before = now - timedelta(seconds=history)
     old_notices = sum(_notices(database, before, is_stopping))
+    sum(_actions(database, before, is_stopping))
     old_runs = sum(_runs(database, before, is_stopping))
     swept = sum(1 for _ in sweep(database, spool, before)) if not is_stopping() else 0
     _snapshots(database, snapshots_directory, before, now)
@@ -60,6 +62,14 @@ def _notices(database: Database, before: datetime, is_stopping: Callable[[], boo
         yield deleted
         if deleted < NOTICES_AT_ONCE:
             return
+
+
+def _actions(database: Database, before: datetime, is_stopping: Callable[[], bool]) -> Iterator[int]:
+    deleted = ACTIONS_AT_ONCE
+    while deleted == ACTIONS_AT_ONCE and not is_stopping():
+        with database.write() as session:
+            deleted = actions.prune(session, before=before, limit=ACTIONS_AT_ONCE)
+        yield deleted
 
 
 def _runs(database: Database, before: datetime, is_stopping: Callable[[], bool]) -> Iterator[int]:

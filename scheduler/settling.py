@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from exporter.failures import ExportError, FailureKind, transient
+from scheduler.actors import AUTOMATIC, record_action, this_actor
 from scheduler.changing import Move, discard_stagings, lost_snapshot, next_snapshot
 from scheduler.followers import Fired, fire_followers, hold_followers, tell_followers
 from scheduler.holds import hold, lift
@@ -137,6 +138,8 @@ def _write(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move
             if decisions.disable is not None:
                 settle_owed(session, [work.run.job], DISABLED, now)
                 jobs.disable_job(session, work.run.job, by="daemon", reason=decisions.disable, now=now)
+                by = this_actor(AUTOMATIC)
+                record_action(session, by, "disabled", now=now, jobs=[work.run.job], run_id=work.run.id)
             if move is not None and not move.store(session, work):
                 raise _SnapshotMovedError
     return decisions, fired

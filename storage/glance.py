@@ -8,7 +8,7 @@ compares every answer here with that of the module that owns it.
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from storage.values import Node, Outbox, StoredJob, StoredRun, sqlite_time
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration: what :mod:`storage.schema` raises a database to, and what the queries here are written for."""
 _TIMES = {
     *("created_at", "updated_at", "anchored_at", "high_water", "disabled_at", "last_success", "scheduled_time"),
@@ -139,6 +139,32 @@ def glance(path: Path) -> Iterator[Glance]:
         raise NoGlance from error
     finally:
         connection.close()
+
+
+def read_settings(path: Path, keys: Sequence[str]) -> dict[str, str]:
+    """Return those of these settings that a state file has, whatever its schema: that table keeps its form for ever.
+
+    Raises NoGlance.
+    """
+    marks = ", ".join("?" * len(keys))
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_SECONDS)) as connection:
+            return dict(connection.execute(f"SELECT key, value FROM setting WHERE key IN ({marks})", keys).fetchall())  # noqa: S608 - no part of it comes from outside
+    except (sqlite3.Error, ValueError) as error:
+        raise NoGlance from error
+
+
+def count_runs(path: Path) -> tuple[int, datetime | None]:
+    """Return how many runs a state file holds, and when the last one ended (UTC), whatever its schema.
+
+    Raises NoGlance.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_SECONDS)) as connection:
+            count, last = connection.execute("SELECT count(*), max(finished_at) FROM run").fetchone()
+        return count, _read("finished_at", last)
+    except (sqlite3.Error, ValueError) as error:
+        raise NoGlance from error
 
 
 def _read(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever a column holds

@@ -351,6 +351,27 @@ class Snapshot(SQLModel, table=True):
     updated_at: datetime = Field(sa_type=UtcDateTime)
 
 
+class Action(SQLModel, table=True):
+    """What somebody did to a job or a run, and by which command. It outlives both, for as long as the history."""
+
+    __tablename__ = "action"
+    __table_args__ = (
+        Index("action_job", "job", "id"),
+        Index("action_run", "run_id"),
+        Index("action_at", "at"),
+    )
+
+    id: int | None = _id()
+    at: datetime = Field(sa_type=UtcDateTime)
+    actor: str = Field(sa_type=CleanText)
+    sudo_user: str | None = Field(default=None, sa_type=CleanText)
+    host: str = Field(sa_type=CleanText)
+    command: str = Field(sa_type=CleanText)
+    change: str = Field(sa_type=CleanText)
+    job: str | None = Field(default=None, sa_type=CleanText)
+    run_id: int | None = Field(default=None, sa_type=ROW_ID)
+
+
 class Pruned(SQLModel, table=True):
     """Up to which slot a job's history was pruned: an audit finds no holes there, but the past thrown away."""
 

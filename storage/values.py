@@ -94,6 +94,40 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Actor:
+    """Who does something: the login name (the number of a user without one), and the command that was typed.
+
+    ``sudo_user`` is the user who typed ``sudo``, if any. ``command`` is without its arguments.
+    """
+
+    user: str
+    sudo_user: str | None
+    host: str
+    command: str
+
+    @property
+    def name(self) -> str:
+        """Name the user, and who typed ``sudo``."""
+        return self.user if self.sudo_user is None else f"{self.user} (sudo by {self.sudo_user})"
+
+    def __str__(self) -> str:
+        """Name the user and the command."""
+        return f"{self.name} with {self.command}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredAction:
+    """What somebody did to a job or a run. ``change`` is a verb, such as ``disabled``; ``at`` is UTC."""
+
+    id: int
+    at: datetime
+    by: Actor
+    change: str
+    job: str | None
+    run_id: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outbox:
     """How sending does: ``pending`` notices, since when, and what the last try of one of them met."""
 

@@ -70,7 +70,7 @@ def check(
         edits, unconfirmed = workbench.planned_edits(workbench.find_config(config), loaded, now)
         held = None if unconfirmed is None else str(unconfirmed)
     else:
-        held = workbench.check_stored(loaded, now)
+        held = workbench.check_stored(workbench.find_config(config), loaded, now)
     warnings = _warnings(loaded, now) + ([held] if held is not None else [])
     for warning in warnings:
         warn(warning)

@@ -1,6 +1,5 @@
 """`add`, `edit`, `remove`, `disable` and `enable`: what changes a job."""
 
-import getpass
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from scheduler.errors import OperationError, failed, usage
 from scheduler.fires import coming
 
 if TYPE_CHECKING:
+    from scheduler import actors
     from scheduler.cli import workbench
     from scheduler.cli.workbench import Bench
     from scheduler.job import Job
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scheduler.operations.jobs import JobView
     from storage.removed import RemovedJob
 else:
+    actors = Late("scheduler.actors")
     workbench = Late("scheduler.cli.workbench")
     checks = Late("scheduler.operations.checks")
     config_edits = Late("scheduler.operations.config_edits")
@@ -90,7 +91,7 @@ def add(
             _put_draft(job, now, as_json=as_json)
             return
         kept = jobs.kept_state(bench.database, name)
-        view = jobs.add_job(bench.database, job, now)
+        view = jobs.add_job(bench.database, job, now, by=actors.this_actor("schedctl add"))
     _put_changed(view, now, "added", as_json=as_json)
     _say_restored(view, kept, now)
 
@@ -120,6 +121,7 @@ def _add_to_file(
         return
     config_edits.store(draft)
     with workbench.opened(config, now, is_whole=True) as bench:
+        jobs.note_added(bench.database, name, now, by=actors.this_actor("schedctl add --to-file"))
         view = jobs.view_job(bench.database, name)
     _put_changed(view, now, f"{draft.path}:{draft.line}: added", as_json=as_json)
     _say_restored(view, kept, now)
@@ -159,7 +161,9 @@ def edit(
         if dry_run:
             _put_draft(job, now, as_json=as_json)
             return
-        changed = jobs.replace_job(bench.database, job, now, revision=before.stored.revision)
+        changed = jobs.replace_job(
+            bench.database, job, now, revision=before.stored.revision, by=actors.this_actor("schedctl edit")
+        )
         view = jobs.view_job(bench.database, name)
     _put_changed(view, now, "changed" if changed else "was like this already:", as_json=as_json)
 
@@ -184,13 +188,14 @@ def remove(
     """
     now = datetime.now(UTC)
     with workbench.opened(config, now, giving_up=name) as bench:
+        by = actors.this_actor("schedctl remove")
         if forget and not jobs.has_job(bench.database, name):
-            jobs.forget_job(bench.database, name)
+            jobs.forget_job(bench.database, name, now, by=by)
             done = f"forgot the state of {name}"
         else:
             view = jobs.view_job(bench.database, name)
             jobs.require_cli_origin(view.stored, bench.config, "remove")
-            jobs.remove_job(bench.database, name, now, forget=forget)
+            jobs.remove_job(bench.database, name, now, forget=forget, by=by)
             done = f"removed {name}" + (" and forgot its state" if forget else "")
     if as_json:
         put_json({"removed": name, "forgotten": forget})
@@ -211,9 +216,10 @@ def disable(
     What would have fired meanwhile is not made up for.
     """
     now = datetime.now(UTC)
-    with workbench.opened_to_look(config, now, sync=True) as look:
+    with workbench.opened_to_look(config, now, sync=True, is_change=True) as look:
         jobs.view_job(look.database, name)
-        changed = jobs.disable_job(look.database, name, reason or f"by {_person()}", now)
+        by = actors.this_actor("schedctl disable")
+        changed = jobs.disable_job(look.database, name, reason or f"by {by.sudo_user or by.user}", now, by=by)
         view = jobs.view_job(look.database, name)
     _put_changed(view, now, "disabled" if changed else "was disabled already:", as_json=as_json)
 
@@ -237,16 +243,9 @@ def enable(
         before = jobs.view_job(bench.database, name)
         if before.state == "auto_disabled" and not force:
             _try(bench, before.job)
-        changed = jobs.enable_job(bench.database, name, now)
+        changed = jobs.enable_job(bench.database, name, now, by=actors.this_actor("schedctl enable"))
         view = jobs.view_job(bench.database, name)
     _put_changed(view, now, "enabled" if changed else "was enabled already:", as_json=as_json)
-
-
-def _person() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user id without a name, as in some containers
-        return "a person"
 
 
 def _advise(bench: "Bench", job: "Job", now: datetime) -> None:

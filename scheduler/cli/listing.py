@@ -9,9 +9,9 @@ from scheduler.cli import options, quick
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table, warn
-from scheduler.cli.tables import STYLES, run_table
+from scheduler.cli.tables import STYLES, action_table, run_table
 from scheduler.cli.times import exact_duration, iso, local, relative
-from scheduler.cli.wire import job_details_json, job_json, removed_json, run_json
+from scheduler.cli.wire import action_json, job_details_json, job_json, removed_json, run_json
 from scheduler.errors import usage
 from scheduler.fires import coming
 
@@ -35,6 +35,7 @@ STATE_WORDS = {
 }
 SHOWN_FIRES = 3
 SHOWN_RUNS = 5
+SHOWN_ACTIONS = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -108,13 +109,18 @@ def show(*, name: options.Name, as_json: options.Json = False, config: options.C
     with workbench.opened_to_look(config, now, sync=True) as look:
         view = jobs.view_job(look.database, name)
         recent = runs.list_runs(look.database, job=name, limit=SHOWN_RUNS)
+        done = jobs.job_actions(look.database, name, SHOWN_ACTIONS)
     if as_json:
-        put_json({"job": job_details_json(view, now) | {"runs": [run_json(run) for run in recent]}})
+        more = {"runs": [run_json(run) for run in recent], "actions": [action_json(each) for each in done]}
+        put_json({"job": job_details_json(view, now) | more})
         return
     put_sheet(_sheet(view, now))
     if recent:
         put()
         put_table(*run_table(recent, now), styles=STYLES)
+    if done:
+        put()
+        put_table(*action_table(done))
 
 
 def next_run(view: "JobLine", now: datetime) -> str:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -12,18 +13,19 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, say, warn
-from scheduler.errors import failed, not_found, usage
+from scheduler.errors import OperationError, failed, not_found, usage
 
 if TYPE_CHECKING:
     from exporter.connections import SalesforceConnection
     from exporter.targets.salesforce.logins import webflow
     from exporter.targets.salesforce.logins.webflow import WebLogin
-    from scheduler import callback, connections
+    from scheduler import actors, callback, connections
     from scheduler.cli import workbench
     from scheduler.config import Config
     from scheduler.operations import connection_edits
 else:
     webflow = Late("exporter.targets.salesforce.logins.webflow")
+    actors = Late("scheduler.actors")
     callback = Late("scheduler.callback")
     connections = Late("scheduler.connections")
     workbench = Late("scheduler.cli.workbench")
@@ -89,7 +91,7 @@ def login(
     if not answer:
         raise failed(_nobody_came(connection, begun, wait, pasted=no_browser))
     found = webflow.finish(connection, begun, webflow.read_code(begun, answer))
-    enabled = _enable_jobs(loaded, name)
+    enabled = _enable_jobs(workbench.find_config(config), loaded, name)
     if as_json:
         values = {"username": found.username, "instance_url": found.instance_url, "token_file": connection.token_file}
         put_json({"login": {"connection": name, **values, "enabled": enabled}})
@@ -100,14 +102,18 @@ def login(
             say(f"enabled again, since failures had disabled them: {', '.join(enabled)}")
 
 
-def _enable_jobs(loaded: "Config", name: str) -> list[str]:
+def _enable_jobs(path: Path, loaded: "Config", name: str) -> list[str]:
     """Let the jobs that failures of this connection disabled fire again. Who logged in has done so in any case."""
     from storage.errors import StorageError  # noqa: PLC0415 - SQLAlchemy, which completing a command line does without
 
     try:
-        with workbench.opened_if_there(loaded) as database:
-            return connection_edits.count_login(database, name, datetime.now(UTC)) if database is not None else []
-    except StorageError as error:
+        with workbench.opened_if_there(path, loaded.storage.url, loaded.storage.location) as database:
+            if database is None:
+                return []
+            return connection_edits.count_login(
+                database, name, datetime.now(UTC), by=actors.this_actor("schedctl login")
+            )
+    except (StorageError, OperationError) as error:
         warn(f"jobs that failures disabled stay so: {error.message}; schedctl enable NAME enables each")
         return []
 

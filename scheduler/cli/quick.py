@@ -6,7 +6,6 @@ so, :func:`quickly` returns None, and the command looks properly, as :mod:`sched
 """
 
 import os
-import re
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,14 +15,13 @@ from typing import Any, TypeVar
 from exporter.bounded_toml import loads
 from exporter.files import read_text
 from scheduler.health import UNREADABLE, read_unreadable, still_unreadable
-from scheduler.paths import config_path, default_storage_url, sqlite_file, state_directory
+from scheduler.paths import config_path
+from scheduler.state_location import differs_from_daemon, is_same_config, locate, stated_file
 from scheduler.synced import SYNCED, is_as_seen, matches
 from scheduler.views import JobLine, with_slots
 from storage.glance import Glance, NoGlance, glance
 from storage.values import StoredJob, StoredRun
 
-_SECTION = re.compile(r"^\[storage\][ \t]*(?:#.*)?$\n?(.*?)(?=^[ \t]*\[|\Z)", re.MULTILINE | re.DOTALL)
-_ELSEWHERE = re.compile(r"""^[ \t]*(?:\[\s*)*["']?storage\b""", re.MULTILINE)
 _Found = TypeVar("_Found")
 
 
@@ -33,7 +31,7 @@ def quickly(given: Path | None, look: Callable[[Glance], _Found]) -> _Found | No
     try:
         with glance(_state_file(path)) as found:
             theirs = found.setting("config_path")
-            if theirs not in (None, "", str(path)) or not is_as_seen(path, found.setting(SYNCED)):
+            if (theirs and not is_same_config(Path(theirs), path)) or not is_as_seen(path, found.setting(SYNCED)):
                 return None
             return look(found)
     except (NoGlance, OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -103,22 +101,17 @@ def _lines(found: Glance, jobs: list[StoredJob], last: Mapping[str, StoredRun] =
     return [JobLine(stored=job, last_run=last.get(job.name), fault=faults.get(job.name)) for job in jobs]
 
 
-def storage_section(text: str) -> str | None:
-    """Return what stands under ``[storage]``, None without such a table. Raises NoGlance where a look cannot tell."""
-    sections = _SECTION.findall(text)
-    if len(_ELSEWHERE.findall(text)) != len(sections) or len(sections) > 1:
-        raise NoGlance
-    return sections[0] if sections else None
-
-
 def _state_file(path: Path) -> Path:
     """Return the SQLite file of a config file, by a look at ``[storage]`` alone. Raises NoGlance where it is unsure.
 
     A wrong guess does no harm: the state file then has another config file's mark, or none.
     """
-    section = storage_section(read_text(path))
-    url = loads(section or "").get("url")
-    file = sqlite_file(url or default_storage_url(state_directory(os.environ)))
-    if file is None or any(char in str(url or file) for char in "%?"):
+    file = stated_file(path)
+    if file is None:
+        location = locate(path, os.environ)
+        file = location.file
+        if location.problem or any(char in str(file) for char in "%?"):
+            raise NoGlance
+    if differs_from_daemon(path, f"sqlite:///{file}"):
         raise NoGlance
-    return path.parent / file
+    return file

@@ -12,10 +12,12 @@ from scheduler.cli.output import put, put_json, warn
 from scheduler.errors import usage
 
 if TYPE_CHECKING:
+    from scheduler import actors
     from scheduler.cli import workbench
     from scheduler.operations import jobs, resyncs
     from scheduler.operations.resyncs import Decision
 else:
+    actors = Late("scheduler.actors")
     workbench = Late("scheduler.cli.workbench")
     jobs = Late("scheduler.operations.jobs")
     resyncs = Late("scheduler.operations.resyncs")
@@ -55,7 +57,7 @@ def resync(
     with workbench.opened(config, now) as bench:
         job = jobs.view_job(bench.database, name).job
         decision: Decision = chosen[0] if chosen else "resend"
-        done = resyncs.resync(bench.database, job, decision, now)
+        done = resyncs.resync(bench.database, job, decision, now, by=actors.this_actor("schedctl resync"))
     if as_json:
         put_json({"job": name, "decision": done.decision, "rows": done.rows, "doubtful": done.doubtful})
         return

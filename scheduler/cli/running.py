@@ -18,7 +18,7 @@ from scheduler.cli.late import Late
 from scheduler.cli.output import JsonRows, TerminalRecords, csv_stream, put, put_json, put_sheet, put_table, say
 from scheduler.cli.problems import DEBUG
 from scheduler.cli.progress import ProgressDisplay
-from scheduler.cli.tables import STYLES, run_table
+from scheduler.cli.tables import STYLES, action_table, run_table
 from scheduler.cli.times import duration, is_naive, iso, parse_time, relative
 from scheduler.cli.wire import rejected_json, run_details_json, run_json
 from scheduler.errors import usage
@@ -26,7 +26,7 @@ from scheduler.errors import usage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scheduler import logs
+    from scheduler import actors, logs
     from scheduler.cli import workbench
     from scheduler.cli.workbench import Bench
     from scheduler.operations import abandon, execution, jobs, presence, retries, runs, waits
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from storage.database import Database
     from storage.runs import StoredRun
 else:
+    actors = Late("scheduler.actors")
     waits = Late("scheduler.operations.waits")
     logs = Late("scheduler.logs")
     workbench = Late("scheduler.cli.workbench")
@@ -93,10 +94,13 @@ def run(
         view = jobs.view_job(bench.database, name)
         _ = view.job  # one that cannot be read is refused here, and not by a run that fails
         slots = _slots(view, at, since, 1 if count is None else count, now)
+        if wait:
+            execution.check_can_execute(bench.database, bench.config, now)
+        by = actors.this_actor("schedctl run")
         if slots is None:
-            asked = runs.start(bench.database, view.stored, now)
+            asked = runs.start(bench.database, view.stored, now, by=by)
         else:
-            asked = runs.backfill(bench.database, view.stored, slots, now)
+            asked = runs.backfill(bench.database, view.stored, slots, now, by=by)
         for existing in sorted(asked.existing):
             say(f"run {existing} was asked for before and is not repeated")
         found: Sequence[StoredRun] = asked.runs
@@ -171,6 +175,9 @@ def show_run(*, run_id: options.RunId, as_json: options.Json = False, config: op
             for attempt in details.attempts
         ]
         put_table(["attempt", "started", "ended", "ending", "failure"], rows, styles=STYLES)
+    if details.actions:
+        put()
+        put_table(*action_table(details.actions))
     if details.ledger:
         put()
         rows = [
@@ -187,7 +194,8 @@ def abandon_run(*, run_id: options.RunId, as_json: options.Json = False, config:
     that the target confirms, and names the batches in doubt.
     """
     with workbench.opened(config, datetime.now(UTC)) as bench:
-        found = abandon.abandon(bench.database, bench.config, run_id, datetime.now(UTC))
+        by = actors.this_actor("schedctl runs abandon")
+        found = abandon.abandon(bench.database, bench.config, run_id, datetime.now(UTC), by=by)
     if as_json:
         put_json({"runs": [run_json(found)]})
     else:
@@ -201,8 +209,8 @@ def cancel(*, run_id: options.RunId, as_json: options.Json = False, config: opti
     Whoever executes it does so within about a second.
     """
     now = datetime.now(UTC)
-    with workbench.opened_to_look(config, now) as look:
-        found = runs.cancel(look.database, run_id, now)
+    with workbench.opened_to_look(config, now, is_change=True) as look:
+        found = runs.cancel(look.database, run_id, now, by=actors.this_actor("schedctl cancel"))
     if as_json:
         put_json({"runs": [run_json(found)]})
     elif found.state == "finished":
@@ -233,12 +241,15 @@ def retry(
     if only_rejected and again:
         raise usage("--again sends all rows, --rejected only some: choose one")
     with workbench.opened(config, now) as bench:
+        if wait:
+            execution.check_can_execute(bench.database, bench.config, now)
+        by = actors.this_actor("schedctl retry")
         if only_rejected:
-            asked, hopeless = retries.retry_rejected(bench.database, run_id, now)
+            asked, hopeless = retries.retry_rejected(bench.database, run_id, now, by=by)
             if hopeless:
                 say(f"{hopeless:,} of the refused rows have values without a text for the target: left out")
         else:
-            asked = retries.retry(bench.database, run_id, now, again=again)
+            asked = retries.retry(bench.database, run_id, now, again=again, by=by)
         found: Sequence[StoredRun] = [asked]
         if wait:
             found = _wait(bench, [asked.id])

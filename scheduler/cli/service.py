@@ -1,5 +1,6 @@
 """`status`, `reload`, `daemon`, `emulator`, `demo` and `version`: the service itself."""
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -17,20 +18,24 @@ from scheduler.cli.output import put, put_json, put_sheet, put_table, say
 from scheduler.cli.tables import STYLES, run_table
 from scheduler.cli.times import iso, relative
 from scheduler.cli.wire import run_json
+from scheduler.config_lock import holder_of
 from scheduler.errors import ErrorKind, OperationError, failed
+from scheduler.paths import config_path
 
 if TYPE_CHECKING:
     from exporter.emulator import server as emulator_server
+    from scheduler import actors, fingerprints, logs
     from scheduler import daemon as daemon_module
-    from scheduler import fingerprints, logs
     from scheduler.cli import demo as demo_module
     from scheduler.cli import diffing, quick_health, workbench
+    from scheduler.config_lock import Holder
     from scheduler.health import Health
     from scheduler.operations import connection_edits, health, jobs
     from scheduler.quota import Hold
     from storage.database import Database
     from storage.values import Node
 else:
+    actors = Late("scheduler.actors")
     emulator_server = Late("exporter.emulator.server")
     daemon_module = Late("scheduler.daemon")
     logs = Late("scheduler.logs")
@@ -83,7 +88,8 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
     if as_json:
         put_json(_health_json(found))
     else:
-        put_sheet(_sheet(found, now))
+        holder = holder_of(config_path(config, os.environ)) if found.daemon is None else None
+        put_sheet(_sheet(found, now, holder))
         if found.failures:
             put()
             put("last failures:")
@@ -110,11 +116,12 @@ def reload(
     with workbench.opened(config, now, sync=False) as bench:
         removed = jobs.planned_changes(bench.database, bench.config).remove if confirm else frozenset()
         before, _ = health.config_read_at(bench.database)
-        node = health.request_reload(bench.database, now, confirmed=removed)
+        by = actors.this_actor("schedctl reload --confirm" if confirm else "schedctl reload")
+        node = health.request_reload(bench.database, now, confirmed=removed, by=by)
         if node is not None:
             _await_answer(bench.database, before, node)
         elif confirm:
-            jobs.sync_file_jobs(bench.database, bench.config, now, confirmed=removed)
+            jobs.sync_file_jobs(bench.database, bench.config, now, confirmed=removed, by=by)
         else:
             raise failed("no daemon is alive; it reads the config file when it starts")
         edits = health.last_edits(bench.database)
@@ -282,9 +289,11 @@ def _health_json(found: "Health") -> dict[str, Any]:
     }
 
 
-def _sheet(found: "Health", now: datetime) -> list[tuple[str, str | None]]:
+def _sheet(found: "Health", now: datetime, holder: "Holder | None" = None) -> list[tuple[str, str | None]]:
     node = found.daemon
-    if node is None:
+    if holder is not None:
+        alive = f"holds the config file ({holder.words}), but has not reported yet; it may be starting"
+    elif node is None:
         alive = "not running; start it with systemctl start schedctl, or schedctl daemon"
     else:
         started = relative(node.started_at, now)

@@ -7,24 +7,25 @@ from pathlib import Path
 
 from exporter.bounded_toml import loads
 from exporter.files import read_text
-from scheduler.cli.quick import storage_section
 from scheduler.config import ConfigError, parse
 from scheduler.errors import ErrorKind, OperationError
-from scheduler.paths import sqlite_file, state_directory
+from scheduler.paths import sqlite_file
+from scheduler.state_location import DAEMON_CONFIG, Location, is_same_config, locate, storage_section
 from storage.glance import NoGlance, glance
 
 _URL = re.compile(r"^[ \t]*url[ \t]*=.*$", re.MULTILINE)
 
 
-def storage_url_despite(path: Path, faults: ConfigError) -> str:
-    """Return the address of the state database of a config file with faults.
+def storage_despite(path: Path, faults: ConfigError) -> tuple[str, Location | None]:
+    """Return the address of the state database of a config file with faults, and how it was found.
 
     Raises the faults where there is no state yet; and as an OperationError, with that, where the file does not tell.
     """
     try:
         given, is_told = _given(path, faults)
         table = "" if given is None else f"[storage]\nurl = {json.dumps(given)}\n"
-        url = parse(table, base=path.parent, state=state_directory(os.environ)).storage.url
+        location = locate(path, os.environ) if given is None else None
+        url = parse(table, base=path.parent, state=location.directory if location else None).storage.url
     except (ValueError, TypeError, AttributeError, NoGlance, ConfigError):
         raise _untold(path, faults) from faults
     file = sqlite_file(url)
@@ -32,7 +33,7 @@ def storage_url_despite(path: Path, faults: ConfigError) -> str:
         raise (_untold(path, faults) if os.path.lexists(path) else faults) from faults
     if file is not None and _is_missing(file):
         raise faults
-    return url
+    return url, location
 
 
 def _given(path: Path, faults: ConfigError) -> tuple[str | None, bool]:
@@ -66,7 +67,8 @@ def _was_read_from(file: Path | None, path: Path) -> bool:
     """Whether the last daemon on a state file read the config file at ``path``."""
     try:
         with glance(file or Path()) as found:
-            return found.setting("config_path") == str(path)
+            theirs = found.setting(DAEMON_CONFIG)
+            return theirs is not None and is_same_config(Path(theirs), path)
     except NoGlance:
         return False
 

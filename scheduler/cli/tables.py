@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from storage.runs import StoredRun
+    from storage.values import StoredAction
 
 STYLES = {
     "succeeded": "green",
@@ -30,6 +31,20 @@ def run_table(runs: "Sequence[StoredRun]", now: datetime) -> tuple[tuple[str, ..
         columns = (*columns[:-1], "unchanged", columns[-1])
         rows = [[*row[:-1], str(run.rows_unchanged), row[-1]] for row, run in zip(rows, runs, strict=True)]
     return columns, rows
+
+
+def action_table(actions: "Sequence[StoredAction]") -> tuple[tuple[str, ...], list[list[str]]]:
+    """Return the columns and rows of a table of what was done, and by whom."""
+    rows = [
+        [
+            iso(each.at) or "",
+            each.by.name,
+            each.change if each.run_id is None else f"{each.change} (run {each.run_id})",
+            each.by.command,
+        ]
+        for each in actions
+    ]
+    return ("done at (UTC)", "user", "what", "command"), rows
 
 
 def run_row(run: "StoredRun", now: datetime) -> list[str]:

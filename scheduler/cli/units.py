@@ -54,6 +54,8 @@ def install_units(
     for doubt in doubts:
         warn(doubt)
     written = False if dry_run else units.install(unit, force=force)
+    if not dry_run and (reason := units.note_state(unit)):
+        warn(f"commands of other users find the state of {unit.config} only while the daemon runs: {reason}")
     if as_json:
         put_json(
             {

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from storage.rejections import RejectedValues
     from storage.removed import RemovedJob
     from storage.runs import StoredAttempt
-    from storage.values import StoredRun
+    from storage.values import StoredAction, StoredRun
 
 
 def job_json(view: "JobLine", now: datetime) -> dict[str, Any]:
@@ -120,10 +120,26 @@ def run_details_json(details: "RunDetails") -> dict[str, Any]:
             }
             for attempt in details.attempts
         ],
+        "actions": [action_json(each) for each in details.actions],
         "ledger": [
             {"at": iso(row.at), "step": row.step, "mark": row.mark, "batch": row.batch, "data": dict(row.data)}
             for row in details.ledger
         ],
+    }
+
+
+def action_json(action: "StoredAction") -> dict[str, Any]:
+    """Return what somebody did to a job or a run."""
+    by = action.by
+    return {
+        "at": iso(action.at),
+        "user": by.user,
+        "sudo_user": by.sudo_user,
+        "host": by.host,
+        "command": by.command,
+        "change": action.change,
+        "job": action.job,
+        "run": action.run_id,
     }
 
 

@@ -9,14 +9,24 @@ from pathlib import Path
 
 from scheduler.cli.output import warn
 from scheduler.cli.quick import known_storage_url
-from scheduler.cli.state_place import storage_url_despite
+from scheduler.cli.state_place import storage_despite
 from scheduler.config import Config, ConfigError, Reading, build, load, read
 from scheduler.config_files import wait_until_still
 from scheduler.edits import Edits, edits_of
+from scheduler.errors import OperationError
 from scheduler.merge import LostParents, NameConflicts, UnconfirmedRemovals, merge
 from scheduler.operations import jobs, presence
 from scheduler.operations.jobs import JobView
-from scheduler.paths import config_path
+from scheduler.paths import config_path, default_storage_url
+from scheduler.state_location import (
+    CONFIG_FILE,
+    DAEMON_CONFIG,
+    Location,
+    is_same_config,
+    marked_directory,
+    other_owner,
+)
+from scheduler.state_opening import check_state, note_config, open_state, rebuilt, refuse_shared
 from storage import settings
 from storage.address import parse_address
 from storage.database import Database, StorageError, open_database
@@ -55,14 +65,16 @@ def opened(
     """Open the workbench. With ``sync`` the config file's jobs are stored first, as the daemon does it.
 
     ``is_whole``: this process wrote the file, so that nobody is in the middle of it. Raises ConfigError, StorageError,
-    and NameConflicts, but not over the job that is being given up: without it there would be no way out of the
-    conflict. Nor LostParents over a job that is given up or changed.
+    OperationError where this is not the state of the config file and its daemon, and NameConflicts, but not over the
+    job that is being given up: without it there would be no way out of the conflict. Nor LostParents over a job that is
+    given up or changed.
     """
     path = find_config(given)
     reading = read(path)
     config = build(reading)
-    database = open_database(config.storage.url)
+    database = open_state(config.storage.url, path, config.storage.location, tell=warn)
     try:
+        refuse_shared(database, path)
         if sync:
             config = _sync(database, config, reading, now, is_whole=is_whole, giving_up=giving_up, changing=changing)
         yield Bench(config=config, path=path, database=database)
@@ -79,22 +91,25 @@ class Look:
 
 
 @contextmanager
-def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False) -> Iterator[Look]:
+def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False, is_change: bool = False) -> Iterator[Look]:
     """Open the state for a command that looks or stops something, which a fault in the config file must not keep off.
 
     With faults that is said, and the jobs are as they were last stored. Raises ConfigError where there is no state yet,
-    or it cannot be told where, and StorageError.
+    or it cannot be told where, and StorageError; and for a change OperationError on the state of another config file.
     """
     reading = read(find_config(given))
     config: Config | None = None
     faults: ConfigError | NameConflicts
     try:
         config = build(reading)
-        url = config.storage.url
+        url, location = config.storage.url, config.storage.location
     except ConfigError as error:
-        faults, url = error, storage_url_despite(reading.path, error)
-    database = open_database(url)
+        faults = error
+        url, location = storage_despite(reading.path, error)
+    database = open_state(url, reading.path, location, tell=warn)
     try:
+        if is_change:
+            refuse_shared(database, reading.path)
         if config is None:
             _warn_of(faults)
         elif sync:
@@ -113,27 +128,37 @@ def opened_for_status(given: Path | None) -> Iterator[tuple[Database, ConfigErro
 
     Raises ConfigError if the file does not even tell where the state is, and StorageError.
     """
-    path, faults = find_config(given), None
+    path, faults, location = find_config(given), None, None
     url = known_storage_url(given)  # thousands of jobs take seconds to read
     try:
-        url = url or load(path).storage.url
+        if url is None:
+            storage = load(path).storage
+            url, location = storage.url, storage.location
     except ConfigError as error:
         faults = error
-        url = storage_url_despite(path, error)
-    database = open_database(url)
+        url, location = storage_despite(path, error)
+    database = open_state(url, path, location, tell=warn)
     try:
+        if database.path is not None and (other := other_owner(database.path, path)):
+            warn(f"this state database belongs to {other}, not to {path}")
         yield database, faults
     finally:
         database.close()
 
 
 def storage_url(given: Path | None) -> str:
-    """Return the address of the state database, even if the config file has faults elsewhere; raises ConfigError."""
+    """Return the address of the state database, even if the config file has faults elsewhere.
+
+    Raises ConfigError, and OperationError where there is none that belongs to the config file.
+    """
     path = find_config(given)
     try:
-        return load(path).storage.url
+        storage = load(path).storage
+        url, location = storage.url, storage.location
     except ConfigError as error:
-        return storage_url_despite(path, error)
+        url, location = storage_despite(path, error)
+    check_state(url, path, location)
+    return url
 
 
 def planned_edits(path: Path, config: Config, now: datetime) -> tuple[Edits, UnconfirmedRemovals | None]:
@@ -141,48 +166,58 @@ def planned_edits(path: Path, config: Config, now: datetime) -> tuple[Edits, Unc
 
     Where there is no state yet, every job is new. Raises ConfigError, NameConflicts and StorageError.
     """
-    with opened_if_there(config) as database:
+    location = config.storage.location
+    draft_of = None
+    if location is not None and location.found == "new":  # a draft of another file is compared with what that one has
+        draft_of = location.neighbor or marked_directory(find_config(None))
+    url = config.storage.url if draft_of is None else default_storage_url(draft_of)
+    with opened_if_there(path, url, location if draft_of is None else None) as database:
         if database is None:
             return edits_of(merge(config.jobs, ()), (), now), None
         with database.read() as session:
-            theirs = settings.get(session, "config_path")
-        if theirs and Path(theirs) != path:
-            warn(f"the daemon of this state database reads {theirs}, not {path}")
+            theirs = settings.get(session, CONFIG_FILE) or settings.get(session, DAEMON_CONFIG)
+        if theirs and not is_same_config(Path(theirs), path):
+            warn(f"this state database belongs to {theirs}, not to {path}")
         return jobs.planned_edits(database, config, now)
 
 
 @contextmanager
-def opened_if_there(config: Config) -> Iterator[Database | None]:
-    """Open the state database as it is; None where nobody has stored anything yet. Raises StorageError."""
-    if _has_no_state(config):
+def opened_if_there(path: Path, url: str, location: Location | None) -> Iterator[Database | None]:
+    """Open the state database of a config file as it is; None where nobody has stored anything yet.
+
+    ``location`` says how it was found; None where the file names it. Raises StorageError, and OperationError where this
+    is not the state of the config file and its daemon.
+    """
+    check_state(url, path, location)
+    if _has_no_state(url):
         yield None
         return
-    database = open_database(config.storage.url, migrate=False)
+    database = open_database(url, migrate=False)
     try:
         yield database
     finally:
         database.close()
 
 
-def check_stored(config: Config, now: datetime) -> str | None:
+def check_stored(path: Path, config: Config, now: datetime) -> str | None:
     """Raise NameConflicts if the stored jobs keep a daemon from taking over a valid config file.
 
     Nothing is stored. Returns why the daemon would wait for a person, or why that is not known, where the state
     database cannot be read; None otherwise.
     """
     try:
-        with opened_if_there(config) as database:
+        with opened_if_there(path, config.storage.url, config.storage.location) as database:
             unconfirmed = None if database is None else jobs.planned_edits(database, config, now)[1]
-    except StorageError as error:
+    except (StorageError, OperationError) as error:
         return f"whether a name is taken by a job of schedctl add cannot be told: {error.message}"
     except LostParents as lost:
         return str(lost)
     return None if unconfirmed is None else str(unconfirmed)
 
 
-def _has_no_state(config: Config) -> bool:
+def _has_no_state(url: str) -> bool:
     """Whether nobody has stored anything yet, in a file that is still to be made. Raises StorageError."""
-    address = parse_address(config.storage.url)
+    address = parse_address(url)
     return address.path is not None and not is_there(address.path, address.name)
 
 
@@ -208,23 +243,27 @@ def _sync(
     giving_up: str | None = None,
     changing: str | None = None,
 ) -> Config:
-    """Store the file's jobs, unless a daemon that lives reads another file: its jobs would be lost to it.
+    """Store the file's jobs, unless the state is that of another file: its jobs would be lost to it.
 
     A file that may be half written is waited for. Returns the config, which is then another.
     """
     with database.read() as session:
-        theirs = settings.get(session, "config_path")
+        theirs = settings.get(session, DAEMON_CONFIG)
     daemon = presence.live_daemon(database, now)
-    if theirs and Path(theirs) != reading.path and daemon is not None:
+    if theirs and not is_same_config(Path(theirs), reading.path) and daemon is not None:
         warn(f"the daemon of this state database reads {theirs}, so the jobs in {reading.path} are left out")
         return config
+    if database.path is not None and (other := other_owner(database.path, reading.path)):
+        warn(f"this state database belongs to {other}, so the jobs in {reading.path} are left out")
+        return config
+    note_config(database, reading.path)
     try:
         if not is_whole and not reading.seen.is_settled(now):
             changes = jobs.planned_changes(database, config)
             # What is new harms nobody if it is half written, as long as no daemon fires it.
             if changes.remove or changes.replaced or (changes.put and daemon is not None):
                 reading = wait_until_still(reading)
-                config = build(reading)
+                config = rebuilt(reading, config)
         jobs.sync_file_jobs(database, config, now, seen=reading.seen.mark(now))
     except NameConflicts as conflicts:
         if giving_up not in conflicts.names:

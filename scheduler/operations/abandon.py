@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from scheduler.actors import record_action
 from scheduler.config import Config
 from scheduler.errors import failed
 from scheduler.instance import lives
@@ -11,9 +12,10 @@ from storage import ledger, nodes, runs
 from storage.clock import shared_now
 from storage.database import ClaimLost, Database
 from storage.runs import StoredRun
+from storage.values import Actor
 
 
-def abandon(database: Database, config: Config, run_id: int, now: datetime) -> StoredRun:
+def abandon(database: Database, config: Config, run_id: int, now: datetime, *, by: Actor | None = None) -> StoredRun:
     """End a begun run: settle what the target can still tell of it, and send nothing more; return it as it ended.
 
     Raises not-found; and failed if it has ended, has sent nothing yet, or is in the hands of a process that lives.
@@ -38,6 +40,8 @@ def abandon(database: Database, config: Config, run_id: int, now: datetime) -> S
                 raise failed(f"run {run_id} has sent nothing yet: schedctl cancel {run_id} ends it")
             lease = 2 * runner.ABORT_SECONDS
             claimed = runs.claim_run(session, run_id, owner=node.id, now=now, lease_seconds=lease, lease_from=shared)
+            if claimed is not None:
+                record_action(session, by, "abandoned", now=now, jobs=[run.job], run_id=run_id)
         if claimed is None:
             raise failed(f"another run of {run.job} goes on: wait for it, or schedctl cancel it, then abandon {run_id}")
         try:

@@ -15,6 +15,7 @@ from exporter.connections import Connection
 from exporter.disk import create_file, make_directory, sync_directory, write_all
 from exporter.files import read_regular
 from exporter.settings import SecretReference
+from scheduler.actors import record_action, this_actor
 from scheduler.config import Config
 from scheduler.connections import beside_state
 from scheduler.fingerprints import GONE, VALUE, as_text, compare, digest, settings_of, words
@@ -26,12 +27,15 @@ from storage.database import Database, Session
 from storage.jobs import StoredJob
 from storage.removed import RemovedJob
 from storage.statements import lock_names
+from storage.values import Actor
 
 KEY_FILE = "connections.key"
 """The file beside the state that keeps the key of the digests."""
 KEY_BYTES = 32
 CONNECTION_EDITS = "connection_edits"
 """The key in ``setting`` of the last edit of connections that a daemon noticed, as :meth:`ConnectionEdits.record`."""
+CONNECTION_EDIT = "edit of a connection"
+"""The command of what follows from a changed connection or secret."""
 _DIGESTS = "connection_digests:"
 """What the keys in ``setting`` of the digests begin with; a mark of the key follows, since each host has its own."""
 
@@ -88,6 +92,7 @@ class ConnectionWatch:
         with self._database.write() as session:
             settings.put(session, place, json.dumps(kept))
             enabled = _reset_failures(session, changed, now) if changed else {}
+            record_action(session, this_actor(CONNECTION_EDIT), "enabled", now=now, jobs=sorted(enabled))
             edits = ConnectionEdits(keys=changed, enabled=enabled)
             if changed:
                 settings.put(session, CONNECTION_EDITS, edits.record(now))
@@ -121,10 +126,12 @@ class ConnectionWatch:
             yield place, None if found is None else digest(self._key, name, place, found)
 
 
-def count_login(database: Database, name: str, now: datetime) -> list[str]:
+def count_login(database: Database, name: str, now: datetime, *, by: Actor | None = None) -> list[str]:
     """Take a person's login for an edit of the connection: return the jobs that it enabled again, by name."""
     with database.write() as session:
-        return sorted(_reset_failures(session, {name: ("login",)}, now))
+        enabled = sorted(_reset_failures(session, {name: ("login",)}, now))
+        record_action(session, by, "enabled", now=now, jobs=enabled)
+        return enabled
 
 
 def last_connection_edits(database: Database) -> dict[str, Any] | None:

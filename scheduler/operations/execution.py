@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 
 from exporter.events import Event
 from scheduler.config import Config
+from scheduler.errors import failed
 from scheduler.holds import holds
 from scheduler.limits import Gate, Limits
 from scheduler.operations.presence import live_daemon, present
 from scheduler.operations.waits import waits_for
+from scheduler.state_location import others_state
 from storage import runs
 from storage.clock import shared_now
 from storage.database import ClaimLost, Database
@@ -24,6 +27,19 @@ POLL_SECONDS = 0.2
 """How often a run that the daemon executes is looked at."""
 Watcher = Callable[[StoredRun, str | None], None]
 """Told a run as it is stored, each time it is looked at, and what it waits for, if it waits."""
+
+
+def check_can_execute(database: Database, config: Config, now: datetime) -> None:
+    """Raise an OperationError if no daemon would execute a run, and root must not: the state is another user's."""
+    if live_daemon(database, now) is None:
+        refuse_root(database, config)
+
+
+def refuse_root(database: Database, config: Config) -> None:
+    """Raise an OperationError in a process of root where the state is another user's."""
+    problem = others_state(Path(config.name), database.path) if database.path is not None else ""
+    if problem:
+        raise failed(problem)
 
 
 class Waiting:
@@ -80,6 +96,7 @@ class Waiting:
                 time.sleep(POLL_SECONDS)
 
     def _execute(self, run_id: int, node: Node, now: datetime) -> None:
+        refuse_root(self._database, self._config)
         from scheduler.runner import LEASE_SECONDS, execute  # noqa: PLC0415 - drivers, which a daemon's runs do not need
         from scheduler.spools import find_place  # noqa: PLC0415 - the same
 

@@ -3,9 +3,11 @@
 import json
 import socket
 from collections.abc import Collection
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from scheduler.actors import record_action, this_actor
 from scheduler.disk import faults_of
 from scheduler.edits import EDITS
 from scheduler.health import (
@@ -29,6 +31,7 @@ from storage import jobs, nodes, notices, runs, settings
 from storage.clock import shared_now
 from storage.database import Database
 from storage.nodes import Node
+from storage.values import Actor
 
 
 def look(database: Database, now: datetime) -> Health:
@@ -67,7 +70,9 @@ def look(database: Database, now: datetime) -> Health:
         )
 
 
-def request_reload(database: Database, now: datetime, *, confirmed: Collection[str] = ()) -> Node | None:
+def request_reload(
+    database: Database, now: datetime, *, confirmed: Collection[str] = (), by: Actor | None = None
+) -> Node | None:
     """Ask the daemon to read its config file again; returns the daemon, None if there is none to do it.
 
     ``confirmed`` are the jobs that a person agrees to remove.
@@ -76,8 +81,11 @@ def request_reload(database: Database, now: datetime, *, confirmed: Collection[s
     if daemon is not None:
         request = now.isoformat()
         with database.write() as session:
-            settings.put(session, CONFIRMED, json.dumps({"request": request, "remove": sorted(confirmed)}))
+            by = by or this_actor("schedctl reload")
+            kept = {"request": request, "remove": sorted(confirmed), "by": asdict(by)}
+            settings.put(session, CONFIRMED, json.dumps(kept))
             settings.put(session, "reload_requested", request)
+            record_action(session, by, "reloaded", now=now)
     return daemon
 
 

@@ -1,5 +1,6 @@
 """Jobs as people look at them and change them."""
 
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -8,12 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from exporter.files import read_text
+from scheduler.actors import record_action, this_actor
 from scheduler.after import Timed, idle
 from scheduler.config import Config
 from scheduler.config_tables import NO_RELAY
 from scheduler.edits import EDITS, Edits, edits_of
 from scheduler.errors import failed, not_found, usage
 from scheduler.faults import ConfigError, Fault
+from scheduler.health import CONFIRMED
 from scheduler.job import Job, UnreadableJobError, parse_job
 from scheduler.merge import (
     Changes,
@@ -31,12 +34,13 @@ from scheduler.second_opinion import disagreement
 from scheduler.synced import SYNCED
 from scheduler.toml_lines import key_lines, line_of
 from scheduler.views import JobLine, with_slots
-from storage import followers, jobs, removed, runs, settings, snapshots
+from storage import actions, followers, jobs, removed, runs, settings, snapshots
 from storage.database import Database, Session
 from storage.jobs import StoredJob
 from storage.removed import RemovedJob
 from storage.runs import StoredRun
 from storage.statements import lock_names
+from storage.values import Actor, StoredAction
 
 ENDED = ("succeeded", "partial", "failed", "canceled", "interrupted")
 """The outcomes of runs that took place: a skipped slot is none."""
@@ -59,7 +63,13 @@ class JobView(JobLine):
 
 
 def sync_file_jobs(
-    database: Database, config: Config, now: datetime, *, seen: str = "", confirmed: Collection[str] = ()
+    database: Database,
+    config: Config,
+    now: datetime,
+    *,
+    seen: str = "",
+    confirmed: Collection[str] = (),
+    by: Actor | None = None,
 ) -> Changes:
     """Bring the stored jobs of origin ``file`` in line with the config file, in one transaction.
 
@@ -91,11 +101,21 @@ def sync_file_jobs(
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
         for name in changes.remove:
             jobs.remove_job(session, name, now=now)
+        person = json.loads(settings.get(session, CONFIRMED) or "{}").get("by") if confirmed and by is None else None
+        by = by or this_actor(f"edit of {config.name}")
+        record_action(session, Actor(**person) if person else by, "removed", now=now, jobs=sorted(changes.remove))
         definitions = {name: job.to_dict() for name, job in changes.put.items()}
         same = [name for name, definition in definitions.items() if same_schedule(known.get(name), definition)]
         put = jobs.put_jobs(session, origin="file", definitions=definitions, now=now, same_schedule=same)
         for name in sorted(put & known.keys()):
             _redefine(session, changes.put[name], definitions[name])
+        lifted = {each.name for each in stored if each.disabled_by == "daemon"}
+        for change, names in (
+            ("added", put - known.keys()),
+            ("changed", put & known.keys()),
+            ("enabled", put & lifted),
+        ):
+            record_action(session, by, change, now=now, jobs=sorted(names))
         settings.put(session, SYNCED, seen)
         # What a first config brings is no edit; and another process may have been faster, and told it.
         if (stored or kept) and (changes.put or changes.remove):
@@ -190,9 +210,11 @@ def view_job(database: Database, name: str) -> JobView:
         stored = jobs.get_job(session, name)
         ended = runs.list_runs(session, job=name, limit=RECENT, outcomes=ENDED) if stored is not None else []
         others = jobs.all_jobs(session) if stored is None or stored.definition.get(KEY) else []
+        last_done = actions.of_job(session, name, limit=1) if stored is None else []
     if stored is None and (kept := kept_state(database, name)) is not None:
         when = f"{kept.removed_at:%Y-%m-%dT%H:%M:%SZ}"
-        raise not_found(f"there is no job {name!r}: it was removed at {when}; its state comes back with its name")
+        who = f" by {last_done[0].by}" if last_done and last_done[0].change == "removed" else ""
+        raise not_found(f"there is no job {name!r}: it was removed at {when}{who}; its state comes back with its name")
     if stored is None:
         raise not_found(f"there is no job {name!r}{_nearest(name, [job.name for job in others])}")
     last = max(ended, key=lambda run: (run.finished_at or run.created_at, run.id), default=None)
@@ -264,8 +286,17 @@ def _check_parents(session: Session, job: Job) -> None:
         raise usage(f"job {job.name}: {'; '.join(told)}", faults=told)
 
 
-def add_job(database: Database, job: Job, now: datetime) -> JobView:
-    """Store a new job of origin ``cli``. Raises a usage error if its name is taken, or a parent is not there."""
+def note_added(database: Database, name: str, now: datetime, *, by: Actor | None = None) -> None:
+    """Keep that a command has written a job into the config file, whichever process is the first to store it."""
+    with database.write() as session:
+        record_action(session, by, "added", now=now, jobs=[name])
+
+
+def add_job(database: Database, job: Job, now: datetime, *, by: Actor | None = None) -> JobView:
+    """Store a new job of origin ``cli``. Raises a usage error if its name is taken, or a parent is not there.
+
+    Here and below, ``by`` is who did it; without it, this process's user.
+    """
     with database.write() as session:
         lock_names(session, [job.name, *job.after])  # so that no parent is removed meanwhile
         _check_parents(session, job)
@@ -273,6 +304,7 @@ def add_job(database: Database, job: Job, now: datetime) -> JobView:
         if taken is not None:
             raise usage(_taken(taken))
         jobs.put_job(session, name=job.name, origin="cli", definition=job.to_dict(), now=now)
+        record_action(session, by, "added", now=now, jobs=[job.name])
     return view_job(database, job.name)
 
 
@@ -284,7 +316,7 @@ def check_name_free(database: Database, name: str) -> None:
         raise usage(_taken(taken))
 
 
-def replace_job(database: Database, job: Job, now: datetime, *, revision: int) -> bool:
+def replace_job(database: Database, job: Job, now: datetime, *, revision: int, by: Actor | None = None) -> bool:
     """Store a changed job of origin ``cli``; returns whether that changed anything. Its state is kept.
 
     ``revision`` is the one that was changed: if there is another by now, nothing is stored and the error says so.
@@ -299,7 +331,11 @@ def replace_job(database: Database, job: Job, now: datetime, *, revision: int) -
         same = same_schedule(stored.definition, definition)
         if not same:
             settle_owed(session, [job.name], CHANGED, now)
-        return _put(session, job, "cli", now, same_schedule=same)
+        changed = _put(session, job, "cli", now, same_schedule=same)
+        verbs = ["changed"] if changed else []
+        for verb in [*verbs, "enabled"] if changed and stored.disabled_by == "daemon" else verbs:
+            record_action(session, by, verb, now=now, jobs=[job.name])
+        return changed
 
 
 def has_job(database: Database, name: str) -> bool:
@@ -320,7 +356,7 @@ def removed_jobs(database: Database) -> list[RemovedJob]:
         return removed.removed_jobs(session)
 
 
-def forget_job(database: Database, name: str) -> None:
+def forget_job(database: Database, name: str, now: datetime, *, by: Actor | None = None) -> None:
     """Throw away what is kept of a removed job, so that one of its name begins anew.
 
     Raises not-found if nothing is kept, and failed while a run of it goes on, which would write to it at its end.
@@ -328,6 +364,7 @@ def forget_job(database: Database, name: str) -> None:
     with database.write() as session:
         lock_names(session, [name])
         _forget(session, name)
+        record_action(session, by, "forgotten", now=now, jobs=[name])
 
 
 def _forget(session: Session, name: str) -> None:
@@ -341,7 +378,7 @@ def _forget(session: Session, name: str) -> None:
         raise not_found(f"there is no job {name!r}, and no state of a removed one; schedctl list --removed shows those")
 
 
-def remove_job(database: Database, name: str, now: datetime, *, forget: bool = False) -> bool:
+def remove_job(database: Database, name: str, now: datetime, *, forget: bool = False, by: Actor | None = None) -> bool:
     """Remove a job; its runs and history stay. Returns whether there was one.
 
     Its state is kept for a job of its name that comes later, unless it is to be forgotten. Raises a usage error, which
@@ -357,22 +394,39 @@ def remove_job(database: Database, name: str, now: datetime, *, forget: bool = F
             )
         settle_owed(session, [name], CHANGED, now)
         is_removed = jobs.remove_job(session, name, now=now)
+        if is_removed:
+            record_action(session, by, "removed", now=now, jobs=[name])
         if forget:
             _forget(session, name)
+            record_action(session, by, "forgotten", now=now, jobs=[name])
         return is_removed
 
 
-def disable_job(database: Database, name: str, reason: str, now: datetime) -> bool:
+def disable_job(database: Database, name: str, reason: str, now: datetime, *, by: Actor | None = None) -> bool:
     """Pause a job's schedule until it is enabled; returns whether that changed anything."""
     with database.write() as session:
         settle_owed(session, [name], DISABLED, now)
-        return jobs.disable_job(session, name, by="person", reason=reason, now=now)
+        changed = jobs.disable_job(session, name, by="person", reason=reason, now=now)
+        return _noted(session, by, "disabled", name, now, has_changed=changed)
 
 
-def enable_job(database: Database, name: str, now: datetime) -> bool:
+def enable_job(database: Database, name: str, now: datetime, *, by: Actor | None = None) -> bool:
     """Let a job's schedule go on from now and reset its streak; returns whether it had been disabled."""
     with database.write() as session:
-        return jobs.enable_job(session, name, now=now)
+        changed = jobs.enable_job(session, name, now=now)
+        return _noted(session, by, "enabled", name, now, has_changed=changed)
+
+
+def job_actions(database: Database, name: str, limit: int) -> list[StoredAction]:
+    """Return what was done to a job and its runs, and by whom, newest first."""
+    with database.read() as session:
+        return actions.of_job(session, name, limit=limit)
+
+
+def _noted(session: Session, by: Actor | None, change: str, name: str, now: datetime, *, has_changed: bool) -> bool:
+    if has_changed:
+        record_action(session, by, change, now=now, jobs=[name])
+    return has_changed
 
 
 def require_cli_origin(stored: StoredJob, config: Config, what: str) -> None:

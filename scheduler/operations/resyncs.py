@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from scheduler.actors import record_action
 from scheduler.errors import failed
 from scheduler.job import Job
 from storage import ledger, runs, snapshots
 from storage.database import Database, Session
+from storage.values import Actor
 
 Decision = Literal["resend", "sent", "unsent", "adopt"]
 """To send every row again; that rows in doubt arrived, or did not; to take what is known over as it is."""
@@ -22,7 +24,7 @@ class Resynced:
     doubtful: int
 
 
-def resync(database: Database, job: Job, decision: Decision, now: datetime) -> Resynced:
+def resync(database: Database, job: Job, decision: Decision, now: datetime, *, by: Actor | None = None) -> Resynced:
     """Store a decision for the job's next run. Raises failed where it makes no sense, or a run of the job goes on."""
     if job.changes == "all":
         raise failed(f'job {job.name} sends every row each time (changes = "all"): there is nothing to resync')
@@ -40,6 +42,7 @@ def resync(database: Database, job: Job, decision: Decision, now: datetime) -> R
             values = {"decision": decision, "resend": False}
         if not snapshots.put(session, job.name, values, before=stored.revision, now=now):
             raise failed(f"a run of job {job.name} ended at this very moment: try again")
+        record_action(session, by, "resynced", now=now, jobs=[job.name])
     return Resynced(decision=decision, rows=stored.rows, doubtful=stored.doubtful)
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from exporter.targets.salesforce.effects import Effect, Fact
+from scheduler.actors import record_action
 from scheduler.errors import failed, usage
 from scheduler.job import Job
 from scheduler.operations.runs import MAX_SEARCHED, get_run
@@ -10,9 +11,10 @@ from scheduler.rejected import RETRIED, WITHOUT_TEXT
 from storage import jobs, ledger, rejections, runs
 from storage.database import Database, Session
 from storage.runs import NewRun, StoredRun
+from storage.values import Actor
 
 
-def retry(database: Database, run_id: int, now: datetime, *, again: bool = False) -> StoredRun:
+def retry(database: Database, run_id: int, now: datetime, *, again: bool = False, by: Actor | None = None) -> StoredRun:
     """Ask for the slot of an ended run to be run again, by the job as it now is.
 
     An append that has rows in the target already is not repeated unless ``again``: they would be there twice.
@@ -29,10 +31,10 @@ def retry(database: Database, run_id: int, now: datetime, *, again: bool = False
         by_changes = definition.get("changes", "all") != "all"  # such a run sends only what is not there
         if _mode(definition) == "append" and not again and not by_changes:
             _check_append(session, before, _object(definition))
-        return _insert(session, before, definition, reason=None, now=now)
+        return _insert(session, before, definition, reason=None, now=now, by=by)
 
 
-def retry_rejected(database: Database, run_id: int, now: datetime) -> tuple[StoredRun, int]:
+def retry_rejected(database: Database, run_id: int, now: datetime, *, by: Actor | None = None) -> tuple[StoredRun, int]:
     """Ask for a run of only the refused rows of an ended one; return it, and how many rows cannot be part of it.
 
     Raises not-found, and failed where there are none, where they were sent again before, and for a truncate.
@@ -55,7 +57,7 @@ def retry_rejected(database: Database, run_id: int, now: datetime) -> tuple[Stor
                 f"the {kept:,} refused rows of run {run_id} hold values that have no text for the target (schedctl "
                 f"rejected {run_id} shows which): change the query, then schedctl run {before.job}"
             )
-        return _insert(session, before, definition, reason=RETRIED, now=now), hopeless
+        return _insert(session, before, definition, reason=RETRIED, now=now, by=by), hopeless
 
 
 def _ended(database: Database, run_id: int) -> StoredRun:
@@ -119,7 +121,13 @@ def _is_uncertain(session: Session, run_id: int) -> bool:
 
 
 def _insert(
-    session: Session, before: StoredRun, definition: dict[str, object], *, reason: str | None, now: datetime
+    session: Session,
+    before: StoredRun,
+    definition: dict[str, object],
+    *,
+    reason: str | None,
+    now: datetime,
+    by: Actor | None,
 ) -> StoredRun:
     earlier = runs.list_runs(session, job=before.job, limit=MAX_SEARCHED)
     slot = before.scheduled_time
@@ -138,6 +146,7 @@ def _insert(
     found = runs.get_run(session, number) if number is not None else None
     if found is None:
         raise failed(f"another retry of run {before.id} was asked for at this very moment")
+    record_action(session, by, "retried", now=now, jobs=[before.job], run_id=found.id)
     return found
 
 

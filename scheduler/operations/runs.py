@@ -4,19 +4,23 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from scheduler.actors import record_action
 from scheduler.errors import failed, not_found, usage
 from scheduler.job import Job
-from storage import jobs, ledger, rejections, runs
+from storage import actions, jobs, ledger, rejections, runs
 from storage.database import Database, Session
 from storage.jobs import StoredJob
 from storage.ledger import LedgerRow
 from storage.rejections import RejectedValues
 from storage.runs import NewRun, StoredAttempt, StoredRun
+from storage.values import Actor, StoredAction
 
 MAX_BACKFILL = 10_000
 """Slots in one request; more is a slip of the finger, or better done in parts."""
 MAX_SEARCHED = 1_000_000
 """Runs of a job that are looked through for slots asked for before."""
+SHOWN_ACTIONS = 20
+"""How much of what was done to a run is shown."""
 PAGE = 1000
 """Refused rows that are held at once."""
 
@@ -31,26 +35,29 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunDetails:
-    """A run with its tries, its ledger and the number of refused rows that are kept."""
+    """A run with its tries, its ledger, the number of refused rows that are kept, and what was done to it by whom."""
 
     run: StoredRun
     attempts: tuple[StoredAttempt, ...]
     ledger: tuple[LedgerRow, ...]
     rejected_kept: int
+    actions: tuple[StoredAction, ...]
 
 
-def start(database: Database, stored: StoredJob, now: datetime) -> Asked:
+def start(database: Database, stored: StoredJob, now: datetime, *, by: Actor | None = None) -> Asked:
     """Ask for a run now, whose slot is this second (or this very instant, if that one is taken)."""
     for slot in (now.replace(microsecond=0), now):
-        asked = _insert(database, stored, [slot], kind="manual", now=now)
+        asked = _insert(database, stored, [slot], kind="manual", now=now, by=by)
         if not asked.existing:
             return asked
     raise failed(f"job {stored.name} has a manual run of this very instant already")
 
 
-def backfill(database: Database, stored: StoredJob, slots: Sequence[datetime], now: datetime) -> Asked:
+def backfill(
+    database: Database, stored: StoredJob, slots: Sequence[datetime], now: datetime, *, by: Actor | None = None
+) -> Asked:
     """Ask for runs of given slots, to start now in this order; a slot that was asked for before is not repeated."""
-    return _insert(database, stored, slots, kind="backfill", now=now)
+    return _insert(database, stored, slots, kind="backfill", now=now, by=by)
 
 
 def slots_from(job: Job, since: datetime, count: int, now: datetime) -> list[datetime]:
@@ -103,10 +110,11 @@ def run_details(database: Database, run_id: int) -> RunDetails:
             attempts=tuple(runs.attempts(session, run_id)),
             ledger=tuple(ledger.entries(session, run_id)),
             rejected_kept=rejections.count(session, run_id),
+            actions=tuple(actions.of_run(session, run_id, limit=SHOWN_ACTIONS)),
         )
 
 
-def cancel(database: Database, run_id: int, now: datetime) -> StoredRun:
+def cancel(database: Database, run_id: int, now: datetime, *, by: Actor | None = None) -> StoredRun:
     """Ask for a run to be stopped and return it; whoever executes it does so within about a second.
 
     Raises not-found, and failed if it has ended already.
@@ -114,6 +122,8 @@ def cancel(database: Database, run_id: int, now: datetime) -> StoredRun:
     with database.write() as session:
         before = runs.get_run(session, run_id) or _no_run(run_id)
         asked = runs.request_cancel(session, run_id, now=now)
+        if asked:
+            record_action(session, by, "canceled", now=now, jobs=[before.job], run_id=run_id)
         after = runs.get_run(session, run_id)
     if not asked or after is None:
         raise failed(f"run {run_id} has ended already: {before.outcome}")
@@ -140,13 +150,23 @@ def rejected_count(database: Database, run_id: int) -> int:
         return rejections.count(session, run_id)
 
 
-def _insert(database: Database, stored: StoredJob, slots: Sequence[datetime], *, kind: str, now: datetime) -> Asked:
+def _insert(
+    database: Database,
+    stored: StoredJob,
+    slots: Sequence[datetime],
+    *,
+    kind: str,
+    now: datetime,
+    by: Actor | None,
+) -> Asked:
     rows = [
         NewRun(job=stored.name, scheduled_time=slot, run_time=now, kind=kind, definition=stored.definition)  # type: ignore[arg-type]  # one of the kinds
         for slot in slots
     ]
     with database.write() as session:
         ids = runs.insert_runs(session, rows, now=now)
+        for run_id in filter(None, ids):
+            record_action(session, by, "asked for", now=now, jobs=[stored.name], run_id=run_id)
         missing = {slot for slot, run_id in zip(slots, ids, strict=True) if run_id is None}
         earlier = _find(session, stored.name, kind, missing) if missing else {}
         asked = [ids[index] or earlier[slot] for index, slot in enumerate(slots)]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from exporter.files import read_regular
 from scheduler.errors import failed, usage
+from scheduler.state_location import SYSTEM_STATE, locate, marker_beside, remember, stated_file
+from storage.glance import NoGlance
 
 NAME = "schedctl.service"
 SYSTEM_DIRECTORY = Path("/etc/systemd/system")
@@ -125,7 +127,39 @@ def doubts(unit: Unit) -> list[str]:
     if unit.config.is_file() and not unit.config.stat().st_mode & stat.S_IROTH:
         fix = f"chmod 644 {unit.config}, and give it secrets by {{ credential = … }}"
         found.append(f"the unit's user cannot read {unit.config}: {fix}")
+    if earlier := _earlier_state(unit):
+        found.append(
+            f"the state of {unit.config} is in {earlier} so far, and the unit's is {SYSTEM_STATE}: before it starts, "
+            f"move what is in {earlier} there and remove {marker_beside(unit.config)}, or the unit's daemon does not "
+            "start or knows nothing of what was sent"
+        )
     return found
+
+
+def note_state(unit: Unit) -> str:
+    """Write down where a system's unit keeps the state of its config file, so that commands find it.
+
+    Returns why that cannot be done; empty if it was, or need not be, or there is a state elsewhere.
+    """
+    if unit.user or not unit.config.is_file() or _names_state(unit.config) or _earlier_state(unit):
+        return ""
+    return remember(unit.config, SYSTEM_STATE)
+
+
+def _earlier_state(unit: Unit) -> Path | None:
+    """Return where a config file has its state, if that is not where the unit will keep it."""
+    if not unit.config.is_file() or _names_state(unit.config):
+        return None
+    found = locate(unit.config, {key: value for key, value in os.environ.items() if key != "STATE_DIRECTORY"})
+    return found.directory if found.found != "new" and found.directory != SYSTEM_STATE else None
+
+
+def _names_state(config: Path) -> bool:
+    """Whether a config file says itself where its state is."""
+    try:
+        return stated_file(config) is not None
+    except (NoGlance, OSError, ValueError):
+        return True
 
 
 def install(unit: Unit, *, force: bool) -> bool:

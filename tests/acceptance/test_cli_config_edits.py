@@ -33,7 +33,7 @@ def test_a_job_is_added_to_the_file_and_belongs_to_it(quick: QuickCommand) -> No
     assert stat.S_IMODE(quick.config.stat().st_mode) == 0o640
     job = quick("show", "w.2", "--json").json["job"]
     assert (job["origin"], job["delay"], job["definition"]["query"]) == ("file", 600, "select 2 as b")
-    assert [path.name for path in quick.directory.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in quick.directory.iterdir() if path.name.startswith(".")] == [".config.toml.state"]
 
 
 def test_a_file_that_begins_with_a_byte_order_mark_keeps_it(quick: QuickCommand) -> None:

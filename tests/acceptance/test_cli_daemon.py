@@ -122,10 +122,28 @@ def test_a_command_with_another_config_file_leaves_the_daemons_jobs_alone(
     schedctl: Command, daemon: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     other = tmp_path / "other.toml"
-    other.write_text(CONFIG + NIGHTLY.replace("nightly", "other"), encoding="utf-8")
+    jobs = CONFIG + NIGHTLY.replace("nightly", "other")
+    other.write_text(jobs, encoding="utf-8")
+    assert [job["name"] for job in schedctl("list", "--json", "--config", other).json["jobs"]] == ["other"]
+    assert [job["name"] for job in schedctl("list", "--json").json["jobs"]] == ["nightly"]
+    other.write_text(f'[storage]\nurl = "sqlite:///{schedctl.state}/state.db"\n{jobs}', encoding="utf-8")
     answer = schedctl("list", "--json", "--config", other)
     assert [job["name"] for job in answer.json["jobs"]] == ["nightly"]
     assert f"the daemon of this state database reads {schedctl.config}" in answer.err
+    schedctl.fails(
+        "add",
+        "x",
+        "--source",
+        "warehouse",
+        "--query",
+        "select 1 as a",
+        "--to",
+        "files",
+        "--config",
+        other,
+        code=5,
+        says=f"is the state of {schedctl.config}",
+    )
     assert daemon.poll() is None
 
 

@@ -1,5 +1,6 @@
 """`schedctl install-units` as installed, and what systemd itself thinks of the units: `systemd-analyze`."""
 
+import json
 import os
 import re
 import shutil
@@ -8,7 +9,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support.command import SCHEDCTL, Command
+from support.command import SCHEDCTL, Command, QuickCommand
+
+from scheduler import state_location
+from scheduler.operations import units
 
 ANALYZE = shutil.which("systemd-analyze")
 HIGHEST_EXPOSURE = 1.5
@@ -100,3 +104,22 @@ def test_a_unit_that_somebody_changed_is_kept_unless_forced(schedctl: Command, t
     assert path.read_text(encoding="utf-8") == "[Service]\n"
     schedctl("install-units", "--directory", tmp_path, "--force")
     assert "ExecStart" in path.read_text(encoding="utf-8")
+
+
+def test_the_unit_of_a_file_elsewhere_leaves_word_where_its_state_will_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = QuickCommand(tmp_path)
+    monkeypatch.setattr(units, "SYSTEM_STATE", tmp_path / "var")
+    monkeypatch.setattr(state_location, "SYSTEM_STATE", tmp_path / "var")
+    quick("install-units", "--directory", tmp_path / "units")
+    assert json.loads((tmp_path / ".config.toml.state").read_text(encoding="utf-8"))["state"] == str(tmp_path / "var")
+    quick("list")
+    assert (tmp_path / "var" / "state.db").exists()
+
+
+def test_a_state_that_the_unit_would_leave_behind_is_warned_of(tmp_path: Path) -> None:
+    quick = QuickCommand(tmp_path)
+    quick("list")
+    told = quick("install-units", "--directory", tmp_path / "units", "--json").json["warnings"]
+    assert any(f"is in {quick.state} so far, and the unit's is /var/lib/schedctl" in each for each in told)

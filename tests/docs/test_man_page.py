@@ -52,7 +52,7 @@ turns colours off
 how wide lines may be
 .TP
 .B STATE_DIRECTORY, XDG_STATE_HOME
-where the state lies, if the config file does not say
+where a new state is made, if the config file does not say
 .SH FILES
 .TP
 .B ~/.config/schedctl/config.toml
@@ -60,6 +60,9 @@ the user's config file
 .TP
 .B /etc/schedctl/config.toml
 the config file where the user has none
+.TP
+.B .config.toml.state
+beside a config file: where its state is
 .SH SEE ALSO
 systemd.service(5), crontab(5)
 """

@@ -9,10 +9,11 @@ import pytest
 from scheduler.config import Config, load
 from scheduler.operations import jobs
 from scheduler.operations.connection_edits import KEY_FILE, ConnectionWatch, count_login, last_connection_edits
-from scheduler.operations.jobs import sync_file_jobs
+from scheduler.operations.jobs import job_actions, sync_file_jobs
 from storage import jobs as stored_jobs
 from storage import removed
 from storage.database import Database, open_database
+from storage.values import Actor
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 CONNECTIONS = """\
@@ -104,6 +105,9 @@ def test_a_corrected_secret_lifts_what_failures_disabled_for_the_jobs_that_use_i
     assert place.state("leads") == ("enabled", 0)
     assert place.state("lists") == ("auto_disabled", 5)
     assert place.look() == {}
+    assert [(each.change, each.by.command) for each in job_actions(place.database, "leads", 1)] == [
+        ("enabled", "edit of a connection")
+    ], "it is kept why"
 
 
 def test_what_a_person_disabled_stays_disabled_and_a_streak_begins_anew(place: Place) -> None:
@@ -202,8 +206,10 @@ def test_a_job_that_was_gone_when_its_connection_changed_comes_back_enabled(plac
 
 def test_a_persons_login_counts(place: Place) -> None:
     place.disable("leads", "lists")
-    assert count_login(place.database, "crm", NOW) == ["leads"]
+    alice = Actor(user="alice", sudo_user=None, host="here", command="schedctl login")
+    assert count_login(place.database, "crm", NOW, by=alice) == ["leads"]
     assert place.state("lists") == ("auto_disabled", 5)
+    assert [(each.change, each.by) for each in job_actions(place.database, "leads", 1)] == [("enabled", alice)]
 
 
 def test_what_was_enabled_again_is_kept_for_reload_to_show(place: Place) -> None:

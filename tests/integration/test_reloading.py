@@ -14,11 +14,12 @@ from scheduler.config import Config, build, read
 from scheduler.instance import this_node
 from scheduler.merge import Changes
 from scheduler.operations import health
-from scheduler.operations.jobs import sync_file_jobs
+from scheduler.operations.jobs import job_actions, sync_file_jobs
 from scheduler.reloading import Reloading
 from storage import nodes, notices, settings
 from storage.database import Database, open_database
 from storage.jobs import job_names
+from storage.values import Actor
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 JOBS = {name: NIGHTLY.replace("nightly", name) for name in "abc"}
@@ -128,10 +129,12 @@ def test_most_jobs_go_only_when_a_person_has_confirmed_it(watch: Watch) -> None:
     (said,) = watch.refused
     assert "removes 2 of 3 jobs of the config file (b, c)" in said
     assert watch.setting("config_unconfirmed") == {"count": 2, "of": 3, "removed": ["b", "c"], "resting": []}
-    health.request_reload(watch.database, NOW, confirmed={"b", "c"})
+    alice = Actor(user="alice", sudo_user=None, host="here", command="schedctl reload --confirm")
+    health.request_reload(watch.database, NOW, confirmed={"b", "c"}, by=alice)
     watch.look()
     assert watch.jobs() == "a"
     assert watch.setting("config_unconfirmed") is None
+    assert [(each.change, each.by) for each in job_actions(watch.database, "c", 1)] == [("removed", alice)]
     assert watch.files.fault == ""
 
 

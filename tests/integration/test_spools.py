@@ -209,6 +209,8 @@ def test_an_abandoned_run_settles_what_salesforce_can_tell(
         command = QuickCommand(tmp_path / "command")
         (run,) = command("runs", "abandon", str(number), "--json", "--config", work.file).json["runs"]
         failure = run["failure"]
+        (done,) = command("runs", "show", str(number), "--json", "--config", work.file).json["run"]["actions"]
+        assert (done["change"], done["command"], done["run"]) == ("abandoned", "schedctl runs abandon", number)
         assert (run["outcome"], failure["kind"], failure["code"]) == ("failed", "internal", "ABANDONED")
         assert run["rows"]["accepted"] == len(names(emulator))
         assert f"schedctl retry {number} --again" in failure["message"]

@@ -28,6 +28,7 @@ from storage.schema import SCHEMA, VERSION_TABLE, Schema, alembic_config
 
 ROOT = Path(__file__).parents[3]
 NEXT = f"{int(HEAD) + 1:04}"
+"""The number of the migration that a later version would have."""
 SECOND = """
 import sqlalchemy as sa
 from alembic import op
