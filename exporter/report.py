@@ -23,6 +23,25 @@ class Refusal:
     count: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deletions:
+    """Records of the target that an export deleted, as its ledger has it.
+
+    ``listed`` is how many were to be deleted, where that is known; of ``in_doubt`` ones nobody knows whether they are.
+    ``hard`` says that they cannot be undeleted.
+    """
+
+    deleted: int = 0
+    listed: int | None = None
+    in_doubt: int = 0
+    hard: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether a record is deleted, or may be."""
+        return bool(self.deleted or self.in_doubt)
+
+
 MAX_REFUSALS = 20
 """How many distinct reasons a report keeps; the rows themselves are all kept elsewhere."""
 
@@ -64,6 +83,15 @@ class ExportReport:
             rejected=self.rejected + rejected,
             refusals=merge_refusals(self.refusals, refusals),
         )
+
+
+def exceeds(rejected: int, sent: int, max_rejected: int | str | None) -> bool:
+    """Whether ``rejected`` of ``sent`` rows are more than ``max_rejected``: a number, or a share such as ``5%``."""
+    if max_rejected is None:
+        return False
+    if isinstance(max_rejected, str):
+        return rejected * 100 > float(max_rejected.rstrip("% ")) * sent
+    return rejected > max_rejected
 
 
 def count_refusals(rows: Iterable[RejectedRow]) -> tuple[Refusal, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from exporter.failures import ExportError, FailureKind
-from exporter.report import ExportReport
+from exporter.report import ExportReport, exceeds
 
 LOCKED = "UNABLE_TO_LOCK_ROW"
 """Salesforce's code for a row that another transaction held: it says nothing against the configuration."""
@@ -67,7 +67,7 @@ def conclude(report: ExportReport, max_rejected: int | str | None = None, *, of_
         code = sole.code if sole is not None else "ALL_REJECTED"
         return _failed(report, kind, code, f"all {report.read} rows were refused: {reason}")
     summary = f"{report.rejected} of {report.read} rows were refused: {reason}"
-    if _is_too_many(report, max_rejected):
+    if exceeds(report.rejected, report.read - report.unchanged, max_rejected):
         return _failed(report, FailureKind.DATA, "TOO_MANY_REJECTED", f"{summary} (max_rejected = {max_rejected})")
     if report.undeleted:
         summary += f"; {_undeleted_words(report)}"
@@ -115,11 +115,3 @@ def _main_reason(report: ExportReport) -> str:
     others = len(report.refusals) - 1
     more = f" (and {others} other reason{'s' if others > 1 else ''})" if others else ""
     return f"{first.code}: {first.message}{more}"
-
-
-def _is_too_many(report: ExportReport, max_rejected: int | str | None) -> bool:
-    if max_rejected is None:
-        return False
-    if isinstance(max_rejected, str):
-        return report.rejected * 100 > float(max_rejected.rstrip("% ")) * (report.read - report.unchanged)
-    return report.rejected > max_rejected

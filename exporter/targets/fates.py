@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from exporter.connections import ExportOptions, SalesforceExport
 from exporter.ledger import Ledger
+from exporter.report import Deletions
 from exporter.spool import Spool
 
 
@@ -32,6 +33,24 @@ def kept(options: ExportOptions, gone: Spool, ledger: Ledger) -> Iterator[tuple[
         from exporter.targets.salesforce.mirroring import Mirroring  # noqa: PLC0415 - only what is asked for
 
         yield from Mirroring(ledger, gone).kept()
+
+
+def deletions(options: ExportOptions, ledger: Ledger) -> Deletions:
+    """Return what a run has deleted at its target, before its rows went out or after, over all of its attempts."""
+    if not isinstance(options, SalesforceExport):
+        return Deletions()
+    from exporter.targets.salesforce.effects import Journal, Leg  # noqa: PLC0415 - only what is asked for
+    from exporter.targets.salesforce.standing import Standing  # noqa: PLC0415 - the same
+
+    removal, mirror = Standing(), Standing()
+    for standing, leg in ((removal, Leg.REMOVAL), (mirror, Leg.MIRROR)):
+        Journal(ledger, standing.follow, leg=leg)
+    return Deletions(
+        deleted=sum(each.report(0).accepted for each in (removal, mirror)),
+        listed=removal.listed,
+        in_doubt=sum(sending.rows for each in (removal, mirror) for sending in each.sendings.values()),
+        hard=options.hard_delete,
+    )
 
 
 def inserts(options: ExportOptions) -> bool:

@@ -1,54 +1,14 @@
 """What the org says of its objects and fields."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from exporter.failures import ExportError
 from exporter.targets.salesforce.answers import UnreadableAnswerError
 from exporter.targets.salesforce.client import Client
+from exporter.targets.salesforce.fields import Field, ObjectDescription
 
 _UNKNOWN = frozenset({"NOT_FOUND", "INVALID_TYPE"})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Field:
-    """A field, in the words of Salesforce's describe."""
-
-    name: str
-    type: str
-    createable: bool
-    updateable: bool
-    required: bool
-    """Whether a new record needs it: neither nillable nor filled by default."""
-    is_key: bool
-    """Whether records can be found by it: an external id, or a field for id lookup."""
-    case_sensitive: bool
-    filterable: bool
-    """Whether a query may look for its values."""
-    relationship: str | None
-    """The name by which a path leads through this field to its parent."""
-    parents: tuple[str, ...]
-    """The objects that it may refer to."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ObjectDescription:
-    """An object and its fields, as the logged-in user may see them."""
-
-    name: str
-    createable: bool
-    updateable: bool
-    deletable: bool
-    fields: tuple[Field, ...]
-
-    def field(self, name: str) -> Field | None:
-        """Return the field of that name, any case."""
-        return next((field for field in self.fields if field.name.lower() == name.lower()), None)
-
-    def by_relationship(self, name: str) -> Field | None:
-        """Return the field through which a path called ``name``, any case, leads."""
-        return next((field for field in self.fields if (field.relationship or "").lower() == name.lower()), None)
 
 
 def describe(client: Client, name: str) -> ObjectDescription | None:
@@ -65,6 +25,8 @@ def describe(client: Client, name: str) -> ObjectDescription | None:
         updateable=bool(found.get("updateable", True)),
         deletable=bool(found.get("deletable", True)),
         fields=tuple(_field(field) for field in found["fields"]),
+        key_prefix=found.get("keyPrefix") or None,
+        queryable=bool(found.get("queryable", True)),
     )
 
 
@@ -94,4 +56,26 @@ def _field(field: Mapping[str, Any]) -> Field:
         filterable=bool(field.get("filterable", True)),
         relationship=field.get("relationshipName") or None,
         parents=tuple(field.get("referenceTo") or ()),
+        unique=bool(field["unique"]) if "unique" in field else None,
+        length=_whole(field.get("length")),
+        precision=_whole(field.get("precision")),
+        scale=_whole(field.get("scale")),
+        digits=_whole(field.get("digits")),
+        nillable=bool(field.get("nillable", True)),
+        auto_number=bool(field.get("autoNumber")),
+        calculated=bool(field.get("calculated")),
+        html=bool(field.get("htmlFormatted")),
+        restricted=bool(field.get("restrictedPicklist")),
+        values=tuple(
+            text
+            for each in field.get("picklistValues") or ()
+            for text in dict.fromkeys((each.get("value"), each.get("label")))
+            if isinstance(text, str)
+        ),
+        compound=field.get("compoundFieldName") or None,
+        plain_id=not field.get("referenceTargetField") and not str(field.get("extraTypeInfo") or "").endswith("lookup"),
     )
+
+
+def _whole(number: object) -> int:
+    return number if isinstance(number, int) else 0

@@ -1,20 +1,25 @@
 """The rows of a spool that are refused before anything is sent, written down with their reasons."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter.events import BatchSettled
-from exporter.report import RejectedRow
+from exporter.report import Refusal, RejectedRow, merge_refusals
 from exporter.spool import Spool, SpooledBatch
-from exporter.targets.salesforce.describe import Field
 from exporter.targets.salesforce.effects import Fact
-from exporter.targets.salesforce.keys import KeyCheck
+from exporter.targets.salesforce.fields import Field
+from exporter.targets.salesforce.keys import KeyCheck, key_form
 from exporter.targets.salesforce.lookup import build_lookup
+from exporter.targets.salesforce.modes import Operation
 from exporter.targets.salesforce.query import Queries
 from exporter.targets.salesforce.results import RowResult, count_reasons
-from exporter.targets.salesforce.rows import read_ranges, write_ranges
+from exporter.targets.salesforce.rows import read_columns, read_ranges, write_ranges
 from exporter.targets.salesforce.work import ExportWork
+
+if TYPE_CHECKING:
+    from exporter.targets.salesforce.cells import CheckedColumn
 
 _RECORDED_AT_ONCE = 1000
 
@@ -32,16 +37,45 @@ def record_spooled(work: ExportWork) -> None:
         )
 
 
+def refuse_cells(work: ExportWork, columns: Iterable["CheckedColumn"]) -> None:
+    """Refuse the rows with a cell that cannot go into its field, batch by batch, and count those that are doubtful."""
+    from exporter.targets.salesforce.cells import CellChecks  # noqa: PLC0415 - pyarrow takes 0.2 s
+
+    checks, doubtful, doubts = CellChecks(columns), 0, tuple[Refusal, ...]()
+    if not checks.names:
+        return
+    for batch in work.manifest.batches:
+        work.client.check()
+        found = checks.look(read_columns(work.spool.read(batch), checks.names))
+        if not found:
+            continue
+        numbers = list(batch.row_numbers())
+        refused = frozenset(read_ranges(work.standing.refused.get(batch.number, "")))
+        sure: dict[int, RowResult] = {}
+        unsure: list[RowResult] = []
+        for each in found:
+            result = RowResult(code=each.code, message=each.message)
+            if not each.doubtful:
+                sure[numbers[each.index]] = result
+            elif numbers[each.index] not in refused:
+                unsure.append(result)
+        _refuse(work, Fact.CELLS_REFUSED, batch, sure)
+        doubtful += len(unsure)
+        doubts = merge_refusals(doubts, count_reasons(unsure))
+    if doubtful:
+        reasons = [{"code": each.code, "message": each.message, "count": each.count} for each in doubts]
+        work.journal.note(Fact.CELLS_CHECKED, doubtful=doubtful, reasons=reasons)
+
+
 def refuse_keys(work: ExportWork, key: Field) -> None:
     """Refuse the rows without a key and those that share one, batch by batch."""
-    check = KeyCheck(work.spool, work.manifest, key.name, case_sensitive=key.case_sensitive)
+    form = key_form(key, upsert=work.plan.operation is Operation.UPSERT)
+    check = KeyCheck(work.spool, work.manifest, key.name, form=form)
     empty = RowResult(code="MISSING_ARGUMENT", message=f"{key.name} is empty")
     shared = RowResult(code="DUPLICATE_VALUE", message=f"another row of the result has the same {key.name}")
     for batch in work.manifest.batches:
         faults = dict.fromkeys(check.empty(batch), empty) | dict.fromkeys(check.shared(batch), shared)
-        if not faults or batch.number in work.standing.refused:
-            continue
-        _refuse(work, Fact.KEYS_REFUSED, batch, faults, left=batch.rows - len(faults))
+        _refuse(work, Fact.KEYS_REFUSED, batch, faults)
     work.journal.note(Fact.KEYS_CHECKED)
 
 
@@ -61,16 +95,18 @@ def refuse_unfound(work: ExportWork, key: Field) -> None:
         ids_directory(work.spool),
     )
     for batch in work.manifest.batches:
-        refused = frozenset(read_ranges(work.standing.refused.get(batch.number, "")))
-        faults = {number: fault for number, fault in lookup.faults(batch).items() if number not in refused}
-        if not faults:
-            continue
-        left = batch.rows - len(refused) - len(faults)
-        _refuse(work, Fact.IDS_REFUSED, batch, faults, left=left)
+        _refuse(work, Fact.IDS_REFUSED, batch, lookup.faults(batch))
     work.journal.note(Fact.IDS_FOUND)
 
 
-def _refuse(work: ExportWork, fact: Fact, batch: SpooledBatch, faults: dict[int, RowResult], *, left: int) -> None:
+def _refuse(work: ExportWork, fact: Fact, batch: SpooledBatch, found: Mapping[int, RowResult]) -> None:
+    """Write down the faults of a batch's rows by their numbers, but for rows that are refused already."""
+    if not found:
+        return
+    refused = frozenset(read_ranges(work.standing.refused.get(batch.number, "")))
+    faults = {number: fault for number, fault in found.items() if number not in refused}
+    if not faults:
+        return
     rows = _reject(work.spool, batch, faults)
     work.journal.note(
         fact,
@@ -78,7 +114,7 @@ def _refuse(work: ExportWork, fact: Fact, batch: SpooledBatch, faults: dict[int,
         rows=rows,
         numbers=write_ranges(sorted(faults)),
         rejected=len(rows),
-        left=left,
+        left=batch.rows - len(refused) - len(faults),
         refusals=_refusals(rows),
     )
     work.listen(BatchSettled(batch=batch.number, accepted=0, rejected=len(rows)))

@@ -42,8 +42,9 @@ class Standing:
     be over, nor to go on by themselves.
     ``arrived`` are the ids of all batches known to be ours. ``began`` tells that the preflight was passed.
     ``sendings``, ``locked`` (rows to be sent again, as ranges) and ``rounds`` go by batch number, as do ``refused``
-    (rows not to be sent for their keys, as ranges), ``left_out`` (records that could not be deleted, as ranges),
-    ``absences`` (how often a sending came to nothing) and ``tallies``. ``listed`` is the number of records to
+    (rows not to be sent for their cells or keys, as ranges), ``left_out`` (records that could not be deleted, as
+    ranges), ``absences`` (how often a sending came to nothing) and ``tallies``. ``doubtful`` rows are sent, but
+    Salesforce may refuse them for ``doubts``. ``listed`` is the number of records to
     remove, once it is known, and ``removed`` tells that they are gone.
     """
 
@@ -64,6 +65,9 @@ class Standing:
         self.left_out: dict[int, str] = {}
         self.listed: int | None = None
         self.removed = False
+        self.cells_checked = False
+        self.doubtful = 0
+        self.doubts: tuple[Refusal, ...] = ()
         self.keys_checked = False
         self.ids_found = False
         self.recorded_through = 0
@@ -112,6 +116,16 @@ class Standing:
             case Fact.JOB_OVER:
                 self._end(data["bulk_job"], certain=True)
                 self.stopped_by_others += 1
+            case _:
+                self._learn(entry, data)
+
+    def _learn(self, entry: Entry, data: Mapping[str, Any]) -> None:
+        """Take in a fact of the leg as a whole."""
+        match entry.step:
+            case Fact.CELLS_CHECKED:
+                self.cells_checked = True
+                self.doubtful = data["doubtful"]
+                self.doubts = tuple(Refusal(**each) for each in data["reasons"])
             case Fact.KEYS_CHECKED:
                 self.keys_checked = True
             case Fact.IDS_FOUND:
@@ -139,7 +153,7 @@ class Standing:
                 self._settle(batch, data)
             case Fact.ROWS_REOPENED:
                 self._reopen(batch, data)
-            case Fact.KEYS_REFUSED | Fact.IDS_REFUSED:
+            case Fact.CELLS_REFUSED | Fact.KEYS_REFUSED | Fact.IDS_REFUSED:
                 self._count(batch, data)
                 self.refused[batch] = ",".join(filter(None, (self.refused.get(batch), data["numbers"])))
                 if not data["left"]:

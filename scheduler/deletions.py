@@ -1,0 +1,34 @@
+"""What a run that did not succeed says of the records that it deleted, and of how they come back. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from exporter.report import Deletions
+
+
+def progress_of(deletions: Deletions, ids: str) -> dict[str, Any]:
+    """Return what a run's progress keeps of its deletions; ``ids`` is where the Ids of the records are stored."""
+    kept = {"deleted": deletions.deleted, "deletions_in_doubt": deletions.in_doubt, "deleted_ids": ids}
+    return kept | ({"listed": deletions.listed} if deletions.listed is not None else {})
+
+
+def deletion_words(progress: Mapping[str, Any], options: Mapping[str, Any], *, goes_on: bool = False) -> str:
+    """Say how many records a run deleted and how to restore them; empty if it deleted none.
+
+    ``progress`` has what :func:`progress_of` gave; ``options`` are the export's settings. ``goes_on`` says that another
+    attempt follows.
+    """
+    deleted, in_doubt = int(progress.get("deleted", 0)), int(progress.get("deletions_in_doubt", 0))
+    if not deleted and not in_doubt:
+        return ""
+    name, listed = options.get("object", "the target's"), progress.get("listed")
+    of = f"{deleted:,}" if listed is None else f"{deleted:,} of {listed:,}"
+    said = f"{of} {name} record{'s were' if (listed or deleted) != 1 else ' was'} deleted"
+    if in_doubt:
+        said += f", and it is not known whether {in_doubt:,} more were"
+    if goes_on:
+        return f"{said}; the next attempt continues"
+    ids = f"their Ids are in {progress['deleted_ids']}" if "deleted_ids" in progress else "their Ids were not kept"
+    if options.get("hard_delete"):
+        return f"{said} permanently (hard_delete): they cannot be undeleted; {ids}"
+    return f"{said}; {ids}. To restore them, undelete these Ids from the recycle bin, such as with Data Loader"
