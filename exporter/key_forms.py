@@ -87,29 +87,35 @@ def fold(text: str) -> str:
 
 
 def id_checksum(short: str) -> str:
-    """Return the three characters that make 18 of a 15-character Id: one per five, a bit for each capital letter.
+    """Return what makes 18 characters of a 15-character Id: one for each five, with a bit for each capital letter.
 
     https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/field_types.htm (ID)
     """
-    chunks = (short[start : start + 5] for start in range(0, _SHORT_ID, 5))
+    chunks = (short[start : start + 5] for start in range(0, len(short), 5))
     return "".join(
         _CHECKS[sum(1 << place for place, letter in enumerate(chunk) if "A" <= letter <= "Z")] for chunk in chunks
     )
 
 
-def _id(text: str) -> str:
-    """Return the 15 characters that name the record. Salesforce mends the case of 18 by the last three; so does this.
+def mend_id(text: str) -> str | None:
+    """Return an 18-character Id with the case that its last three characters tell; None if it is none.
 
-    Of 15 each letter counts: two that differ in case are two records.
+    Salesforce does so, too: a program that ignores case may have changed it.
     """
-    short, checks = text[:_SHORT_ID], text[_SHORT_ID:].upper()
-    if len(text) != _LONG_ID or not text.isascii() or not set(checks) <= set(_CHECKS) or id_checksum(short) == checks:
-        return short
+    checks = text[_SHORT_ID:].upper()
+    if len(text) != _LONG_ID or not text.isascii() or not set(checks) <= set(_CHECKS):
+        return None
     letters = [
         letter.upper() if _CHECKS.index(checks[place // 5]) >> place % 5 & 1 else letter.lower()
-        for place, letter in enumerate(short)
+        for place, letter in enumerate(text[:_SHORT_ID])
     ]
-    return "".join(letters)
+    short = "".join(letters)
+    return short + checks if id_checksum(short) == checks else None
+
+
+def _id(text: str) -> str:
+    """Return the 15 characters that name the record: of these each letter's case counts."""
+    return (mend_id(text) or text)[:_SHORT_ID]
 
 
 def read_number(text: str) -> Decimal | None:

@@ -24,11 +24,15 @@ def deletion_words(progress: Mapping[str, Any], options: Mapping[str, Any], *, g
     name, listed = options.get("object", "the target's"), progress.get("listed")
     of = f"{deleted:,}" if listed is None else f"{deleted:,} of {listed:,}"
     said = f"{of} {name} record{'s were' if (listed or deleted) != 1 else ' was'} deleted"
-    if in_doubt:
+    if in_doubt and deleted:
         said += f", and it is not known whether {in_doubt:,} more were"
+    elif in_doubt:
+        said = f"it is not known whether {in_doubt:,} {name} record{'s were' if in_doubt != 1 else ' was'} deleted"
     if goes_on:
         return f"{said}; the next attempt continues"
-    ids = f"their Ids are in {progress['deleted_ids']}" if "deleted_ids" in progress else "their Ids were not kept"
+    if "deleted_ids" not in progress:  # a run of an older schedctl
+        return said
+    ids = f"their Ids are in {progress['deleted_ids']}"
     if options.get("hard_delete"):
         return f"{said} permanently (hard_delete): they cannot be undeleted; {ids}"
     return f"{said}; {ids}. To restore them, undelete these Ids from the recycle bin, such as with Data Loader"

@@ -175,7 +175,7 @@ def _own_looks(column: CheckedColumn) -> Iterator[_Look]:
         yield _length_look(column.name, field.length)
     if column.inserts and field.required:
         yield _required_look(column.name, ["", "#N/A"])
-    elif column.updates and field.updateable and not field.nillable and field.type != "boolean":
+    elif not field.nillable and (field.updateable if column.updates else field.createable):
         yield _required_look(column.name, ["#N/A"])
 
 

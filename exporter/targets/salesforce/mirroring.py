@@ -46,6 +46,11 @@ class Mirroring:
         return self._standing.removed
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether Salesforce may be deleting records now."""
+        return not self.is_done and bool(self._standing.unclosed or self._standing.sendings)
+
+    @property
     def deleted(self) -> int:
         """How many records are gone so far by this run."""
         return self._standing.report(0).accepted
@@ -87,7 +92,7 @@ class Mirroring:
 
     def stop(self, work: ExportWork) -> None:
         """Begin no more deletions, and count those that happened."""
-        if not self.is_done and (self._standing.unclosed or self._standing.sendings):
+        if self.is_under_way:
             Delivery(self._with_ids(self._work(work))).stop()
 
     def replay(self, listen: Listener) -> None:

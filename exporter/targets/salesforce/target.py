@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from exporter.casts import TextRules
     from exporter.targets.salesforce.auth import Login
+    from exporter.targets.salesforce.cells import CellChecks
 
 _BATCHES_A_DAY = 15_000
 """Batches that an org takes in 24 hours, over both bulk APIs (Bulk API limits)."""
@@ -149,7 +150,7 @@ class SalesforceTarget:
         truncation = Truncation(context.ledger, spool) if self._plan.removal is not None else None
         mirroring = None if context.gone is None else Mirroring(context.ledger, context.gone)
         deletions = [each for each in (truncation, mirroring) if each is not None]
-        if not standing.unclosed and not standing.sendings and all(each.is_done for each in deletions):
+        if not standing.unclosed and not standing.sendings and not any(each.is_under_way for each in deletions):
             return
         with self._working(spool, context, journal, standing) as work:
             for deletion in deletions:
@@ -158,11 +159,16 @@ class SalesforceTarget:
 
     def check(self, columns: "pa.Schema | None" = None) -> None:
         """Log in and check the settings (and the columns, if given) without writing anything; raise what is wrong."""
-        known = None
-        if columns is not None:
-            known = [SpooledColumn(name=field.name, type=str(field.type)) for field in columns]
+        known = None if columns is None else _spooled(columns)
         with self._client(_Unhurried(), _ignore, impatient=True) as client:
             Preflight(self._plan, client, self._known).check(known)
+
+    def cell_checks(self, columns: "pa.Schema") -> "CellChecks":
+        """Do as :meth:`check`, and return what finds the cells that the org would refuse."""
+        from exporter.targets.salesforce.cells import CellChecks  # noqa: PLC0415 - pyarrow takes 0.2 s
+
+        with self._client(_Unhurried(), _ignore, impatient=True) as client:
+            return CellChecks(Preflight(self._plan, client, self._known).check(_spooled(columns)).columns)
 
     def existing(self) -> int:
         """Return how many records the object has now. Raises ExportError."""
@@ -270,6 +276,10 @@ class _Unhurried:
 
 def _ignore(_event: Event) -> None:
     """Listen to nothing."""
+
+
+def _spooled(columns: "pa.Schema") -> list[SpooledColumn]:
+    return [SpooledColumn(name=field.name, type=str(field.type)) for field in columns]
 
 
 def _complete(spool: Spool) -> SpoolManifest:

@@ -46,8 +46,12 @@ def check_refusals(
     )
     end = f"so no record is deleted for them and nothing is sent{why}{unless}. Change the query so that the rows fit"
     if lost == found.read:
-        message = f"all {found.read} rows for {name} would be refused, {end}"
-        raise ExportError(FailureKind.DATA, "ROWS_DO_NOT_FIT", message)
+        raise ExportError(
+            FailureKind.DATA, "ROWS_DO_NOT_FIT", f"all {found.read} rows for {name} would be refused, {end}"
+        )
     if exceeds(lost, sent, max_rejected):
-        message = f"{lost} of {sent} rows for {name} would be refused (max_rejected = {max_rejected}), {end}"
-        raise ExportError(FailureKind.DATA, "TOO_MANY_REJECTED", message)
+        raise ExportError(
+            FailureKind.DATA,
+            "TOO_MANY_REJECTED",
+            f"{lost} of {sent} rows for {name} would be refused (max_rejected = {max_rejected}), {end}",
+        )

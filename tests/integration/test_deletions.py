@@ -1,0 +1,162 @@
+"""Whatever way a run ends that deleted records, it says how many and how they come back: whole runs of one job."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.cases import LONG, SCHEMA
+from support.emulator_org import csv_of, load
+from support.whole_runs import SECRET, Workplace
+
+from exporter.emulator.faults import CallFault, RowFault
+from exporter.emulator.server import Emulator
+from scheduler.cli.wire import run_json
+from storage import notices
+from storage.runs import StoredRun, request_cancel
+
+TRUNCATE = '[jobs.things.export]\nconnection = "crm"\nobject = "Thing__c"\nmode = "truncate"\nbatch_size = 2\n'
+MIRROR = (
+    'changes = "mirror"\nmax_deletes = 9\n[jobs.things.export]\nconnection = "crm"\nobject = "Thing__c"\n'
+    'mode = "update"\nkey = "Ext_Id__c"\nupsert = true\n'
+)
+ROWS = [{"Name": f"new {number}", "Ext_Id__c": f"e{number}"} for number in range(3)]
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
+        yield served
+
+
+def fill(emulator: Emulator) -> None:
+    rows = [[f"old {number}", f"o{number}"] for number in range(6)]
+    load(emulator.org, "insert", csv_of(["Name", "Ext_Id__c"], *rows), name="Thing__c")
+
+
+def workplace(emulator: Emulator, directory: Path, job: str = TRUNCATE) -> Workplace:
+    fill(emulator)
+    return Workplace(directory, url=emulator.url, job='notify = ["failed"]\n' + job)
+
+
+@contextmanager
+def refusing(emulator: Emulator, code: str = "DELETE_FAILED") -> Iterator[None]:
+    """Have Salesforce refuse to delete two of the records."""
+    ids = tuple(str(record["Id"]) for record in emulator.org.records("Thing__c"))[:2]
+    error = (code, "it is associated with others")
+    emulator.faults.add(RowFault(object="Thing__c", column="Id", values=ids, times=99, error=error))
+    yield
+    emulator.faults.clear()
+
+
+def told(work: Workplace, run: StoredRun) -> str:
+    """Return what the notice of a run says."""
+    now = datetime.now(UTC) + timedelta(days=1)
+    with work.database() as database, database.write() as session:
+        claimed = notices.claim(session, owner="test", now=now, lease_seconds=60, limit=50)
+    return "\n".join(each.body for each in claimed if each.run_id == run.id)
+
+
+def test_a_truncate_that_could_not_delete_all_says_what_is_gone_and_how_it_comes_back(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    work = workplace(emulator, tmp_path / "w")
+    with refusing(emulator):
+        run = work.run(ROWS)
+    assert (run.outcome, run.failure_code, run.rows_deleted) == ("failed", "NOT_DELETED", 4)
+    assert emulator.org.count("Thing__c", deleted=True) == 4
+    kept = work.config.storage.spool / f"run-{run.id}-deleted"
+    words = f"4 of 6 Thing__c records were deleted; their Ids are in {kept.absolute()}. To restore them, undelete"
+    assert words in str(run.failure_message)
+    assert kept.is_dir()
+    shown = run_json(run)
+    assert shown["rows"]["deleted"] == 4
+    assert words in str(shown["restore"])
+    notice = told(work, run)
+    assert words in notice
+    assert "Deleted: 4 records" in notice
+
+
+def test_a_truncate_whose_rows_are_all_refused_after_it_says_so(emulator: Emulator, tmp_path: Path) -> None:
+    work = workplace(emulator, tmp_path / "w")
+    emulator.faults.add(
+        RowFault(
+            object="Thing__c",
+            column="Ext_Id__c",
+            values=("e0", "e1", "e2"),
+            times=9,
+            error=("FIELD_CUSTOM_VALIDATION_EXCEPTION", "no"),
+        )
+    )
+    run = work.run(ROWS)
+    assert (run.outcome, run.rows_rejected, run.rows_deleted) == ("failed", 3, 6)
+    assert "6 of 6 Thing__c records were deleted" in str(run.failure_message)
+
+
+def test_a_hard_delete_says_that_nothing_comes_back(emulator: Emulator, tmp_path: Path) -> None:
+    work = workplace(emulator, tmp_path / "w", TRUNCATE + "hard_delete = true\n")
+    with refusing(emulator):
+        run = work.run(ROWS)
+    assert "4 of 6 Thing__c records were deleted permanently (hard_delete): they cannot be undeleted" in str(
+        run.failure_message
+    )
+    assert emulator.org.count("Thing__c", deleted=True) == 0
+
+
+def test_an_attempt_that_fails_later_still_tells_what_an_earlier_one_deleted(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    work = workplace(emulator, tmp_path / "w")
+    work.put(ROWS)
+    number = work.ask()
+    with refusing(emulator, "UNABLE_TO_LOCK_ROW"):
+        waiting = work.attempt(number)
+    assert waiting is not None
+    assert (waiting.state, waiting.rows_deleted) == ("waiting", 4)
+    assert "4 of 6 Thing__c records were deleted; the next attempt continues" in str(waiting.failure_message)
+    emulator.org.rights = replace(emulator.org.rights, client_secret="another")
+    run = work.finish(number)
+    assert (run.outcome, run.failure_code, run.rows_deleted) == ("failed", "invalid_client", 4)
+    assert "4 of 6 Thing__c records were deleted; their Ids are in" in str(run.failure_message)
+
+
+def test_a_canceled_run_tells_what_it_deleted(emulator: Emulator, tmp_path: Path) -> None:
+    work = workplace(emulator, tmp_path / "w")
+    work.put(ROWS)
+    number = work.ask()
+    with refusing(emulator, "UNABLE_TO_LOCK_ROW"):
+        work.attempt(number)
+    with work.database() as database, database.write() as session:
+        assert request_cancel(session, number, now=datetime.now(UTC))
+    run = work.finish(number)
+    assert (run.outcome, run.rows_deleted) == ("canceled", 4)
+    assert "4 of 6 Thing__c records were deleted; their Ids are in" in str(run.reason)
+    assert "undelete" in str(run_json(run)["restore"])
+
+
+def test_a_mirror_that_fails_on_the_way_tells_what_it_deleted(emulator: Emulator, tmp_path: Path) -> None:
+    work = workplace(emulator, tmp_path / "w", MIRROR)
+    work.run([*ROWS, {"Name": "more", "Ext_Id__c": "e3"}, {"Name": "most", "Ext_Id__c": "e4"}])
+    emulator.faults.add(CallFault(pattern="/result", action="answer", nth=tuple(range(2, 60))))
+    work.put([ROWS[0] | {"Name": "changed"}, ROWS[1]])
+    run = work.finish(work.ask())
+    deleted, doubt = run.rows_deleted, run.progress["deletions_in_doubt"]
+    assert (run.outcome, deleted, doubt) == ("failed", 0, 3)
+    assert "it is not known whether 3 Thing__c records were deleted; their Ids are in" in str(run.failure_message)
+    assert emulator.org.count("Thing__c", deleted=True) == 3
+    assert (work.config.storage.spool / f"run-{run.id}-deleted").is_dir()
+
+
+def test_a_run_that_deleted_nothing_and_one_that_succeeded_say_nothing_of_it(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    work = workplace(emulator, tmp_path / "w")
+    done = work.run(ROWS)
+    assert (done.outcome, done.rows_deleted, run_json(done)["restore"]) == ("succeeded", 6, None)
+    failed = work.run([{"Name": LONG, "Ext_Id__c": "e"}])
+    assert (failed.failure_code, failed.rows_deleted, run_json(failed)["restore"]) == ("ROWS_DO_NOT_FIT", 0, None)
+    assert failed.rows_read == 1
+    assert "deleted" not in failed.progress
+    assert emulator.org.count("Thing__c") == 3
