@@ -58,6 +58,8 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_sn
             work.spool.discard()
         if decisions.retry_at is None:
             discard_stagings(work)
+            if conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) and progress is not None and _mirrors(work):
+                work.spool.beside("deleted").discard()  # what left the result was to go, and nobody has to restore it
     except ExportError as error:  # the run is settled, whatever its files do; a later sweep takes them
         log.warning("spool.not_discarded", code=error.code, message=error.message)
     return stored_run(work)
@@ -94,6 +96,10 @@ def _reason(work: RunWork, conclusion: Conclusion, progress: Mapping[str, Any] |
     if progress is None or conclusion.outcome is not Outcome.CANCELED or work.run.reason is not None:
         return None
     return deletion_words(progress, work.run.definition["export"])
+
+
+def _mirrors(work: RunWork) -> bool:
+    return bool(work.run.definition.get("changes") == "mirror")
 
 
 def _is_tried_again(conclusion: Conclusion, work: RunWork, policies: Policies) -> bool:

@@ -93,10 +93,8 @@ def _cells(found: "Preview", row: "PreviewRow") -> list[str]:
 def _json(found: "Preview") -> dict[str, object]:
     return {
         "columns": list(found.columns),
-        "rows": [
-            {"number": row.number, "values": dict(row.values), "fault": row.fault, "doubt": row.doubt}
-            for row in found.rows
-        ],
+        "rows": [{"number": row.number, "values": dict(row.values), "fault": row.fault} for row in found.rows],
+        "doubts": [{"number": row.number, "reason": row.doubt} for row in found.rows if row.doubt is not None],
         "complete": found.complete,
         "existing_records": found.existing,
         "changes": None

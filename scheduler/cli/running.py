@@ -19,7 +19,8 @@ from scheduler.cli.problems import DEBUG
 from scheduler.cli.progress import ProgressDisplay
 from scheduler.cli.tables import STYLES, run_table
 from scheduler.cli.times import duration, is_naive, iso, parse_time, relative
-from scheduler.cli.wire import rejected_json, restore_words, run_details_json, run_json
+from scheduler.cli.wire import rejected_json, run_details_json, run_json
+from scheduler.deletions import deletion_words
 from scheduler.errors import usage
 
 if TYPE_CHECKING:
@@ -302,7 +303,7 @@ def _line(run_: "StoredRun") -> str:
             " before" if run_.definition.get("changes", "all") == "all" else ""
         )
     why = f"; {run_.failure_code}: {run_.failure_message}" if run_.failure_code else ""
-    if not why and run_.outcome == "canceled" and (told := restore_words(run_)):
+    if run_.outcome == "canceled" and (told := _restore(run_)):
         why = f"; {told}"
     return f"{head}: {run_.outcome}, {counts}{why}"
 
@@ -330,7 +331,7 @@ def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[
         ("unchanged", f"{run_.rows_unchanged:,}" if run_.rows_unchanged else None),
         ("changes", _changes(run_.progress)),
         ("deleted", f"{run_.rows_deleted:,}" if run_.rows_deleted else None),
-        ("restore", restore_words(run_)),
+        ("restore", _restore(run_)),
         ("due", iso(run_.run_time)),
         ("started", iso(run_.started_at)),
         ("ended", f"{iso(run_.finished_at)} ({relative(run_.finished_at, now)})" if run_.finished_at else None),
@@ -338,6 +339,13 @@ def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[
         ("cancel asked", iso(run_.cancel_requested_at)),
         ("progress", _data(run_.progress) if run_.state == "running" else None),
     ]
+
+
+def _restore(run_: "StoredRun") -> str | None:
+    """Say what a run that failed or was canceled deleted, and how to restore it; None if it deleted nothing."""
+    if run_.outcome not in {"failed", "canceled"}:
+        return None
+    return deletion_words(run_.progress, run_.definition.get("export", {})) or None
 
 
 def _rejected_hint(details: "RunDetails") -> str:

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from scheduler.cli.times import iso
-from scheduler.deletions import deletion_words
 
 if TYPE_CHECKING:
     from scheduler.operations.jobs import JobView
@@ -76,15 +75,7 @@ def run_json(run: "StoredRun") -> dict[str, Any]:
         },
         "started_at": iso(run.started_at),
         "finished_at": iso(run.finished_at),
-        "restore": restore_words(run),
     }
-
-
-def restore_words(run: "StoredRun") -> str | None:
-    """Say what a run that did not succeed deleted, and how that comes back; None if it deleted nothing."""
-    if run.outcome in {None, "succeeded"}:
-        return None
-    return deletion_words(run.progress, run.definition.get("export", {})) or None
 
 
 def run_details_json(details: "RunDetails") -> dict[str, Any]:
