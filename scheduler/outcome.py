@@ -65,10 +65,15 @@ def conclude(report: ExportReport, max_rejected: int | str | None = None, *, of_
             return _failed(report, FailureKind.TRANSIENT, sole.code, f"every row was refused: {reason}", final=True)
         kind = FailureKind.CONFIGURATION if sole is not None and not of_refused else FailureKind.DATA
         code = sole.code if sole is not None else "ALL_REJECTED"
-        return _failed(report, kind, code, f"all {report.read} rows were refused: {reason}")
+        return _failed(report, kind, code, f"all {report.read} rows were refused: {reason}{_kept_words(report)}")
     summary = f"{report.rejected} of {report.read} rows were refused: {reason}"
     if exceeds(report.rejected, report.read - report.unchanged, max_rejected):
-        return _failed(report, FailureKind.DATA, "TOO_MANY_REJECTED", f"{summary} (max_rejected = {max_rejected})")
+        return _failed(
+            report,
+            FailureKind.DATA,
+            "TOO_MANY_REJECTED",
+            f"{summary} (max_rejected = {max_rejected}){_kept_words(report)}",
+        )
     if report.undeleted:
         summary += f"; {_undeleted_words(report)}"
     failure = Failure(kind=FailureKind.DATA, code=report.refusals[0].code, message=summary)
@@ -101,6 +106,11 @@ def _undeleted(report: ExportReport) -> Conclusion:
     code = report.reasons[0].code if report.reasons else "NOT_DELETED"
     failure = Failure(kind=FailureKind.DATA, code=code, message=_undeleted_words(report))
     return Conclusion(outcome=Outcome.PARTIAL, failure=failure, report=report)
+
+
+def _kept_words(report: ExportReport) -> str:
+    """Say of a failed mirror that it deleted nothing: what is wrong with the rows may be wrong with those that left."""
+    return f"; the {report.undeleted} records whose rows left the result were not deleted" if report.undeleted else ""
 
 
 def _undeleted_words(report: ExportReport) -> str:

@@ -53,15 +53,7 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_sn
     decisions, fired = written
     _tell(work, _with_deletions(work, conclusion, policies, progress), decisions)
     tell_followers(fired)
-    try:
-        if _is_spool_done_with(work, conclusion, decisions):
-            work.spool.discard()
-        if decisions.retry_at is None:
-            discard_stagings(work)
-            if conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) and progress is not None and _mirrors(work):
-                work.spool.beside("deleted").discard()  # what left the result was to go, and nobody has to restore it
-    except ExportError as error:  # the run is settled, whatever its files do; a later sweep takes them
-        log.warning("spool.not_discarded", code=error.code, message=error.message)
+    _clean_up(work, conclusion, decisions)
     return stored_run(work)
 
 
@@ -87,7 +79,7 @@ def _with_deletions(
     if failure is not None and conclusion.outcome is Outcome.FAILED:
         goes_on = _is_tried_again(conclusion, work, policies)
         told = deletion_words(progress, work.run.definition["export"], goes_on=goes_on)
-        failure = replace(failure, message=f"{failure.message.rstrip('.')}. {told}")
+        failure = replace(failure, message=f"{failure.message.rstrip('.')}. {told[0].upper()}{told[1:]}")
     return replace(conclusion, report=report, failure=failure)
 
 
@@ -98,8 +90,19 @@ def _reason(work: RunWork, conclusion: Conclusion, progress: Mapping[str, Any] |
     return deletion_words(progress, work.run.definition["export"])
 
 
-def _mirrors(work: RunWork) -> bool:
-    return bool(work.run.definition.get("changes") == "mirror")
+def _clean_up(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> None:
+    """Remove the files that nobody needs any more. The run is settled, whatever they do: a later sweep takes them."""
+    try:
+        if _is_spool_done_with(work, conclusion, decisions):
+            work.spool.discard()
+        if decisions.retry_at is not None:
+            return
+        discard_stagings(work)
+        mirrored = work.run.definition.get("changes") == "mirror"
+        if mirrored and conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):
+            work.spool.beside("deleted").discard()  # what left the result was to go: nobody has to restore it
+    except ExportError as error:
+        log.warning("spool.not_discarded", code=error.code, message=error.message)
 
 
 def _is_tried_again(conclusion: Conclusion, work: RunWork, policies: Policies) -> bool:

@@ -185,7 +185,7 @@ def _preview(config: Config, job: Job, limit: int, now: datetime) -> Preview:
         columns=columns,
         rows=rows,
         complete=complete,
-        existing=existing_records(config, job),
+        existing=None if asked.refusal or asked.unchecked else existing_records(config, job),
         refusal=asked.refusal or (_refused_deletion(job, rows) if complete else None),
         unchecked=asked.unchecked,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -91,3 +92,12 @@ def test_a_run_whose_rows_are_spooled_asks_the_target_and_not_the_source(
     assert len(asked) == 1
     assert work.finish(number).outcome == "succeeded"
     assert len(asked) == 1
+
+
+def test_columns_that_do_not_fit_are_a_fault_before_their_rows_are_written(
+    emulator: Emulator, asked: list[str], tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "w", url=emulator.url, job=EXPORT)
+    run = work.run([{"Name": "one", "Born__c": datetime(2026, 11, 23)}])  # noqa: DTZ001 - such as databases have them
+    assert (run.failure_code, run.rows_read, len(asked)) == ("UNFIT_COLUMNS", 0, 1)
+    assert "write cast(Born__c as date) in the query" in str(run.failure_message)

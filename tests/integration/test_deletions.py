@@ -143,7 +143,7 @@ def test_a_mirror_that_fails_on_the_way_tells_what_it_deleted(emulator: Emulator
     run = work.finish(work.ask())
     deleted, doubt = run.rows_deleted, run.progress["deletions_in_doubt"]
     assert (run.outcome, deleted, doubt) == ("failed", 0, 3)
-    assert "it is not known whether 3 Thing__c records were deleted; their Ids are in" in str(run.failure_message)
+    assert "It is not known whether 3 Thing__c records were deleted; their Ids are in" in str(run.failure_message)
     assert emulator.org.count("Thing__c", deleted=True) == 3
     assert (work.config.storage.spool / f"run-{run.id}-deleted").is_dir()
 

@@ -92,9 +92,15 @@ class SalesforceTarget:
         return key_form(key, upsert=self._plan.operation is Operation.UPSERT) if key is not None else None
 
     def fill(self, rows: "pa.RecordBatchReader", spool: Spool, *, control: Control, listen: Listener) -> None:
-        """Write every row into the spool as ready-to-send CSV batches and close the manifest. Nothing is sent."""
+        """Write every row into the spool as ready-to-send CSV batches and close the manifest. Nothing is sent.
+
+        After :meth:`prepare`, columns that do not fit are a fault before the first row is written.
+        """
         from exporter.spooling import BatchLimits, spool_csv  # noqa: PLC0415 - pyarrow takes 0.2 s
 
+        if self._known.described:
+            with self._client(control, listen) as client:
+                Preflight(self._plan, client, self._known).check(_spooled(rows.schema))
         spool_csv(
             rows,
             spool,
