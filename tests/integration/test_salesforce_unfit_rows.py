@@ -183,7 +183,7 @@ def test_letters_that_are_alike_in_full_case_folding_only_are_two_keys(emulator:
 def test_a_lookup_as_key_tells_ids_by_their_case_and_not_by_their_length(emulator: Emulator, tmp_path: Path) -> None:
     ids = [str(record["Id"]) for record in emulator.org.records("Thing__c")]
     load(emulator.org, "insert", csv_of(["Name", "Other__c"], ["child", ids[0]]), name="Thing__c")
-    rows = [[ids[0][:15], "short"], [ids[1].swapcase()[:15], "another"]]
+    rows = [[ids[0][:15], "short"], [ids[0][:15].swapcase(), "another"]]
     spool, ledger = spool_of(tmp_path, ["Other__c", "Name"], *rows), ListLedger()
     report = export(emulator, spool, ledger, mode="update", key="Other__c")
     assert (report.accepted, ledger.rejected[2].code) == (1, "ENTITY_NOT_FOUND")
