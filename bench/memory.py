@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,12 +103,12 @@ def measure(mode: str, rows: int) -> bool:
 
 
 @contextmanager
-def emulated(directory: Path, environment: dict[str, str]) -> Iterator[str]:
+def emulated(directory: Path, environment: dict[str, str], schema: Mapping[str, object] = SCHEMA) -> Iterator[str]:
     """Serve a local Salesforce with an empty org and give its URL."""
-    schema = directory / "schema.json"
-    schema.write_text(json.dumps(SCHEMA), encoding="utf-8")
+    file = directory / "schema.json"
+    file.write_text(json.dumps(schema), encoding="utf-8")
     emulator = subprocess.Popen(
-        [SCHEDCTL, "emulator", "--schema", schema, "--state", directory / "org.db"],
+        [SCHEDCTL, "emulator", "--schema", file, "--state", directory / "org.db"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -10,7 +10,8 @@ date                          ``2026-11-23``
 timestamp with zone           in UTC, cut to milliseconds: ``2026-11-23T03:00:00.000Z``
 timestamp without zone        the same, read as local time of ``naive_timezone``
 time                          ``03:00:00.000Z``, cut to milliseconds
-text, dictionaries of text    itself; :func:`numeral` marks a column whose texts are all numbers
+text, dictionaries of text    itself; :func:`numeral` marks a column whose texts are all numbers, :func:`mixed` one
+                              of values of any kind
 UUID                          ``8-4-4-4-12`` hexadecimal digits
 binary                        base64
 null                          :attr:`TextRules.null`
@@ -61,7 +62,11 @@ class TextRules:
 NULLS = b"schedctl.nulls"
 """Key of a field's metadata: which of :attr:`TextRules.nulls` stands for NULL in this column."""
 _NUMERALS = b"schedctl.numerals"
+_MIXED = b"schedctl.mixed"
 _NO_NUMBERS = pa.array(["NaN", "Infinity", "-Infinity"])
+NO_NUMBER_MARK = "\0"
+"""What :func:`mixed` columns put before ``NaN``, ``Infinity`` and ``-Infinity`` that are numbers, and no texts."""
+_MARKED_NO_NUMBERS = pa.array([f"{NO_NUMBER_MARK}{each}" for each in _NO_NUMBERS.to_pylist()])
 _NOT_A_NUMBER = ("NOT_A_NUMBER", "is NaN or infinite, which has no text")
 _SALESFORCE_NULLS = {"ignore": "", "clear": "#N/A"}
 
@@ -89,6 +94,11 @@ def salesforce_rules(*, nulls: str = "ignore", naive_timezone: str | None = "UTC
 def numeral(name: str) -> pa.Field:
     """Return a text column of numbers that no Arrow type holds; in it NaN and infinity are faults, as in floats."""
     return pa.field(name, pa.string(), metadata={_NUMERALS: b""})
+
+
+def mixed(name: str) -> pa.Field:
+    """Return a column of values of any kind as text; numbers that are none, marked, are faults, as in floats."""
+    return pa.field(name, pa.string(), metadata={_MIXED: b""})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,6 +170,8 @@ def _choose(field: pa.Field, rules: TextRules) -> _Cast:
         return _choose_timestamp(field, rules)
     if _NUMERALS in (field.metadata or {}):
         return _numeral
+    if _MIXED in (field.metadata or {}):
+        return lambda column, mark: _mixed(column, mark, rules)
     for fits, cast in _CASTS:
         if fits(kind):
             return lambda column, mark: cast(column, mark, rules)
@@ -255,6 +267,14 @@ def _float(column: pa.Array, mark: _Mark, _rules: TextRules) -> pa.Array:
 def _numeral(column: pa.Array, mark: _Mark) -> pa.Array:
     mark(pc.is_in(column, _NO_NUMBERS), *_NOT_A_NUMBER)
     return column
+
+
+def _mixed(column: pa.Array, mark: _Mark, rules: TextRules) -> pa.Array:
+    if not _holds_nul(column):
+        return _text(column, mark, rules)
+    bad = pc.is_in(column, _MARKED_NO_NUMBERS)
+    mark(bad, *_NOT_A_NUMBER)
+    return _text(pc.if_else(bad, pc.utf8_slice_codeunits(column, 1), column), mark, rules)
 
 
 def _without_exponent(text: pa.Array, letter: str) -> pa.Array:

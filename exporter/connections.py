@@ -18,6 +18,7 @@ from exporter.settings import (
     Secret,
     SecretReference,
     Settings,
+    Size,
     Text,
     key_fault,
     parse_duration,
@@ -57,6 +58,15 @@ __all__ = [
 ]
 
 
+_LEAST_MEMORY = 64 * 10**6
+
+
+def _check_memory(value: int) -> int:
+    if value < _LEAST_MEMORY:
+        raise ValueError("use at least 64MB: DuckDB sorts and joins in no less")
+    return value
+
+
 class DuckdbConnection(ConnectionSettings):
     """A DuckDB database file, or none for an in-memory one that reads Parquet, CSV and JSON files by path."""
 
@@ -65,6 +75,12 @@ class DuckdbConnection(ConnectionSettings):
         default=None, description="the database file; none: in memory, for reading files by path"
     )
     read_only: bool = Field(default=True, description="open the file for reading only, so that others may read it too")
+    memory_limit: Annotated[Size, AfterValidator(_check_memory)] | None = Field(
+        default=None,
+        description="the most memory that a query may take; one of long texts takes much, as DuckDB works on 2,048 "
+        'rows at once. Default: `"1GB"`, or half of what this process may take if that is less',
+        examples=['"4GB"'],
+    )
 
 
 class SqliteConnection(ConnectionSettings):

@@ -13,6 +13,14 @@ class RowsSpooled:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class QueryBegunAgain:
+    """The query is run again from its beginning within the same attempt: the rows so far do not count."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BatchSent:
     """A batch of ``rows`` rows was handed to the target."""
 
@@ -78,7 +86,17 @@ class Called:
     quota: tuple[int, int] | None = None
 
 
-Event = RowsSpooled | BatchSent | BatchSettled | RecordsDeleted | ChangesFound | Retrying | Warned | Called
+Event = (
+    RowsSpooled
+    | QueryBegunAgain
+    | BatchSent
+    | BatchSettled
+    | RecordsDeleted
+    | ChangesFound
+    | Retrying
+    | Warned
+    | Called
+)
 Listener = Callable[[Event], None]
 
 
@@ -99,6 +117,8 @@ def advance(progress: Progress, event: Event) -> Progress:
     match event:
         case RowsSpooled():
             return replace(progress, read=progress.read + event.rows, rejected=progress.rejected + event.rejected)
+        case QueryBegunAgain():
+            progress = Progress()
         case BatchSent():
             return replace(progress, sent=progress.sent + event.rows)
         case BatchSettled():
@@ -111,5 +131,4 @@ def advance(progress: Progress, event: Event) -> Progress:
             return replace(progress, read=progress.read + event.unchanged, changes=event)
         case RecordsDeleted():
             return replace(progress, deleted=progress.deleted + event.records)
-        case _:
-            return progress
+    return progress

@@ -3,7 +3,7 @@
 The exporter defines what it needs; whoever runs an export brings a ledger that lives in the state database.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -47,10 +47,16 @@ class Ledger(Protocol):
 
 
 class Control(Protocol):
-    """How the run's owner stops an export: both calls raise its own exception, which the exporter lets pass."""
+    """How the run's owner stops an export: two calls raise its own exception, which the exporter lets pass."""
 
     def check(self) -> None:
         """Raise if the run has to stop now: canceled, timed out, draining, or no longer ours."""
 
     def wait(self, seconds: float) -> None:
         """Wait, but raise as :meth:`check` does as soon as the run has to stop."""
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called, from any thread, when the run has to stop; at once if that was before.
+
+        It ends what blocks, such as a call over the network, and neither blocks nor raises itself.
+        """

@@ -1,7 +1,9 @@
 """The counts of one export, which must add up, and the rows that were refused."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from exporter.failures import FailureKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,11 +18,25 @@ class RejectedRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """How many rows were refused for one reason."""
+    """How many rows were refused for one reason.
+
+    ``message`` holds no value of a row. Reasons are told apart by code and ``fields``, or by code and message where the
+    target named no field. ``kind`` says whose move it is if that is why nothing got in, and ``advice`` what to do;
+    ``quota`` that a limit of the target is used up.
+    """
 
     code: str
     message: str
     count: int
+    fields: tuple[str, ...] = ()
+    kind: FailureKind = FailureKind.DATA
+    advice: str = ""
+    quota: bool = False
+
+    @property
+    def reason(self) -> tuple[str, tuple[str, ...] | str]:
+        """What reasons are told apart by."""
+        return self.code, self.fields or self.message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,13 +44,11 @@ class Deletions:
     """Records of the target that an export deleted, as its ledger has it.
 
     ``listed`` is how many were to be deleted, where that is known; of ``in_doubt`` ones nobody knows whether they are.
-    ``hard`` says that they cannot be undeleted.
     """
 
     deleted: int = 0
     listed: int | None = None
     in_doubt: int = 0
-    hard: bool = False
 
     @property
     def any(self) -> bool:
@@ -94,17 +108,31 @@ def exceeds(rejected: int, sent: int, max_rejected: int | str | None) -> bool:
     return rejected > max_rejected
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What a ledger alone proves of an export: counts, how many batches are settled, and what is in doubt, in words.
+
+    Rows in doubt were handed over, and nothing says yet what became of them. ``report.read`` is not known here.
+    ``deletions`` has more of ``report.deleted``.
+    """
+
+    report: ExportReport
+    settled: int = 0
+    doubts: tuple[str, ...] = ()
+    deletions: Deletions = field(default_factory=Deletions)
+
+
 def count_refusals(rows: Iterable[RejectedRow]) -> tuple[Refusal, ...]:
     """Count rejected rows by reason, most frequent first."""
     return merge_refusals((), (Refusal(code=row.code, message=row.message, count=1) for row in rows))
 
 
 def merge_refusals(first: Iterable[Refusal], second: Iterable[Refusal]) -> tuple[Refusal, ...]:
-    """Add up refusals by (code, message), most frequent first, cut at :data:`MAX_REFUSALS`."""
-    counts: dict[tuple[str, str], int] = {}
+    """Add up refusals by reason, most frequent first, cut at :data:`MAX_REFUSALS`."""
+    merged: dict[tuple[str, tuple[str, ...] | str], Refusal] = {}
     for group in (first, second):
         for refusal in group:
-            key = (refusal.code, refusal.message)
-            counts[key] = counts.get(key, 0) + refusal.count
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(Refusal(code=code, message=message, count=count) for (code, message), count in ordered[:MAX_REFUSALS])
+            known = merged.get(refusal.reason)
+            merged[refusal.reason] = refusal if known is None else replace(known, count=known.count + refusal.count)
+    ordered = sorted(merged.values(), key=lambda each: (-each.count, each.code, each.message))
+    return tuple(ordered[:MAX_REFUSALS])

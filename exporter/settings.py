@@ -45,6 +45,23 @@ PositiveDuration = Annotated[Duration, AfterValidator(_above_zero)]
 """Whole seconds, at least 1."""
 
 
+_SIZE = re.compile(r"([0-9]{1,12})(KB|MB|GB|TB)")
+_UNIT_BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_size(value: object) -> object:
+    """Return whole bytes for an integer or for text such as ``500MB``; raises ValueError, in words for the user."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(match[1]) * _UNIT_BYTES[match[2]]
+    raise ValueError("a size is whole bytes, or a number with KB, MB, GB or TB in quotes, such as 500MB")
+
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+"""Whole bytes, at least 0."""
+
+
 class Settings(BaseModel):
     """The base of all settings: frozen; an unknown key is a fault; no value is bent to fit (``"5"`` is no number)."""
 

@@ -3,8 +3,12 @@
 A spool is complete or it is nothing. Its directory holds ``manifest.json``, which appears in one step when all else is
 durable, and one subdirectory that the writer made for its files. A second writer takes that subdirectory away from
 one that was left behind, so a process that wakes up late cannot add to, or complete, what it no longer owns.
+
+``owner.json`` says whose spool it is. ``sent-from`` appears before the first effect outside: from then on the spool and
+the ledger must both be there, and each must name the other.
 """
 
+import base64
 import csv
 import hashlib
 import io
@@ -13,7 +17,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +30,11 @@ from exporter.report import RejectedRow
 _MANIFEST = "manifest.json"
 _REJECTED = "rejected.jsonl"
 _FILLING = "filling-"
+_OWNER = "owner.json"
+_SENT_FROM = "sent-from"
 _VERSION = 1
+_SOME_ROWS = 1_000
+_SOME_CHARACTERS = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +50,9 @@ class SpooledBatch:
     """One ready-to-send file.
 
     ``number`` counts from 1; ``file`` is relative to the spool's directory; ``rows`` and ``bytes`` are what is in it.
-    Its rows are those of the query's result from ``first_row`` on (counted from 1), without the row numbers ``gaps``.
+    Its rows are those of the query's result from ``first_row`` on (counted from 1), without the row numbers ``gaps``;
+    or, if rows were picked for it, those of :func:`pick`. The columns ``left_out`` are not in it: they are empty in all
+    of its rows.
     """
 
     number: int
@@ -51,11 +62,29 @@ class SpooledBatch:
     sha256: str
     first_row: int
     gaps: tuple[int, ...] = ()
+    picked: str = ""
+    left_out: tuple[str, ...] = ()
 
     def row_numbers(self) -> Iterator[int]:
         """Yield the number, in the query's result, of each row of the file in turn."""
+        if self.picked:
+            return _read_picked(self.first_row, self.picked)
         missing = frozenset(self.gaps)
         return itertools.islice((row for row in itertools.count(self.first_row) if row not in missing), self.rows)
+
+
+def pick(numbers: Sequence[int]) -> str:
+    """Write ascending row numbers in little room, whatever lies between them: a bit for each row from the first on."""
+    bits = bytearray((numbers[-1] - numbers[0]) // 8 + 1)
+    for number in numbers:
+        place = number - numbers[0]
+        bits[place >> 3] |= 1 << (place & 7)
+    return base64.b64encode(zlib.compress(bits, 9)).decode()
+
+
+def _read_picked(first_row: int, picked: str) -> Iterator[int]:
+    for at, byte in enumerate(zlib.decompress(base64.b64decode(picked))):
+        yield from (first_row + (at << 3) + bit for bit in range(8) if byte >> bit & 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,15 +103,28 @@ class SpoolManifest:
     note: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _read_batch(stored: Mapping[str, Any]) -> SpooledBatch:
+    lists = {name: tuple(stored.get(name, ())) for name in ("gaps", "left_out")}
+    return SpooledBatch(**{**stored, **lists})
+
+
 class Spool:
     """The spool in ``directory``, which need not exist yet and holds nothing else. Every failure is an ExportError.
 
-    What is filled through it carries ``note`` in its manifest. Filling it leaves the last ``keep_free`` bytes of its
-    disk to others, or fails as on a full disk.
+    What is filled through it carries ``note`` in its manifest, and ``owner`` beside it: words that say whose it is.
+    Filling it leaves the last ``keep_free`` bytes of its disk to others, or fails as on a full disk.
     """
 
-    def __init__(self, directory: Path, *, note: Mapping[str, Any] | None = None, keep_free: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        owner: Mapping[str, str] | None = None,
+        note: Mapping[str, Any] | None = None,
+        keep_free: int = 0,
+    ) -> None:
         self._directory = directory
+        self._owner = dict(owner or {})
         self._note = dict(note or {})
         self._keep_free = keep_free
 
@@ -94,7 +136,35 @@ class Spool:
     def beside(self, what: str) -> "Spool":
         """Return another spool of the same kind, in a directory beside this one that is named after it."""
         directory = self._directory.with_name(f"{self._directory.name}-{what}")
-        return Spool(directory, keep_free=self._keep_free)
+        return Spool(directory, owner=self._owner, keep_free=self._keep_free)
+
+    def noting(self, note: Mapping[str, Any]) -> "Spool":
+        """Return this spool, to be filled with ``note`` in its manifest."""
+        return Spool(self._directory, owner=self._owner, note=note, keep_free=self._keep_free)
+
+    def seal(self) -> str | None:
+        """Return the SHA-256 of the manifest, by which a ledger names this very filling; None unless it is complete.
+
+        Raises internal ``SPOOL_DAMAGED``.
+        """
+        try:
+            return hashlib.sha256((self._directory / _MANIFEST).read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._damaged("the manifest cannot be read") from error
+
+    def mark_sent_from(self) -> None:
+        """Note that something outside is about to be done with what the spool holds."""
+        try:
+            (self._directory / _SENT_FROM).touch(mode=0o600)
+        except OSError as error:
+            raise disk_fault(error, self._directory) from error
+
+    @property
+    def is_sent_from(self) -> bool:
+        """Whether something outside was done, or was about to be, with what the spool holds."""
+        return (self._directory / _SENT_FROM).exists()
 
     def manifest(self) -> SpoolManifest | None:
         """Return what the spool holds, or None unless it is complete. Raises internal ``SPOOL_DAMAGED``."""
@@ -104,7 +174,7 @@ class Spool:
         try:
             return SpoolManifest(
                 columns=tuple(SpooledColumn(**column) for column in stored["columns"]),
-                batches=tuple(SpooledBatch(**{**batch, "gaps": tuple(batch["gaps"])}) for batch in stored["batches"]),
+                batches=tuple(_read_batch(batch) for batch in stored["batches"]),
                 rows=stored["rows"],
                 rejected=stored["rejected"],
                 format=stored["format"],
@@ -124,6 +194,8 @@ class Spool:
             make_directory(self._directory)
             for left in self._directory.iterdir():
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
+            if self._owner:
+                (self._directory / _OWNER).write_text(json.dumps(self._owner), encoding="utf-8")
             filling = self._directory / f"{_FILLING}{secrets.token_hex(8)}"
             filling.mkdir(mode=0o700)
             sync_directory(self._directory)
@@ -145,6 +217,18 @@ class Spool:
             raise self._damaged(f"{batch.file} is not what was written")
         return content
 
+    def verify(self) -> None:
+        """Read every batch, a piece at a time, and compare it with its sha256. Raises internal ``SPOOL_DAMAGED``."""
+        manifest = self.manifest()
+        for batch in manifest.batches if manifest is not None else ():
+            try:
+                with self.path(batch).open("rb") as content:
+                    found = hashlib.file_digest(content, "sha256").hexdigest()
+            except OSError as error:
+                raise self._damaged(f"{batch.file} cannot be read ({error.strerror})") from error
+            if found != batch.sha256:
+                raise self._damaged(f"{batch.file} is not what was written")
+
     def rejected(self) -> Iterator[RejectedRow]:
         """Yield, in order of their numbers, the rows that could not be written for the target."""
         stored = self._stored()
@@ -157,18 +241,44 @@ class Spool:
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise self._damaged("the rejected rows cannot be read") from error
 
+    def rejected_after(self, number: int) -> Iterator[list[RejectedRow]]:
+        """Yield those of them with larger numbers, some at a time: up to 1,000 and about 4,000,000 characters."""
+        some: list[RejectedRow] = []
+        room = _SOME_CHARACTERS
+        for row in self.rejected():
+            if row.number <= number:
+                continue
+            some.append(row)
+            room -= sum(len(value or "") for value in row.values.values())
+            if room <= 0 or len(some) == _SOME_ROWS:
+                yield some
+                some, room = [], _SOME_CHARACTERS
+        if some:
+            yield some
+
     def values(self, batch: SpooledBatch, wanted: Collection[int]) -> Iterator[tuple[int, Mapping[str, str | None]]]:
         """Yield (row number, values as sent by column) of the ``wanted`` row numbers of a CSV batch, in order.
 
-        An empty cell, which tells Salesforce nothing, is None; ``#N/A`` stays what it is.
+        An empty cell, which tells Salesforce nothing, is None, as are those of a column that is left out of the batch;
+        ``#N/A`` stays what it is.
         """
         chosen = frozenset(wanted)
+        if not chosen:
+            return
+        names = self._names() if batch.left_out else None
         with io.TextIOWrapper(io.BytesIO(self.read(batch)), encoding="utf-8", newline="") as text:
             records = csv.reader(text, strict=True)
             header = next(records)
             for row, record in zip(batch.row_numbers(), records, strict=True):
                 if row in chosen:
-                    yield row, {name: cell or None for name, cell in zip(header, record, strict=True)}
+                    cells = {name: cell or None for name, cell in zip(header, record, strict=True)}
+                    yield row, cells if names is None else {name: cells.get(name) for name in names}
+
+    def _names(self) -> list[str]:
+        stored = self._stored()
+        if stored is None:
+            raise self._damaged("the manifest is gone")
+        return [column["name"] for column in stored["columns"]]
 
     def discard(self) -> None:
         """Remove the spool with all it holds; none there is fine."""
@@ -281,22 +391,40 @@ class SpoolWriter:
         if not self._is_complete:
             shutil.rmtree(self._filling, ignore_errors=True)
 
-    def add(self, content: bytes | memoryview, *, rows: int, first_row: int, gaps: tuple[int, ...] = ()) -> None:
-        """Write one batch durably; ``rows``, ``first_row`` and ``gaps`` are those of :class:`SpooledBatch`."""
+    def add(
+        self,
+        content: bytes | memoryview,
+        *,
+        rows: int,
+        first_row: int,
+        gaps: tuple[int, ...] = (),
+        picked: str = "",
+        left_out: tuple[str, ...] = (),
+    ) -> None:
+        """Write one batch durably; the arguments are those of :class:`SpooledBatch`."""
         file = self.create()
         try:
             file.write(content)
         except BaseException:
             file.close()
             raise
-        self.settle(file, rows=rows, first_row=first_row, gaps=gaps)
+        self.settle(file, rows=rows, first_row=first_row, gaps=gaps, picked=picked, left_out=left_out)
 
     def create(self) -> SpoolFile:
         """Open the next batch's file, for content too large for one piece of memory; :meth:`settle` ends it."""
         self._file = self._open(f"{len(self._batches) + 1:06d}.{self._format}")
         return self._file
 
-    def settle(self, file: SpoolFile, *, rows: int, first_row: int, gaps: tuple[int, ...] = ()) -> None:
+    def settle(
+        self,
+        file: SpoolFile,
+        *,
+        rows: int,
+        first_row: int,
+        gaps: tuple[int, ...] = (),
+        picked: str = "",
+        left_out: tuple[str, ...] = (),
+    ) -> None:
         """Make the batch of the last :meth:`create` durable and enter it."""
         length, sha256 = file.finish()
         number = len(self._batches) + 1
@@ -309,6 +437,8 @@ class SpoolWriter:
                 sha256=sha256,
                 first_row=first_row,
                 gaps=gaps,
+                picked=picked,
+                left_out=left_out,
             )
         )
 

@@ -105,7 +105,8 @@ def idle(name: str, jobs: Mapping[str, Timed], now: datetime) -> str | None:
     lacking = sorted(set(_lacking(name, jobs, frozenset())))
     if lacking:
         why = (
-            f"{join(lacking)} {'has' if len(lacking) == 1 else 'have'} no schedule, or {_be(lacking)} disabled or gone"
+            f"{join(lacking)} {'has' if len(lacking) == 1 else 'have'} no schedule that can be read, or "
+            f"{_be(lacking)} disabled or gone"
         )
         return f"it does not run by itself: {why}"
     found = common_slots(name, jobs)

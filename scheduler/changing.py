@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Self
 from exporter.changes import ChangeCounts, ChangeRules, Fate, check_deletions
 from exporter.connections import Connection
 from exporter.events import ChangesFound
-from exporter.failures import configuration, internal
+from exporter.failures import ExportError, configuration, internal
 from exporter.spool import Spool, SpoolManifest
 from exporter.targets import Target
 from exporter.targets.fates import fates, inserts, kept
 from scheduler.change_rules import scope_of
 from scheduler.job import Job
+from scheduler.spools import GONE, check_bound, has_acted
 from scheduler.work import RunWork, StoredLedger, log
 from storage import ledger, rejections, snapshots
 from storage.database import Database, Session
@@ -47,6 +48,8 @@ class Comparison:
     whole: bool
     mirror: bool
     counts: ChangeCounts
+    gone_seal: str | None = None
+    """The seal of the spool of the keys that left: a mirror deletes by no other."""
 
     @classmethod
     def of(cls, manifest: SpoolManifest | None) -> Self | None:
@@ -62,12 +65,18 @@ class Comparison:
         return ChangesFound(new=counts.new, changed=counts.changed, unchanged=counts.unchanged, gone=counts.gone)
 
     def gone(self, spool: Spool) -> Spool | None:
-        """Return the spool of the keys whose records a mirror deletes, if there are any."""
+        """Return the spool of the keys whose records a mirror deletes, if there are any.
+
+        Raises internal ``SPOOL_GONE`` if it is not the one that was written then.
+        """
         if not self.mirror or not self.counts.gone:
             return None
         from exporter.comparison.staging import Staging  # noqa: PLC0415 - DuckDB, for mirrors only
 
-        return Staging(spool.directory.with_name(self.staging)).gone
+        keys = Staging(spool.directory.with_name(self.staging)).gone
+        if self.gone_seal is not None and keys.seal() != self.gone_seal:
+            raise internal(GONE, f"{keys.directory}, the keys whose records this mirror deletes, is missing or changed")
+        return keys
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +153,7 @@ def stage(work: RunWork, rules: ChangeRules, rows: "pa.RecordBatchReader", targe
     from exporter.comparison.staging import Staging  # noqa: PLC0415 - the same
 
     discard_stagings(work)
-    staging = Staging(work.spool.directory.with_name(f"run-{work.run.id}-changes-{token_hex(4)}"))
+    staging = Staging(work.spool.directory.with_name(f"{work.spool.directory.name}-changes-{token_hex(4)}"))
     staging.fill(rows, TextCast(rows.schema, target.text_rules()), rules, control=work.control)
     return staging
 
@@ -171,13 +180,11 @@ def select_changes(
         whole=whole,
         mirror=mirror,
         counts=counts,
+        gone_seal=staging.gone.seal() if mirror and counts.gone else None,
     )
     log.info("changes.found", new=counts.new, changed=counts.changed, unchanged=counts.unchanged, gone=counts.gone)
     work.hear(found.found())
-    yield (
-        staging.selected(),
-        Spool(work.spool.directory, note={"changes": asdict(found)}, keep_free=work.kept_free),
-    )
+    yield staging.selected(), work.spool.noting({"changes": asdict(found)})
     staging.forget_rows()
 
 
@@ -217,7 +224,9 @@ def next_snapshot(work: RunWork, job: Job) -> Move | None:
     from exporter.comparison.snapshot import Ending, write_snapshot  # noqa: PLC0415 - DuckDB, for those jobs only
     from exporter.comparison.staging import Staging  # noqa: PLC0415 - the same
 
-    manifest = work.spool.manifest()
+    rows, manifest = work.entries(), work.spool.manifest()
+    if has_acted(rows):
+        check_bound(work.spool, rows)
     found = Comparison.of(manifest)
     if manifest is None or found is None:
         return None
@@ -264,18 +273,23 @@ def next_snapshot(work: RunWork, job: Job) -> Move | None:
 
 def lost_snapshot(work: RunWork) -> Move | None:
     """Return the state of a snapshot that lacks what this run got accepted, if the run is of a change-only job."""
-    found = Comparison.of(work.spool.manifest())
-    if found is None:
+    binding, scope = work.binding(), None
+    with suppress(ExportError):  # a spool that is gone, or damaged, tells nothing: the ledger does
+        found = Comparison.of(work.spool.manifest())
+        scope = found.scope if found is not None else None
+    if binding is not None and binding.scope is not None:
+        scope = binding.scope
+    if scope is None:
         return None
     with work.database.read() as session:
         stored = snapshots.get(session, work.run.job)
-    values = {"scope": found.scope, "lost_run_id": work.run.id}
+    values = {"scope": scope, "lost_run_id": work.run.id}
     return Move(job=work.run.job, before=stored.revision if stored is not None else 0, values=values)
 
 
 def discard_stagings(work: RunWork) -> None:
     """Remove what the run staged, in this attempt or an earlier one."""
-    for directory in work.spool_root.glob(f"run-{work.run.id}-changes-*"):
+    for directory in work.spool_root.glob(f"{work.spool.directory.name}-changes-*"):
         shutil.rmtree(directory, ignore_errors=True)
 
 

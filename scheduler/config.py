@@ -61,9 +61,12 @@ def parse(
     return _build([main, *fragments], state=state)
 
 
-def load(path: Path, *, environ: Mapping[str, str] | None = None) -> Config:
-    """Read a config file with the fragments and query files that it names: :func:`build` of what is there now."""
-    return build(read(path), environ=environ)
+def load(path: Path, *, environ: Mapping[str, str] | None = None, pipes: bool = False) -> Config:
+    """Read a config file with the fragments and query files that it names: :func:`build` of what is there now.
+
+    With ``pipes`` it may be a shell's ``<(command)``.
+    """
+    return build(read(path, pipes=pipes), environ=environ)
 
 
 def build(reading: Reading, *, environ: Mapping[str, str] | None = None) -> Config:

@@ -1,23 +1,27 @@
 """The files of a config, read from disk: the file itself, the fragments it includes, the queries that jobs name."""
 
-import errno
 import glob
 import os
-import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from exporter.files import is_inherited, open_regular, read_bounded, read_regular
 from scheduler.config_text import Document, document
 from scheduler.faults import ConfigError, Fault, show
 from scheduler.job import Unreadable
 from scheduler.paths import example_config
 from scheduler.secrets import is_private
-from scheduler.synced import Seen, matches
+from scheduler.synced import SETTLED, Seen, matches
 
 READS = 3
 """How often all is read again because something changed meanwhile; then it is taken as it is."""
+PATIENCE = 10.0
+LOOK_AGAIN = 0.1
+"""Seconds between two looks at files that are being written."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,11 +37,14 @@ class Reading:
     seen: Seen
 
 
-def read(path: Path, *, as_if: str | None = None) -> Reading:
+def read(path: Path, *, as_if: str | None = None, pipes: bool = False) -> Reading:
     """Read a config file and all that belongs to it. Never raises: what cannot be read is a fault.
 
-    With ``as_if`` that is taken for the text of the config file itself.
+    With ``as_if`` that is taken for the text of the config file itself. With ``pipes`` the config file may be a shell's
+    ``<(command)``, which can be read but once; what it names is then relative to the current directory.
     """
+    if pipes and is_inherited(path):
+        return _read(path, as_if, is_piped=True)
     for _ in range(READS - 1):
         reading = _read(path, as_if)
         if reading.seen.is_current():
@@ -45,10 +52,30 @@ def read(path: Path, *, as_if: str | None = None) -> Reading:
     return _read(path, as_if)
 
 
-def _read(path: Path, as_if: str | None) -> Reading:
-    base, seen, faults = path.absolute().parent, Seen(config=str(path.absolute())), list[Fault]()
+def wait_until_still(reading: Reading) -> Reading:
+    """Return what the files hold once they have been left alone for SETTLED: half a file is no edit.
+
+    Raises ConfigError where they go on changing for PATIENCE seconds.
+    """
+    limit = time.monotonic() + PATIENCE
+    while not reading.seen.is_settled(datetime.now(UTC)):
+        begun = time.monotonic()  # a clock that was set back, or is another machine's, must not keep us here
+        while reading.seen.is_current():
+            if time.monotonic() - begun >= SETTLED.total_seconds():
+                return reading
+            time.sleep(LOOK_AGAIN)
+        if time.monotonic() > limit:
+            words = f"it has been changing for {PATIENCE:.0f} s: try again when it is written"
+            raise ConfigError([Fault(keys=(), file=str(reading.path), message=words)], name=str(reading.path))
+        reading = read(reading.path)
+    return reading
+
+
+def _read(path: Path, as_if: str | None, *, is_piped: bool = False) -> Reading:
+    base = Path.cwd() if is_piped else path.absolute().parent
+    seen, faults = Seen(config=str(path.absolute())), list[Fault]()
     seen = seen.with_files([path.absolute()])
-    main = _document(path, base, faults, hint=True, as_if=as_if)
+    main = _document(path, base, faults, hint=True, as_if=as_if, is_piped=is_piped)
     if main is None:
         return Reading(path=path, documents=(), faults=tuple(faults), seen=seen)
     patterns = _patterns(main.tables)
@@ -88,19 +115,27 @@ def _missing(patterns: Mapping[int, str], base: Path, seen: Seen) -> Iterator[Fa
 
 
 def _document(
-    path: Path, base: Path, faults: list[Fault], *, hint: bool = False, as_if: str | None = None
+    path: Path,
+    base: Path,
+    faults: list[Fault],
+    *,
+    hint: bool = False,
+    as_if: str | None = None,
+    is_piped: bool = False,
 ) -> Document | None:
     name = str(path)
     try:
-        with path.open("rb") if hint else _open(path) as file:
+        with path.open("rb") if is_piped else open_regular(path) as file:
             private = is_private(os.fstat(file.fileno()))
-            data = file.read() if as_if is None else as_if.encode()
+            data = read_bounded(file, path) if as_if is None else as_if.encode()
     except OSError as error:
         words = f"cannot be read: {error.strerror}"
         if hint:
             if isinstance(error, FileNotFoundError):
                 words += f": copy {example_config() or 'an example'} there, or name another file"
             words += " (--config, or $SCHEDCTL_CONFIG)"
+            if is_inherited(path):
+                words += "; only schedctl check reads a pipe: write the config to a file for all else"
         faults.append(Fault(keys=(), file=name, message=words))
         return None
     try:
@@ -112,15 +147,6 @@ def _document(
     except ConfigError as error:
         faults += error.faults
     return None
-
-
-def _open(path: Path) -> BinaryIO:
-    """Open a file; raises OSError for what is none, such as a pipe, on which one would wait without end."""
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - Path.open takes no opener; who asks closes it
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "it is no regular file")
-    return file
 
 
 def _query_files(found: Document) -> Iterator[tuple[str, Path]]:
@@ -138,8 +164,7 @@ def _texts(files: Iterable[tuple[str, Path]]) -> dict[str, str | Unreadable]:
 
 def _text(file: Path) -> str | Unreadable:
     try:
-        with _open(file) as opened:
-            return opened.read().decode("utf-8-sig")
+        return read_regular(file).decode("utf-8-sig")
     except OSError as error:
         return Unreadable(reason=f"{file} cannot be read: {error.strerror}")
     except UnicodeDecodeError:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from exporter.connections import Connection
 from exporter.salesforce_settings import is_loopback
-from exporter.settings import Duration, PathText, Secret, SecretReference, Settings, Text, key_fault
+from exporter.settings import Duration, PathText, Secret, SecretReference, Settings, Size, Text, key_fault
 from scheduler.faults import Fault, Keys
 from scheduler.job import Job
 from scheduler.notices import Told
@@ -63,23 +63,6 @@ def _check_url(value: str) -> str:
     if file.name in {"", ":memory:"}:
         raise ValueError('state must survive a restart: name a file, such as "sqlite:///state.db"')
     return value
-
-
-_SIZE = re.compile(r"([0-9]{1,12})(KB|MB|GB|TB)")
-_UNIT_BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
-def parse_size(value: object) -> object:
-    """Return whole bytes for an integer or for text such as ``500MB``; raises ValueError, in words for the user."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        return int(match[1]) * _UNIT_BYTES[match[2]]
-    raise ValueError("a size is whole bytes, or a number with KB, MB, GB or TB in quotes, such as 500MB")
-
-
-Size = Annotated[int, BeforeValidator(parse_size)]
-"""Whole bytes, at least 0."""
 
 
 class StorageTable(Settings):
@@ -173,6 +156,12 @@ class MetricsSettings(Settings):
     allow_remote: bool = Field(
         default=False,
         description="allow `listen` on an address that others can reach: names of jobs are no secret then",
+    )
+    hosts: tuple[Text, ...] = Field(
+        default=(),
+        strict=False,
+        description="names that a scraper calls this machine by, besides `localhost`, its host name and addresses",
+        examples=['["scheduler.example.com"]'],
     )
     textfile: PathText | None = Field(
         default=None,

@@ -1,12 +1,12 @@
 """One file of a config as text and as TOML tables, and where in it a fault stands. Pure."""
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from exporter.bounded_toml import TooDeepError, loads
 from scheduler.faults import ConfigError, Fault
 from scheduler.job import QueryFiles
 from scheduler.toml_lines import key_lines, line_of
@@ -41,9 +41,9 @@ def document(text: str, name: str, *, base: Path | None = None, is_private: bool
 
 def _read_toml(text: str, name: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise _no_toml("nested too deeply", name) from error
+        return loads(text)
+    except TooDeepError as error:
+        raise ConfigError([Fault(keys=(), file=name, line=error.line, message=str(error))], name=name) from error
     except ValueError as error:  # TOMLDecodeError, or a number with thousands of digits
         message = str(error)
         place = re.fullmatch(r"(?s)(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message)

@@ -30,8 +30,10 @@ def token_path(config: Config, name: str, environ: Mapping[str, str]) -> Path:
     Beside the SQLite file, as the spool is, so that a person's shell and the daemon find the same one.
     """
     given = getattr(config.connections[name], "token_file", None)
-    if given is not None:
-        return Path(given).absolute()
+    return Path(given).absolute() if given is not None else beside_state(config, environ) / "tokens" / f"{name}.json"
+
+
+def beside_state(config: Config, environ: Mapping[str, str]) -> Path:
+    """Return the absolute path of the directory of the SQLite file, or else the state directory."""
     file = sqlite_file(config.storage.url)
-    state = file.parent if file is not None else state_directory(environ)
-    return state.absolute() / "tokens" / f"{name}.json"
+    return (file.parent if file is not None else state_directory(environ)).absolute()

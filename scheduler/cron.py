@@ -4,9 +4,9 @@ Where Treasure Data's page, its engines and other crons disagree, that page says
 """
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
-from scheduler.cron_fields import FIELDS, CronError, closest, expand, show
+from scheduler.cron_fields import FIELDS, SHOWN, CronError, closest, expand, show
 from scheduler.dates import DayMasks, dates_in_400_years
 
 __all__ = ["ALIASES", "DAY_MATCHES", "MAX_TEXT", "STEPS", "CronDates", "CronError", "CronExpression", "parse"]
@@ -169,39 +169,68 @@ def _refuse_switch(step: str, day_match: str) -> None:
     raise CronError(f"{key} = {show(str(value))}: use one of {', '.join(legal)}", token=str(value)[:60])
 
 
+def _fits(text: str) -> bool:
+    """Whether a text is an expression or an alias; without a word of what is wrong with another one."""
+    tokens = _split(text)
+    if len(tokens) != len(FIELDS):
+        return len(tokens) == 1 and tokens[0] in ALIASES
+    return all(_fits_in(index, token) for index, token in enumerate(tokens))
+
+
 def _alias(text: str, tokens: list[str]) -> str:
     token = tokens[0]
+    if len(tokens) == 1 and token in ALIASES:
+        return ALIASES[token]
+    from scheduler import cron_advice  # noqa: PLC0415 - only when something is wrong
+
+    if (advice := cron_advice.whole(text, tokens, _fits)) is not None:
+        raise CronError(f"unknown alias {show(' '.join(tokens))}: {advice}", token=token[:60], column=_column(text, 0))
     if len(tokens) > 1:
         raise CronError(f"{show(token)} stands alone: nothing may follow it", token=token[:60], column=_column(text, 1))
-    if token in ALIASES:
-        return ALIASES[token]
-    if token.lower() == "@reboot":
-        raise CronError(
-            "@reboot is no schedule: a daemon's restart is not a time", token=token, column=_column(text, 0)
-        )
     near = closest(token.lower(), tuple(ALIASES), 0.0)
-    raise CronError(f"{show(token)} is no alias; did you mean {near}?", token=token[:60], column=_column(text, 0))
+    raise CronError(f"unknown alias {show(token)}; did you mean {near}?", token=token[:60], column=_column(text, 0))
 
 
 def _wrong_count(text: str, tokens: list[str]) -> CronError:
-    names = ", ".join(rule.name for rule in FIELDS)
-    count, wanted = len(tokens), len(FIELDS)
     other = next((number for number, char in enumerate(text) if char.isspace() and char not in " \t"), None)
     if other is not None:
         why = f"{text[other]!a} does not separate fields: only spaces and tabs do"
         return CronError(why, token=text[other], column=other + 1)
-    message = f"{count} field{'s' if count != 1 else ''} instead of {wanted}: {names}"
+    from scheduler import cron_advice  # noqa: PLC0415 - only when something is wrong
+
+    if (zone := cron_advice.zone(tokens)) is not None:
+        token = tokens[zone[0]]
+        return CronError(f"{show(token)}: {zone[1]}", token=token[:60], column=_column(text, zone[0]))
+    names = ", ".join(rule.name for rule in FIELDS)
+    count, wanted = len(tokens), len(FIELDS)
+    advice = cron_advice.whole(text, tokens, _fits)
+    if advice is None:
+        advice = "fill up with *" if count < wanted else "there is no field for seconds, years or a command"
+    message = f"{count} field{'s' if count != 1 else ''} instead of {wanted}: {names}; {advice}"
     if count < wanted:
-        return CronError(f"{message} (fill up with *)")
-    hint = " (there is no field for seconds or years)" if count == wanted + 1 else ""
-    return CronError(message + hint, token=tokens[wanted][:60], column=_column(text, wanted))
+        return CronError(message)
+    return CronError(message, token=tokens[wanted][:60], column=_column(text, wanted))
 
 
 def _placed(error: CronError, text: str) -> CronError:
-    """Say where in the whole text the fault of a field is."""
+    """Say where in the whole text the fault of a field is, and what to write there, if that can be told."""
+    from scheduler import cron_advice  # noqa: PLC0415 - only when something is wrong
+
     index = [rule.name for rule in FIELDS].index(str(error.field))
     column = _column(text, index) + (error.column or 1) - 1
-    return CronError(error.message, field=error.field, token=error.token, column=column)
+    rule, token, message = FIELDS[index], str(error.token), error.message
+    if (advice := cron_advice.quotes(text, (), _fits)) is not None:
+        message = f"{show(text)}: {advice}"
+    elif len(token) < SHOWN and (advice := cron_advice.item(rule, token, partial(_fits_in, index))) is not None:
+        message = f"{error.field}: {show(token)}: {advice}"
+    return CronError(message, field=error.field, token=error.token, column=column)
+
+
+def _fits_in(index: int, token: str) -> bool:
+    try:
+        return bool(expand(index, token, "multiples"))
+    except CronError:
+        return False
 
 
 def _column(text: str, index: int) -> int:

@@ -1,40 +1,42 @@
 """The daemon: APScheduler runs its few chores; the tick fires what is due, workers run it, signals reload and drain."""
 
 import faulthandler
-import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
-from apscheduler.executors.pool import ThreadPoolExecutor as ChorePool
-from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy.engine import make_url
 
+from exporter.failures import ExportError
+from exporter.signals import Signals, unless_ignored
 from scheduler import systemd
+from scheduler.chores import Chores, Every
 from scheduler.clocks import StepWatch
 from scheduler.config import Config, build, read
+from scheduler.config_files import wait_until_still
 from scheduler.control import StopReason
 from scheduler.disk import LOOK_SECONDS, DiskWatch, free_bytes
-from scheduler.health import DRAINING, METRICS_FAULT
+from scheduler.health import DRAINING, METRICS_FAULT, PLACES
 from scheduler.holds import holds
 from scheduler.instance import is_dead, lock_state_file, this_node
 from scheduler.job import forget_schedules
 from scheduler.limits import Gate, Limits
 from scheduler.logs import get_logger
-from scheduler.merge import Changes
+from scheduler.merge import Changes, UnconfirmedRemovals
 from scheduler.metrics import TEXTFILE_SECONDS, Metrics, Whole
 from scheduler.notify import Notifier
 from scheduler.operations.audits import audit_daily
-from scheduler.operations.jobs import sync_file_jobs
+from scheduler.operations.connection_edits import ConnectionWatch
+from scheduler.operations.jobs import planned_changes, sync_file_jobs
 from scheduler.operations.zonedata import look_at_zones
 from scheduler.plan import Plan
 from scheduler.planning import Planning
@@ -42,11 +44,12 @@ from scheduler.refusals import Refusals
 from scheduler.reloading import Reloading
 from scheduler.retention import CLEAR_SECONDS, abandon, clear, set_aside
 from scheduler.runner import LEASE_SECONDS, RENEW_SECONDS
+from scheduler.spools import find_place
 from scheduler.ticking import make_room, tick
 from scheduler.work import Clock, utc_now
 from scheduler.workers import Workers
 from scheduler.zones import forget_zones, tzdata_version
-from storage import nodes, runs
+from storage import jobs, nodes, runs
 from storage.clock import shared_now
 from storage.database import Database, StorageError, open_database
 from storage.files import from_os
@@ -55,8 +58,14 @@ CHECK_SECONDS = 1.0
 """The clock is looked at this often, so that a step of it, or a change by the CLI, is noticed within a second."""
 ZONES_SECONDS = 3600.0
 """How often it is asked whether the time zone data were replaced."""
+CONNECTIONS_SECONDS = 30.0
+"""How often it is asked whether a secret's file was changed, although the config was not."""
 AUDIT_SECONDS = 600.0
 """How often it is asked whether the daily audit is due."""
+LARGE_STEP = 3600.0
+"""Seconds. After the clock went forward by more than this, nothing is removed for its age..."""
+DISTRUST_SECONDS = 3600.0
+"""...for this long: a clock that is years ahead by mistake would remove the whole history before it is set right."""
 LONGEST_LEASE = timedelta(seconds=2 * LEASE_SECONDS)
 """A claim that ends later than this was made before the clock was set back."""
 EXIT_SECONDS = 10.0
@@ -73,7 +82,6 @@ NOTICE_SECONDS_ONCE = 60.0
 """The same of ``--once``, which no daemon may follow."""
 
 log = get_logger("schedctl.daemon")
-logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)  # it warns when a wake-up meets a tick that goes on
 
 
 class PlanTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
@@ -101,15 +109,20 @@ class Daemon:
         self._database = database
         self._clock = clock
         self._node = this_node("daemon", clock())
-        self._jobs = Planning(database)
+        self._jobs = Planning(database, clock=clock, host=self._node.host)
         self._zone_version = tzdata_version()
         self._is_held = False
         self._manager = systemd.Manager()
         self._steps, self._leases = StepWatch(), StepWatch()
         self._lock = threading.Lock()
         self._stopping, self._hurried = threading.Event(), threading.Event()
+        self._connections = ConnectionWatch(database, config)
+        self._comparing = threading.Lock()
         self._refusals = Refusals()
         self._is_lost = False
+        self._places: frozenset[str] | None = None
+        """The spool directories from which begun runs can be resumed here; None: all."""
+        self._distrusted_until = 0.0
         self._workers = Workers(
             size=config.daemon.max_running,
             database=database,
@@ -131,19 +144,18 @@ class Daemon:
                 refuses=lambda: bool(self._refusals.fault),
             )
         )
-        self._chores = BackgroundScheduler(
-            executors={"default": ChorePool(5)},
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-            timezone=UTC,
-        )
+        self._chores = Chores()
 
-    def start(self) -> None:
-        """Register this node, take back what dead ones held, and read the jobs."""
+    def start(self, *, once: bool = False) -> None:
+        """Register this node, take back what dead ones held, and read the jobs.
+
+        Raises ConfigError where the stored jobs do not go with the config file, and NameConflicts.
+        """
         now = self._clock()
         watchdog = systemd.watchdog_seconds(os.environ, os.getpid())
         if watchdog is not None and watchdog < systemd.LEAST_WATCHDOG:
             log.warning("watchdog.short", seconds=watchdog, least=systemd.LEAST_WATCHDOG)
-        self._steps.look(utc_now())
+        self._steps.look(utc_now)
         with self._database.write() as session:
             dead = [node for node in nodes.all_nodes(session) if is_dead(node)]
             for node in dead:
@@ -152,12 +164,42 @@ class Daemon:
             taken = runs.take_back(session, owners=[node.id for node in dead], now=now)
         if taken:
             log.warning("claims.taken_back", runs=taken)
-        sync_file_jobs(self._database, self._files.config, now)
-        self._files.start()
+        self._find_place()
+        try:
+            sync_file_jobs(self._database, self._files.config, now)
+        except UnconfirmedRemovals as unconfirmed:
+            if once:
+                raise  # nobody would notice when the file is whole, or confirmed
+            self._rest(unconfirmed)
+            self._files.start(unconfirmed, resting=self._jobs.resting)
+        else:
+            self._look_at_connections(is_asked=True)
+            self._files.start()
         self._look_at_disk()
         set_aside(self._database, self._files.started.storage.spool)
         self._look_at_zones()
         log.info("daemon.started", version=self._node.version, node=self._node.id, jobs=len(self._jobs.definitions))
+
+    def _find_place(self) -> None:
+        """Learn which spool directory this is, and so which begun runs may go on here, where others share the state."""
+        try:
+            found = find_place(self._database, self._files.started.storage.spool)
+            self._workers.place, self._places = found
+        except ExportError as error:  # no run can be spooled here either, and each will say so
+            log.error("spool.unusable", code=error.code, message=error.message)  # noqa: TRY400 - says it all
+            self._places = frozenset()
+
+    def _rest(self, unconfirmed: UnconfirmedRemovals) -> None:
+        """Start nothing of jobs that the config file has no longer, or for which it has no connection, until that ends.
+
+        A daemon that was not running when the file was edited has no other config to go by. Jobs stay as they were
+        stored, and the slots of those that rest wait for ``catch_up``.
+        """
+        known = self._files.config.connections.keys()
+        with self._database.read() as session:
+            stored = jobs.all_jobs(session)
+        lost = {job.name for job in stored if not Limits().demand(job.definition).connections <= known}
+        self._jobs.rest(lost | set(unconfirmed.names))
 
     @property
     def is_stuck(self) -> bool:
@@ -188,31 +230,43 @@ class Daemon:
         return 1 if self._workers.failed or not self._disk.has_room else 0
 
     def _begin(self) -> None:
-        self._chores.add_job(self._guarded(self._tick), PlanTrigger(self._jobs.plan, self._refusals), id="tick")
-        self._chores.add_job(self._guarded(self._keep), "interval", seconds=CHECK_SECONDS, id="keep")
-        self._chores.add_job(self._guarded(self._look_at_config), "interval", seconds=CHECK_SECONDS, id="config")
-        self._chores.add_job(self._guarded(self._touch), "interval", seconds=RENEW_SECONDS / 2, id="touch")
-        self._chores.add_job(self._guarded(self._look_at_disk), "interval", seconds=LOOK_SECONDS, id="disk")
-        self._chores.add_job(
-            self._guarded(self._clear), "interval", seconds=CLEAR_SECONDS, next_run_time=datetime.now(UTC), id="clear"
-        )
-        self._chores.add_job(self._guarded(self._audit), "interval", seconds=AUDIT_SECONDS, id="audit")
-        self._chores.add_job(self._guarded(self._look_at_zones), "interval", seconds=ZONES_SECONDS, id="zones")
-        self._chores.add_job(self._guarded(self._metrics.write), "interval", seconds=TEXTFILE_SECONDS, id="metrics")
+        self._chores.add("tick", self._guarded(self._tick), PlanTrigger(self._jobs.plan, self._refusals))
+        self._chores.add("keep", self._guarded(self._keep), Every(CHECK_SECONDS))
+        self._chores.add("config", self._guarded(self._look_at_config), Every(CHECK_SECONDS))
+        look_at_connections = self._guarded(self._look_at_connections)
+        self._chores.add("connections", look_at_connections, Every(CONNECTIONS_SECONDS))
+        self._chores.add("touch", self._guarded(self._touch), Every(RENEW_SECONDS / 2))
+        self._chores.add("disk", self._guarded(self._look_at_disk), Every(LOOK_SECONDS))
+        self._chores.add("clear", self._guarded(self._clear), Every(CLEAR_SECONDS), at_start=True)
+        self._chores.add("audit", self._guarded(self._audit), Every(AUDIT_SECONDS))
+        self._chores.add("zones", self._guarded(self._look_at_zones), Every(ZONES_SECONDS))
+        self._chores.add("metrics", self._guarded(self._metrics.write), Every(TEXTFILE_SECONDS))
         self._metrics.apply(self._files.config.metrics)
         self._chores.start()
         self._notifier.start()
         self._manager.ready(self._status())
 
-    def stop(self, *_signal: int | FrameType | None) -> None:
-        """Ask for a graceful end, and the second time for one that waits for no run; safe in a signal handler."""
+    def stop(self) -> None:
+        """Ask for a graceful end, and the second time for one that waits for no run."""
         if self._stopping.is_set():
             self._hurried.set()
         self._stopping.set()
 
-    def reload(self, *_signal: int | FrameType | None) -> None:
-        """Ask for a reload of the config file; safe in a signal handler."""
+    def hurry(self) -> None:
+        """Ask for an end that waits for no run."""
+        self._hurried.set()
+        self._stopping.set()
+
+    def reload(self) -> None:
+        """Ask for a reload of the config file."""
         self._files.ask()
+
+    def signals(self) -> Signals:
+        """Return what calls this daemon for the signals of its process."""
+        calls = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self.reload}
+        calls |= dict.fromkeys(unless_ignored(signal.SIGQUIT), self.hurry)
+        calls |= {number: partial(_ignored, number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+        return Signals(calls)
 
     def _guarded(self, chore: Callable[[], None]) -> Callable[[], None]:
         """Wrap a chore so that a refused database is told, now and then, and the next turn tries again."""
@@ -249,7 +303,8 @@ class Daemon:
                 with self._database.write() as session:
                     make_room(session, self._jobs.definitions, now)
                     held = holds(session)
-                    gate = Gate(Limits.of(self._files.config.connections), held, now)
+                    limits = Limits.of(self._files.config.connections)
+                    gate = Gate(limits, held, now, resting=self._jobs.resting)
                     claimed = runs.claim_runs(
                         session,
                         owner=self._node.id,
@@ -258,31 +313,40 @@ class Daemon:
                         limit=free,
                         gate=gate,
                         lease_from=shared_now(session, now),
+                        places=self._places,
                     )
                 self._is_held = not claimed and any(hold.is_in_force(now) for hold in held.values())
                 for run in claimed:
                     self._workers.start(run, self._files.config)
 
     def _look_at_clock(self) -> None:
-        """Do every chore at once when the clock was set: APScheduler would sleep until the time of the old one."""
-        step = self._steps.look(utc_now())
+        """Do every chore at once when the clock was set."""
+        step = self._steps.look(utc_now)
         if step is None:
             return
-        log.warning("clock.set", seconds=round(step.seconds, 1), now=step.now.isoformat())
-        for chore in self._chores.get_jobs():
-            self._chores.modify_job(chore.id, next_run_time=step.now)
+        log.warning(
+            "clock.set",
+            seconds=round(step.seconds, 1),
+            suspended=round(step.suspended, 1),
+            now=step.now.isoformat(),
+        )
+        if step.seconds - step.suspended > LARGE_STEP:
+            self._distrusted_until = time.monotonic() + DISTRUST_SECONDS
+        self._chores.after_step(step)
 
     def _wake(self) -> None:
         """Look for work at once, since a worker is free."""
         if self._chores.running and not self._stopping.is_set():
-            self._chores.modify_job("tick", next_run_time=datetime.now(UTC))
+            self._chores.wake("tick")
 
     def _is_busy(self) -> bool:
         """Whether a run goes on or is due; asked between ticks, which move runs from one to the other."""
         with self._lock, self._database.read() as session:
-            waiting = runs.next_waiting_time(session)
+            waiting = runs.next_waiting_time(session, self._places)
             is_due = self._disk.has_room and waiting is not None and waiting <= self._clock() and not self._is_held
-            return bool(self._workers.active) or is_due
+            wakeup = self._jobs.plan.next_wakeup()  # slots to catch up on that did not fit into one tick
+            is_behind = wakeup is not None and wakeup <= self._clock().timestamp() and not self._refusals.fault
+            return bool(self._workers.active) or is_due or is_behind
 
     def _audit(self) -> None:
         audit_daily(self._database, self._clock())
@@ -308,6 +372,9 @@ class Daemon:
         self._disk.look(self._files.config.storage.min_free)
 
     def _clear(self) -> None:
+        if (seconds := self._distrusted_until - time.monotonic()) > 0:
+            self._chores.wake("clear", seconds=seconds)
+            return
         clear(
             self._database,
             self._files.started.storage.spool,
@@ -321,8 +388,8 @@ class Daemon:
         self._manager.say(self._status())
         self._workers.keep()
         with self._database.write() as session:
+            self._leases.look(lambda: shared_now(session, self._clock()))
             now = shared_now(session, self._clock())
-            self._leases.look(now)
             if not self._leases.is_steady_for(LEASE_SECONDS):
                 return  # who lives renews first, by the clock as it is now
             gone = [run.id for run in runs.expired_claims(session, now=now, longest=LONGEST_LEASE)]
@@ -337,7 +404,11 @@ class Daemon:
 
     def _info(self) -> dict[str, object]:
         """Return what `schedctl status` is told of this process."""
-        return {DRAINING: self._stopping.is_set(), METRICS_FAULT: self._metrics.fault}
+        return {
+            DRAINING: self._stopping.is_set(),
+            METRICS_FAULT: self._metrics.fault,
+            PLACES: sorted(self._places or ()),
+        }
 
     def _look_at_config(self) -> None:
         self._files.look(self._reload)
@@ -351,12 +422,19 @@ class Daemon:
         finally:
             self._manager.ready(self._status())
 
-    def _apply(self, config: Config) -> Changes:
+    def _apply(self, config: Config, confirmed: Collection[str]) -> Changes:
         with self._lock:
-            changes = sync_file_jobs(self._database, config, self._clock())
+            changes = sync_file_jobs(self._database, config, self._clock(), confirmed=confirmed)
             self._files.config = config  # before the next tick hands it to a worker
+            self._jobs.rest(())
             self._jobs.read()
+        self._look_at_connections(is_asked=True)
         return changes
+
+    def _look_at_connections(self, *, is_asked: bool = False) -> None:
+        with self._comparing:
+            if not self._jobs.resting:  # else the connections are those of a file that nobody has confirmed
+                self._connections.look(self._files.config, self._clock(), is_asked=is_asked)
 
     def _status(self) -> str:
         running = len(self._workers.active)
@@ -379,8 +457,7 @@ class Daemon:
     def _drain(self, notice_seconds: float) -> None:
         """Start nothing more; let runs end within the drain time; hand the others back for the next daemon."""
         if self._chores.running:
-            for chore in ("tick", "config"):
-                self._chores.remove_job(chore)
+            self._chores.drop("tick", "config")
         if self._workers.active:
             log.info("daemon.draining", runs=len(self._workers.active))
         self._guarded(self._touch)()
@@ -390,7 +467,7 @@ class Daemon:
         self._workers.stop(StopReason.DRAINING)
         self._wait_for_runs(EXIT_SECONDS)
         if self._chores.running:
-            self._chores.shutdown(wait=False)
+            self._chores.stop()
         self._workers.shut_down()
         self._metrics.write()
         self._metrics.stop()
@@ -411,19 +488,26 @@ def main(config_path: Path, *, once: bool = False) -> int:
         if held is not None:
             make_disk_room(Path(held.name).parent, config.storage.spool)
         database = open_database(config.storage.url)
+        if not reading.seen.is_settled(utc_now()):
+            changes = planned_changes(database, config)
+            if changes.remove or changes.replaced:  # the file may be half written
+                reading = wait_until_still(reading)
+                config = build(reading)
         daemon = Daemon(Reloading(reading, config, database=database, clock=utc_now), database=database)
-        signal.signal(signal.SIGTERM, daemon.stop)
-        signal.signal(signal.SIGINT, daemon.stop)
-        signal.signal(signal.SIGHUP, daemon.reload)
-        daemon.start()
-        code = daemon.run_once() if once else daemon.run()
-        if threading.active_count() > 1 and daemon.is_stuck:
-            os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood
-        database.close()
-        return code
+        with daemon.signals():
+            daemon.start(once=once)
+            code = daemon.run_once() if once else daemon.run()
+            if threading.active_count() > 1 and daemon.is_stuck:
+                os._exit(code)  # a worker hangs in a call; its claim runs out, and its ledger says where it stood
+            database.close()
+            return code
     finally:
         if held is not None:
             held.close()
+
+
+def _ignored(number: signal.Signals) -> None:
+    log.info("signal.ignored", signal=number.name, message="SIGHUP reloads, SIGTERM ends")
 
 
 def make_disk_room(state: Path, spool: Path) -> None:

@@ -45,6 +45,9 @@ class StoredState(Protocol):
 class JobEdit:
     """How one job changes. ``keys`` are the paths of its changed keys, such as ``export.object``; none if it is new.
 
+    ``restored``: it was there before, and what was kept of its state comes back. ``enabled_again``: its failures had
+    disabled it, and the edit lifts that.
+
     Of its fires in the coming DAYS days, ``added`` are slots that were none before, ``dropped`` slots that are none any
     more, and ``moved`` slots that stay but run at another time, since the delay changed. ``next_before`` and
     ``next_after`` are the next run times, UTC; None where nothing fires, or only ``after`` others have succeeded: those
@@ -60,6 +63,8 @@ class JobEdit:
     next_before: datetime | None = None
     next_after: datetime | None = None
     after: tuple[str, ...] = ()
+    restored: bool = False
+    enabled_again: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON: times ISO 8601 in UTC with Z."""
@@ -71,6 +76,8 @@ class JobEdit:
             "next_before": _iso(self.next_before),
             "next_after": _iso(self.next_after),
             "after": list(self.after),
+            "restored": self.restored,
+            "enabled_again": self.enabled_again,
         }
 
 
@@ -90,11 +97,16 @@ class Edits:
         return json.dumps({"at": _iso(now), **self.to_dict(most=MOST_TOLD)})
 
 
-def edits_of(changes: Changes, stored: Iterable[StoredState], now: datetime) -> Edits:
-    """Compare the jobs that ``changes`` puts and removes with those that are ``stored``, from ``now`` on."""
-    known = {each.name: each for each in stored}
-    all_ = _Jobs(known, {}, frozenset()), _Jobs(known, changes.put, changes.remove)
-    found = [_edit(name, known.get(name), job, now, all_) for name, job in changes.put.items()]
+def edits_of(
+    changes: Changes, stored: Iterable[StoredState], now: datetime, *, kept: Iterable[StoredState] = ()
+) -> Edits:
+    """Compare the jobs that ``changes`` puts and removes with those that are ``stored``, from ``now`` on.
+
+    ``kept`` are removed jobs, whose state comes back with their names.
+    """
+    known, gone = {each.name: each for each in stored}, {each.name: each for each in kept}
+    all_ = _Jobs(known, {}, frozenset(), gone), _Jobs(known, changes.put, changes.remove, gone)
+    found = [_edit(name, known.get(name), job, now, all_, kept=gone.get(name)) for name, job in changes.put.items()]
     found += [_edit(name, known[name], None, now, all_) for name in changes.remove]
     return Edits(jobs=tuple(sorted(found, key=lambda edit: edit.job)))
 
@@ -113,17 +125,22 @@ class _Known:
 class _Jobs(Mapping[str, _Known]):
     """All jobs before or after an edit, each read when it is asked for: there may be thousands."""
 
-    def __init__(self, stored: Mapping[str, StoredState], put: Mapping[str, Job], removed: Collection[str]) -> None:
-        self._stored, self._put, self._removed = stored, put, removed
+    def __init__(
+        self,
+        stored: Mapping[str, StoredState],
+        put: Mapping[str, Job],
+        removed: Collection[str],
+        kept: Mapping[str, StoredState],
+    ) -> None:
+        self._stored, self._put, self._removed, self._kept = stored, put, removed, kept
 
     def __getitem__(self, name: str) -> _Known:
         stored = self._stored.get(name)
         job = self._put.get(name) or (_read(stored) if name not in self._removed else None)
         if job is None:
             raise KeyError(name)
-        # An edit lifts what the daemon disabled.
-        lifted = name in self._put and stored is not None and stored.disabled_by == "daemon"
-        is_enabled = stored is None or stored.disabled_by is None or lifted
+        state = stored or self._kept.get(name)
+        is_enabled = _is_on(state, job) if name in self._put else state is None or state.disabled_by is None
         return _Known(schedule=job.schedule, after=job.after, delay=job.delay, ends=job.ends, is_enabled=is_enabled)
 
     def __iter__(self) -> Iterator[str]:
@@ -133,11 +150,19 @@ class _Jobs(Mapping[str, _Known]):
         return len(list(iter(self)))
 
 
-def _edit(name: str, stored: StoredState | None, job: Job | None, now: datetime, all_: tuple[_Jobs, _Jobs]) -> JobEdit:
-    before = _read(stored)
+def _edit(
+    name: str,
+    stored: StoredState | None,
+    job: Job | None,
+    now: datetime,
+    all_: tuple[_Jobs, _Jobs],
+    *,
+    kept: StoredState | None = None,
+) -> JobEdit:
+    before, state = _read(stored), stored or kept
     was_on = stored is not None and stored.disabled_by is None
-    is_on = stored is None or stored.disabled_by != "person"  # an edit lifts what the daemon disabled
-    since = now if stored is None or stored.high_water is None else max(now, stored.high_water)
+    is_on = _is_on(state, job)
+    since = now if state is None or state.high_water is None else max(now, state.high_water)
     old = _slots(before, since, all_[0]) if was_on else {}
     new = _slots(job, since, all_[1]) if is_on else {}
     both = old.keys() & new.keys()
@@ -151,7 +176,16 @@ def _edit(name: str, stored: StoredState | None, job: Job | None, now: datetime,
         next_before=_next(before, since) if was_on else None,
         next_after=_next(job, since) if is_on else None,
         after=job.after if job is not None and is_on else (),
+        restored=stored is None and kept is not None,
+        enabled_again=is_on and job is not None and state is not None and state.disabled_by == "daemon",
     )
+
+
+def _is_on(state: StoredState | None, job: Job | None) -> bool:
+    """Whether a job that is put is enabled from then on: an edit lifts what the daemon disabled, but not a person."""
+    if state is None or state.disabled_by is None:
+        return True
+    return state.disabled_by == "daemon" and _read(state) != job
 
 
 def _read(stored: StoredState | None) -> Job | None:

@@ -71,8 +71,14 @@ def tell_followers(fired: Sequence[Fired]) -> None:
 
 
 def _has(job: StoredJob, slot: datetime) -> bool:
-    """Whether the slot comes before the end of the job's last day."""
-    end = end_of(job.definition.get("ends_on"), str(job.definition.get("timezone", "UTC")))
+    """Whether the slot comes before the end of the job's last day.
+
+    Also where that cannot be read: the run then fails, and says why; what it runs after has nothing to do with it.
+    """
+    try:
+        end = end_of(job.definition.get("ends_on"), str(job.definition.get("timezone", "UTC")))
+    except (ValueError, TypeError):
+        return True
     return end is None or slot.timestamp() < end
 
 
@@ -89,5 +95,6 @@ def _row(job: StoredJob, slot: datetime, now: datetime) -> NewRun:
             reason=DISABLED,
             skipped=1,
         )
-    due = now + timedelta(seconds=int(job.definition.get("delay", 0)))
+    delay = job.definition.get("delay", 0)
+    due = now + timedelta(seconds=delay if isinstance(delay, int) else 0)  # another one cannot be read: the run fails
     return NewRun(job=job.name, scheduled_time=slot, run_time=due, kind="schedule", definition=job.definition)

@@ -1,8 +1,8 @@
 """The coming load: runs per hour of many schedules, counted without listing each fire. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -47,11 +47,15 @@ class JobLoad:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forecast:
-    """Runs by the hour in which they start, from ``start`` (a full hour, UTC) on, and what each job adds to them."""
+    """Runs by the hour in which they start, from ``start`` (a full hour, UTC) on, and what each job adds to them.
+
+    ``unreadable`` are the jobs that are left out since they cannot be read, and why.
+    """
 
     start: datetime
     hours: tuple[int, ...]
     jobs: tuple[JobLoad, ...]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def peaks(self, count: int = 5) -> list[tuple[datetime, int]]:
         """Return the hours with the most runs, most first, without empty ones."""

@@ -3,12 +3,12 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from exporter.connections import (
     EXPORT_MODELS,
@@ -23,6 +23,7 @@ from exporter.settings import Duration, PathText, PositiveDuration, Settings, ch
 from scheduler.after import end_of
 from scheduler.bounds import check_end, check_start
 from scheduler.cron import CronError
+from scheduler.errors import ErrorKind, OperationError
 from scheduler.faults import ConfigError, Fault, Keys, model_faults, nearest, show, under
 from scheduler.notices import Told
 from scheduler.parents import UNSET, key_faults
@@ -34,6 +35,17 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _SHARE = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?%")
 _WHOLE_PERCENT = 100
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+class UnreadableJobError(OperationError, ValueError):
+    """A stored definition that this version, or the zone data of this machine, cannot read; ``reason`` is one line."""
+
+    def __init__(self, name: object, reason: str) -> None:
+        self.reason = " ".join(reason.split())
+        way = "or install the version, or the time zone data, that it was stored with"
+        super().__init__(
+            ErrorKind.FAILED, f"the stored job {name} cannot be read: {self.reason}; change that in the job, {way}"
+        )
 
 
 def _check_max_rejected(value: object) -> object:
@@ -204,15 +216,40 @@ class Job(JobDefaults):
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Make a job of what :meth:`to_dict` returned; keys that did not exist then take their defaults.
 
-        Raises ValueError (of which pydantic's ValidationError is one) if another version wrote it and this one cannot
-        read it.
+        Raises UnreadableJobError, a ValueError, if this version cannot read it, or not make its schedule: another
+        version wrote it, or the zone data no longer have its zone.
         """
-        options = dict(values.get("export", {}))
+        name, given = values.get("name"), values.get("export")
+        if not isinstance(given, Mapping):
+            raise UnreadableJobError(name, f"export = {show(given)}: it is no table")
+        options = dict(given)
         connection, kind = options.pop("connection", None), options.pop("type", None)
-        if kind not in EXPORT_MODELS:
-            raise ValueError(f"job {values.get('name')}: this version cannot export to a connection of type {kind}")
-        export = {"connection": connection, "options": EXPORT_MODELS[kind].model_validate(options)}
-        return cls.model_validate({**values, "export": export})
+        if not isinstance(kind, str) or kind not in EXPORT_MODELS:
+            raise UnreadableJobError(name, f"export.type = {show(kind)}: this version exports to no such connection")
+        model: type[BaseModel] = EXPORT_MODELS[kind]
+        table: Mapping[str, object] = options
+        try:
+            export = {"connection": connection, "options": model.model_validate(options)}
+            model, table = cls, values
+            job = cls.model_validate({**values, "export": export})
+            _ = job.schedule, job.ends
+        except ValidationError as error:
+            faults = model_faults(error, model=model, table=table)
+            kinds = [detail["type"] for detail in error.errors(include_url=False)]
+            faults = [
+                replace(fault, message="unknown key") if kind == "extra_forbidden" else fault
+                for fault, kind in zip(faults, kinds, strict=True)
+            ]
+            reason = "; ".join(map(str, faults if model is cls else under(("export",), faults)))
+        except ScheduleError as error:
+            reason = f"{error.key} = {show(error.value)}: {error.message}"
+        except CronError as error:
+            reason = f"cron = {show(values['cron'])}: {error}"
+        except (ValueError, TypeError, AttributeError) as error:
+            reason = str(error)
+        else:
+            return job
+        raise UnreadableJobError(name, reason)
 
 
 @lru_cache(maxsize=4096)

@@ -67,9 +67,12 @@ class Limits:
 class Gate:
     """Lets due runs pass one by one, those due longest first, and counts them as running from then on."""
 
-    def __init__(self, limits: Limits, held: Mapping[str, Held], now: datetime) -> None:
-        """``held`` are the connections with a used-up quota."""
+    def __init__(
+        self, limits: Limits, held: Mapping[str, Held], now: datetime, *, resting: AbstractSet[str] = frozenset()
+    ) -> None:
+        """``held`` are the connections with a used-up quota, ``resting`` the jobs of which no run is started."""
         self._limits = limits
+        self._resting = resting
         # Once a hold is over, one run at a time tries how things are.
         rooms = {name: 0 if hold.is_in_force(now) else 1 for name, hold in held.items()}
         self._rooms = {**limits.max_running}
@@ -106,6 +109,8 @@ class Gate:
         A run that must write alone and has to wait keeps younger ones of its object waiting too, or it might never
         find the object free.
         """
+        if definition.get("name") in self._resting:
+            return False
         demand = self._limits.demand(definition)
         if any(self._busy[name] >= self._rooms[name] for name in demand.connections & self._rooms.keys()):
             return False

@@ -1,5 +1,6 @@
 """Logging: named events with fields, one pipeline for our loggers and everybody else's, no secret in any line."""
 
+import io
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from structlog.stdlib import BoundLogger, ProcessorFormatter
 from structlog.typing import Processor
 
 from scheduler.secrets import mask
+from scheduler.visible import visible, visible_json, visible_lines
 
 Mode = Literal["console", "json", "journal"]
 _ROOT = "schedctl"
@@ -90,17 +92,30 @@ def _rendering(mode: Mode, stream: TextIO) -> list[Processor]:
     """Return what makes text of an event; in JSON and in the journal it is one line, whatever is in it."""
     if mode == "console":
         colors = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
-        # not the default formatter: it shows local variables, and with them rows and secrets
-        formatter = structlog.dev.plain_traceback
-        return [_mask_fields, _escape, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=formatter)]
+        return [
+            _mask_fields,
+            _escape,
+            structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_plain_traceback),
+        ]
     line = _journal_line if mode == "journal" else _json_line
     return [_sort, structlog.processors.format_exc_info, _mask_fields, line]
 
 
 def _escape(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Keep line breaks and terminal codes that others sent us from passing for ours; fields are quoted anyway."""
-    name = str(event.get("event", ""))
-    return {**event, "event": name if name.isprintable() else repr(name)[1:-1]}
+    """Keep line breaks and terminal codes that others sent us from passing for ours."""
+    return {visible(key): _visible(value) for key, value in event.items()}
+
+
+def _visible(value: object) -> object:
+    """Return a field's value that the renderer may write as it is; what is no text is written by its ``repr``."""
+    return visible(value) if isinstance(value, str) else value
+
+
+def _plain_traceback(stream: TextIO, error: Any) -> None:  # noqa: ANN401 - structlog's type for sys.exc_info()
+    """Write a traceback, whose messages may hold anything. Not the default: that shows local variables, secrets too."""
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, error)
+    stream.write(visible_lines(written.getvalue()))
 
 
 def _sort(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -110,7 +125,7 @@ def _sort(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mut
 
 
 def _json_line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-    return json.dumps(event, ensure_ascii=False, default=lambda value: mask(str(value)))
+    return visible_json(json.dumps(event, ensure_ascii=False, default=lambda value: mask(str(value))))
 
 
 def _journal_line(logger: object, method: str, event: MutableMapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """The jobs of the config file against those in the database: what has to change, or which names are taken. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,11 +26,15 @@ class StoredDefinition(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changes:
-    """What makes the database's file jobs equal to the file: definitions to put by name, names to remove."""
+    """What makes the database's file jobs equal to the file: definitions to put by name, names to remove.
+
+    ``replaced`` are those to put that are there already.
+    """
 
     put: Mapping[str, Job]
     remove: frozenset[str]
     unchanged: frozenset[str]
+    replaced: frozenset[str] = frozenset()
 
 
 class NameConflicts(Exception):  # noqa: N818 - what it says, as ConfigError would not
@@ -66,6 +70,44 @@ def _lost(parent: str, names: Sequence[str]) -> Fault:
     return Fault(keys=("jobs", parent), message=message)
 
 
+MOST_NAMED = 10
+"""Removed jobs that a message names; of the others it says how many there are."""
+
+
+class UnconfirmedRemovals(ConfigError):  # noqa: N818 - as NameConflicts
+    """An edit that removes every job of the config file, or more than half of them, and that nobody has confirmed.
+
+    ``names`` are the jobs that it removes, in order, of the ``total`` that the file had.
+    """
+
+    def __init__(self, names: Iterable[str], total: int, *, name: str) -> None:
+        self.names = tuple(sorted(names))
+        self.total = total
+        more = len(self.names) - MOST_NAMED
+        told = ", ".join(self.names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        count = f"{len(self.names)} of {total} jobs"
+        if len(self.names) == total:
+            count = "the only job" if total == 1 else f"all {total} jobs"
+        message = (
+            f"this edit removes {count} of the config file ({told}): put what is missing back, or confirm the edit "
+            "with schedctl reload --confirm"
+        )
+        super().__init__([Fault(keys=(), file=name, message=message)], name=name)
+
+
+def check_removals(
+    changes: Changes, stored: Iterable[StoredDefinition], *, name: str, confirmed: Collection[str] = ()
+) -> None:
+    """Raise UnconfirmedRemovals if more than half of the file's jobs would go, unless all that go are ``confirmed``.
+
+    A file that is cut short, or written in parts, is valid TOML more often than not, and then only lacks jobs. A job
+    with a new name counts as removed: it begins without the state of the old one.
+    """
+    total = sum(each.origin == "file" for each in stored)
+    if 2 * len(changes.remove) > total and not changes.remove <= set(confirmed):
+        raise UnconfirmedRemovals(changes.remove, total, name=name)
+
+
 def lost_parents(changes: Changes, stored: Iterable[StoredDefinition]) -> dict[str, list[str]]:
     """Return the jobs that leave the file although jobs of the command line run after them, with the names of those."""
     lost: dict[str, list[str]] = {}
@@ -94,6 +136,7 @@ def merge(file_jobs: Mapping[str, Job], stored: Iterable[StoredDefinition]) -> C
         put={name: job for name, job in file_jobs.items() if name not in unchanged},
         remove=frozenset(kept.keys() - file_jobs.keys()),
         unchanged=unchanged,
+        replaced=frozenset(file_jobs.keys() & kept.keys()) - unchanged,
     )
 
 

@@ -56,7 +56,9 @@ METRICS: Mapping[str, Metric] = {
     "schedctl_runs_running": Metric(kind="gauge", help="runs that are claimed by some process"),
     "schedctl_runs_overdue": Metric(kind="gauge", help="waiting runs whose time was more than five minutes ago"),
     "schedctl_jobs": Metric(
-        kind="gauge", help="jobs by `enabled`, `disabled`, `auto_disabled`, `unscheduled`", labels=("state",)
+        kind="gauge",
+        help="jobs by `enabled`, `disabled`, `auto_disabled`, `unscheduled`, `unreadable`",
+        labels=("state",),
     ),
     "schedctl_job_last_success_timestamp_seconds": Metric(
         kind="gauge", help="slot of the job's newest run that succeeded", labels=("job",)

@@ -1,15 +1,21 @@
 """Serves the metrics where ``[metrics]`` says: over HTTP on an address, or as a file. Home of prometheus-client."""
 
 import shutil
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from exporter.http_server import LimitedServer
 from scheduler.config_tables import MetricsSettings
-from scheduler.health import OVERDUE
+from scheduler.health import OVERDUE, UNREADABLE, read_unreadable, still_unreadable
 from scheduler.logs import get_logger
 from scheduler.meters import LATENESS_BUCKETS, METERS, METRICS, Meters
 from scheduler.views import JobLine
@@ -22,7 +28,10 @@ if TYPE_CHECKING:
 
 TEXTFILE_SECONDS = 15.0
 """How often the file is written: node_exporter's textfile collector is read about as often."""
-_STATES = ("enabled", "disabled", "auto_disabled", "unscheduled")
+_MOST_SCRAPES = 8
+_SCRAPE_SECONDS = 10.0
+"""Prometheus scrapes for 10 s at the longest, unless it is told otherwise."""
+_STATES = ("enabled", "disabled", "auto_disabled", "unscheduled", "unreadable")
 
 log = get_logger("schedctl.metrics")
 
@@ -46,7 +55,8 @@ class Metrics:
     def __init__(self, whole: Whole) -> None:
         self._whole = whole
         self._listen: str | None = None
-        self._server: Any = None
+        self._hosts: tuple[str, ...] = ()
+        self._server: _Server | None = None
         self._textfile: Path | None = None
         self._unheard = self._unwritten = ""
 
@@ -58,31 +68,29 @@ class Metrics:
     @property
     def port(self) -> int | None:
         """The port that is listened on, if any."""
-        return None if self._server is None else int(self._server.server_port)
+        return None if self._server is None else self._server.server_port
 
     def apply(self, wanted: MetricsSettings) -> None:
         """Serve as the settings say; what cannot be had is logged, and the daemon goes on without it."""
         self._textfile = None if wanted.textfile is None else Path(wanted.textfile)
         self._unheard = "" if wanted.listen is None else self._unheard
         self._unwritten = "" if wanted.textfile is None else self._unwritten
-        if wanted.listen == self._listen:
+        if (wanted.listen, wanted.hosts) == (self._listen, self._hosts):
             return
         self.stop()
         self._unheard = ""
         if wanted.listen is None:
             return
-        from prometheus_client import start_http_server  # noqa: PLC0415 - 60 ms, for those who ask for metrics
-
-        host, port = wanted.address
         try:
-            self._server, _ = start_http_server(port, host, registry=_Registry(self.collect))
+            self._server = _Server(wanted, _Registry(self.collect))
         except OSError as error:
             log.error("metrics.refused", address=wanted.listen, message=error.strerror or str(error))  # noqa: TRY400 - says it all
             self._unheard = (
                 f"metrics.listen = {wanted.listen}: {error.strerror or error}; free or change it, then reload"
             )
             return
-        self._listen = wanted.listen
+        threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
+        self._listen, self._hosts = wanted.listen, wanted.hosts
         log.info("metrics.listening", address=wanted.listen, port=self.port)
 
     def write(self) -> None:
@@ -136,10 +144,13 @@ class Metrics:
     def _stored(self) -> "list[tuple[tuple[str, tuple[str, ...]], float]]":
         whole, found = self._whole, list[tuple[tuple[str, tuple[str, ...]], float]]()
         with whole.database.read() as session:
-            lines = [JobLine(stored=job) for job in jobs.all_jobs(session)]
+            all_jobs = jobs.all_jobs(session)
+            unreadable = read_unreadable(settings.beginning_with(session, UNREADABLE), {whole.node.host})
             queue = runs.queue(session, overdue=whole.clock() - OVERDUE)
             outbox = notices.outbox(session)
             fault, read_at = settings.get(session, "config_fault"), settings.get(session, "config_read_at")
+        faults = still_unreadable(unreadable, all_jobs)
+        lines = [JobLine(stored=job, fault=faults.get(job.name)) for job in all_jobs]
         for name, value in queue.items():
             found.append(((f"schedctl_runs_{name}", ()), value))
         for state in _STATES:
@@ -164,6 +175,64 @@ class Metrics:
         sums = [sum(readings.lateness[: index + 1]) for index in range(len(bounds))]
         buckets = list(zip(bounds, sums, strict=True))
         return HistogramMetricFamily(name, METRICS[name].help, buckets=buckets, sum_value=readings.lateness_sum)
+
+
+class _Server(LimitedServer):
+    """Serves the metrics to those who call it by a name of this machine: a page in a browser calls it by its own.
+
+    (DNS rebinding: https://en.wikipedia.org/wiki/DNS_rebinding.) No name is asked for, so no answer is waited for.
+    """
+
+    def __init__(self, wanted: MetricsSettings, registry: "_Registry") -> None:
+        self.registry = registry
+        machine = socket.gethostname().lower()
+        self._names = {"localhost", machine, machine.partition(".")[0], *(host.lower() for host in wanted.hosts)}
+        super().__init__(wanted.address, _Handler, most=_MOST_SCRAPES, seconds=_SCRAPE_SECONDS, failed=_log_failure)
+
+    def is_for_us(self, host: str | None) -> bool:
+        """Whether a Host header names this machine: by an address, which no page can have, or a name that is ours."""
+        if host is None:  # no browser leaves it out
+            return True
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+            ip_address(name)
+        except ValueError:
+            return host.rpartition(":")[0].lower().rstrip(".") in self._names or host.lower().rstrip(".") in self._names
+        return True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = _SCRAPE_SECONDS
+
+    def do_GET(self) -> None:
+        """Answer with the metrics at /metrics."""
+        from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - 60 ms, for those who ask for metrics
+
+        if not self.server.is_for_us(self.headers["Host"]):
+            self._answer(421, "text/plain", b"This is called by another name: add it to hosts under [metrics]\n")
+        elif self.path.partition("?")[0] != "/metrics":
+            self._answer(404, "text/plain", b"The metrics are at /metrics\n")
+        else:
+            encode, kind = choose_encoder(self.headers["Accept"] or "")
+            self._answer(200, kind, encode(self.server.registry))
+
+    do_HEAD = do_GET  # noqa: N815 - the base class names it
+
+    def _answer(self, status: int, kind: str, content: bytes) -> None:
+        self.send_response_only(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
+        """Keep the base class from writing to stderr."""
+
+
+def _log_failure(error: BaseException) -> None:
+    log.error("metrics.failed", message=f"{type(error).__name__}: {error}")
 
 
 class _Registry:

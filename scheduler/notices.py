@@ -1,12 +1,13 @@
 """What notices say, and how many messages they make. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
 from exporter.failures import FailureKind
 from scheduler.outcome import Conclusion, Failure, Outcome
+from scheduler.visible import visible
 
 Told = Literal["failed", "partial", "disabled", "recovered", "succeeded"]
 """What a notice of a job may tell: the words of ``on``."""
@@ -115,7 +116,7 @@ def _outcome(outcome: Outcome, failure: Failure | None) -> str:
 
 def sheet(lines: Sequence[tuple[str, str]], *paragraphs: str) -> str:
     """Lay out facts (those that are not empty) and the sentences below them."""
-    facts = "\n".join(f"{name}: {value}" for name, value in lines if value)
+    facts = "\n".join(f"{name}: {visible(value)}" for name, value in lines if value)
     return "\n\n".join(filter(None, (facts, *paragraphs)))
 
 
@@ -133,6 +134,31 @@ def config_refused(path: str, faults: str) -> NoticeText:
     advice = "The daemon goes on with what it read before. Mend the file; schedctl check says when it is sound."
     body = sheet([("File", path)], _short(faults), advice, "More: schedctl status")
     return NoticeText(kind="config", subject="the config file has faults and was not taken over", body=body)
+
+
+def config_unconfirmed(path: str, message: str) -> NoticeText:
+    """Tell that an edit of the config file waits for a person, since it removes too much."""
+    advice = (
+        "The daemon goes on with the config that it read before. If the file is not whole, put back what is missing: "
+        "the daemon notices. If the edit is meant: schedctl reload --confirm"
+    )
+    body = sheet([("File", path)], _short(message), advice, "More: schedctl check --diff, schedctl status")
+    subject = "an edit of the config file removes most of its jobs and waits for confirmation"
+    return NoticeText(kind="config", subject=subject, body=body)
+
+
+def jobs_unreadable(host: str, reasons: Mapping[str, str]) -> NoticeText:
+    """Say which stored jobs a daemon cannot read, and why."""
+    count = "1 job" if len(reasons) == 1 else f"{len(reasons)} jobs"
+    lines = [f"{name}: {reason}" for name, reason in sorted(reasons.items())[:IN_A_DIGEST]]
+    if len(reasons) > IN_A_DIGEST:
+        lines.append(f"and {len(reasons) - IN_A_DIGEST} more")
+    advice = (
+        "They do not fire until they can be read; the other jobs go on. Change what is named, or install the version "
+        "of schedctl, or the time zone data, that they were stored with."
+    )
+    body = sheet([("Host", host)], "\n".join(lines), advice, "More: schedctl status")
+    return NoticeText(kind="unreadable", subject=f"{count} cannot be read and will not fire", body=body)
 
 
 def disk_short(host: str, message: str) -> NoticeText:
@@ -174,7 +200,7 @@ def digest(waiting: Sequence[Waiting]) -> NoticeText:
     """Tell many notices in one message: how many of each kind, and the first of them by name."""
     kinds = [notice.kind for notice in waiting]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds), key=lambda k: (-kinds.count(k), k)))
-    lines = [f"{stamp(notice.created_at)}  {notice.subject}" for notice in waiting[:IN_A_DIGEST]]
+    lines = [f"{stamp(notice.created_at)}  {visible(notice.subject)}" for notice in waiting[:IN_A_DIGEST]]
     left = len(waiting) - len(lines)
     rest = f"and {left} more" if left else ""
     body = sheet([("Notices", counts)], "\n".join(filter(None, [*lines, rest])), "More: schedctl status, schedctl runs")

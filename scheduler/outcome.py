@@ -6,9 +6,6 @@ from enum import StrEnum
 from exporter.failures import ExportError, FailureKind
 from exporter.report import ExportReport, exceeds
 
-LOCKED = "UNABLE_TO_LOCK_ROW"
-"""Salesforce's code for a row that another transaction held: it says nothing against the configuration."""
-
 
 class Outcome(StrEnum):
     """How a run ended."""
@@ -59,24 +56,20 @@ def conclude(report: ExportReport, max_rejected: int | str | None = None, *, of_
     if not report.rejected:
         return _undeleted(report) if report.undeleted else Conclusion(outcome=Outcome.SUCCEEDED, report=report)
     reason = _main_reason(report)
+    kind = _kind(report, of_refused=of_refused)
     if report.rejected == report.read:
         sole = report.sole_refusal
-        if sole is not None and sole.code == LOCKED:
-            return _failed(report, FailureKind.TRANSIENT, sole.code, f"every row was refused: {reason}", final=True)
-        kind = FailureKind.CONFIGURATION if sole is not None and not of_refused else FailureKind.DATA
         code = sole.code if sole is not None else "ALL_REJECTED"
-        return _failed(report, kind, code, f"all {report.read} rows were refused: {reason}{_kept_words(report)}")
-    summary = f"{report.rejected} of {report.read} rows were refused: {reason}"
+        rows = "the only row was" if report.read == 1 else f"all {report.read} rows were"
+        said = f"{rows} rejected: {reason}{_kept_words(report)}"
+        return _failed(report, kind, code, said, quota=_met_quota(report))
+    summary = f"{report.rejected} of {report.read} rows were rejected: {reason}"
     if exceeds(report.rejected, report.read - report.unchanged, max_rejected):
-        return _failed(
-            report,
-            FailureKind.DATA,
-            "TOO_MANY_REJECTED",
-            f"{summary} (max_rejected = {max_rejected}){_kept_words(report)}",
-        )
+        said = f"{summary} (max_rejected = {max_rejected}){_kept_words(report)}"
+        return _failed(report, kind, "TOO_MANY_REJECTED", said)
     if report.undeleted:
         summary += f"; {_undeleted_words(report)}"
-    failure = Failure(kind=FailureKind.DATA, code=report.refusals[0].code, message=summary)
+    failure = Failure(kind=kind, code=report.refusals[0].code, message=summary)
     return Conclusion(outcome=Outcome.PARTIAL, failure=failure, report=report)
 
 
@@ -97,9 +90,30 @@ def conclude_cancel(report: ExportReport) -> Conclusion:
     return Conclusion(outcome=Outcome.CANCELED, report=report, final=True)
 
 
-def _failed(report: ExportReport, kind: FailureKind, code: str, message: str, *, final: bool = False) -> Conclusion:
+def _failed(
+    report: ExportReport, kind: FailureKind, code: str, message: str, *, final: bool = False, quota: bool = False
+) -> Conclusion:
     failure = Failure(kind=kind, code=code, message=message)
-    return Conclusion(outcome=Outcome.FAILED, failure=failure, report=report, final=final or bool(report.rejected))
+    final = final or bool(report.rejected)
+    return Conclusion(outcome=Outcome.FAILED, failure=failure, report=report, final=final, quota=quota)
+
+
+def _kind(report: ExportReport, *, of_refused: bool) -> FailureKind:
+    """Return whose move it is: nobody's if all that was refused may go in later; a person's only for one sole reason.
+
+    And only if that reason speaks of a column, a type or a right: values say nothing against the configuration, nor do
+    rows that another run had refused.
+    """
+    kinds = {each.kind for each in report.refusals}
+    if kinds == {FailureKind.TRANSIENT}:
+        return FailureKind.TRANSIENT
+    if report.sole_refusal is not None and kinds == {FailureKind.CONFIGURATION} and not of_refused:
+        return FailureKind.CONFIGURATION
+    return FailureKind.DATA
+
+
+def _met_quota(report: ExportReport) -> bool:
+    return bool(report.refusals) and all(each.quota for each in report.refusals)
 
 
 def _undeleted(report: ExportReport) -> Conclusion:
@@ -124,4 +138,5 @@ def _main_reason(report: ExportReport) -> str:
     first = report.refusals[0]
     others = len(report.refusals) - 1
     more = f" (and {others} other reason{'s' if others > 1 else ''})" if others else ""
-    return f"{first.code}: {first.message}{more}"
+    advice = f": {first.advice}" if first.advice else ""
+    return f"{first.code}: {first.message}{advice}{more}"

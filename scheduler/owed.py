@@ -17,10 +17,15 @@ DISABLED = "the job was disabled before this slot was looked at"
 
 
 def planned(stored: StoredJob) -> Planned | None:
-    """Return what the plan needs of a stored job; None if it has no schedule or is disabled."""
+    """Return what the plan needs of a stored job; None if it has no schedule or is disabled.
+
+    Raises UnreadableJobError.
+    """
+    if stored.disabled_at is not None:
+        return None
     job = Job.from_dict(stored.definition)
     schedule = job.schedule
-    if stored.disabled_at is not None or schedule is None:
+    if schedule is None:
         return None
     after = max(filter(None, (stored.high_water, stored.anchored_at)))
     return Planned(

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from scheduler.schedule import FireTime, Schedule
 
@@ -46,11 +47,13 @@ class Planned:
     revision: int = 0
 
 
-def due(planned: Planned, now: datetime) -> Due | None:
-    """Say which slots after ``planned.after`` and up to ``now`` are owed; None if there is none.
+def due(planned: Planned, now: datetime, limit: int | None = None) -> Due | None:
+    """Say which slots after ``planned.after`` and up to ``now`` are due; None if there is none.
 
     A slot whose delay is not over is not late: it is always kept. Of the late ones, those older than the window are
-    passed over, and of the rest the catch-up policy keeps all, the newest, or those within :data:`GRACE`.
+    skipped, and of the rest the catch-up policy keeps all, the newest, or those within :data:`GRACE`. Of the slots to
+    run, only the oldest ``limit`` are returned: the high-water mark is then the last of these, and asking again with it
+    gives the rest.
     """
     schedule, after = planned.schedule, planned.after
     if now <= after or not schedule.count(after, now):
@@ -58,24 +61,27 @@ def due(planned: Planned, now: datetime) -> Due | None:
     late_until = max(after, now - timedelta(seconds=schedule.delay))
     window_start = max(after, min(now - planned.catch_up_window, late_until))
     passed_over = list(pass_over(schedule, after, window_start, "older than catch_up_window"))
-    kept: list[FireTime] = []
+    keep_after = window_start
     match planned.catch_up:
         case "all":
-            kept += schedule.between(window_start, late_until)
+            pass
         case "latest":
             newest = schedule.previous(late_until + timedelta(microseconds=1))
             if newest is not None and newest.scheduled_time > window_start:
-                before_newest = newest.scheduled_time - timedelta(microseconds=1)
-                passed_over += pass_over(schedule, window_start, before_newest, "missed, catch_up is latest")
-                kept.append(newest)
+                keep_after = newest.scheduled_time - timedelta(microseconds=1)
+                passed_over += pass_over(schedule, window_start, keep_after, "missed, catch_up is latest")
         case _:
-            on_time = max(window_start, late_until - GRACE)
-            passed_over += pass_over(schedule, window_start, on_time, "missed, catch_up is none")
-            kept += schedule.between(on_time, late_until)
-    kept += schedule.between(late_until, now)
-    newest_slot = schedule.previous(now + timedelta(microseconds=1))
-    high_water = newest_slot.scheduled_time if newest_slot is not None else now
-    return Due(fires=tuple(kept), passed_over=tuple(passed_over), high_water=high_water)
+            keep_after = max(window_start, late_until - GRACE)
+            passed_over += pass_over(schedule, window_start, keep_after, "missed, catch_up is none")
+    if limit is not None and schedule.count(keep_after, now) > limit:
+        fires = tuple(islice(schedule.fires_after(keep_after), limit))
+        return Due(fires=fires, passed_over=tuple(passed_over), high_water=fires[-1].scheduled_time)
+    newest = schedule.previous(now + timedelta(microseconds=1))
+    return Due(
+        fires=tuple(schedule.between(keep_after, now)),
+        passed_over=tuple(passed_over),
+        high_water=newest.scheduled_time if newest is not None else now,
+    )
 
 
 def pass_over(schedule: Schedule, after: datetime, until: datetime, reason: str) -> Iterator[PassedOver]:

@@ -4,8 +4,8 @@ A cell that was empty then stays empty, and one that emptied its field (``#N/A``
 no faithful text in the first place are left out: only another query can mend them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from exporter.casts import NULLS
@@ -31,20 +31,22 @@ def refused_rows(rows: Iterable[Values], *, batch_rows: int) -> "pa.RecordBatchR
     """
     import pyarrow as pa  # noqa: PLC0415 - it takes 0.2 s, and few runs come here
 
+    from exporter.batches import fetch_batches  # noqa: PLC0415 - the same
+
     source = iter(rows)
-    first = list(islice(source, batch_rows))
-    if not first:
+    first = next(source, None)
+    if first is None:
         raise configuration("NOTHING_REFUSED", "The run that this one repeats has no refused rows that could be sent")
-    schema = pa.schema([pa.field(name, pa.string(), metadata={NULLS: b"clear"}) for name in first[0]])
+    schema = pa.schema([pa.field(name, pa.string(), metadata={NULLS: b"clear"}) for name in first])
+    cells = ([_cell(row.get(name)) for name in schema.names] for row in chain([first], source))
 
-    def batches() -> "Iterator[pa.RecordBatch]":
-        some: Sequence[Values] = first
-        while some:
-            columns = [pa.array([_cell(row.get(name)) for row in some], pa.string()) for name in schema.names]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
-            some = list(islice(source, batch_rows))
+    def make(some: Sequence[Sequence[str | None]]) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays(
+            [pa.array(each, pa.string()) for each in zip(*some, strict=True)], schema=schema
+        )
 
-    return pa.RecordBatchReader.from_batches(schema, batches())
+    batches = fetch_batches(lambda count: list(islice(cells, count)), make, rows=batch_rows)
+    return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 def _cell(value: str | None) -> str | None:

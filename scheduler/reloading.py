@@ -2,64 +2,103 @@
 
 import json
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Protocol
 
 from scheduler.config import Config, ConfigError, Reading, build, read
 from scheduler.edits import EDITS
+from scheduler.health import CONFIG_UNCONFIRMED, CONFIRMED
 from scheduler.logs import get_logger
-from scheduler.merge import Changes, NameConflicts
-from scheduler.notices import config_refused
-from scheduler.synced import SYNCED
+from scheduler.merge import Changes, NameConflicts, UnconfirmedRemovals
+from scheduler.notices import config_refused, config_unconfirmed
+from scheduler.synced import SETTLED, SYNCED
 from scheduler.work import Clock
 from storage import jobs, notices, settings
 from storage.database import Database, StorageError
 
+MOST_KEPT = 100
+"""Removed jobs that `status` and the log name."""
+
 log = get_logger("schedctl.daemon")
+
+
+class Apply(Protocol):
+    """Stores the jobs of a config and puts it in force (:attr:`Reloading.config`), both or neither."""
+
+    def __call__(self, config: Config, confirmed: Collection[str]) -> Changes:
+        """Return what changed; ``confirmed`` jobs may go. Raises ConfigError and NameConflicts."""
 
 
 class Reloading:
     """``config`` is the one in force, ``started`` the one that the daemon began with.
 
-    ``fault`` is what is wrong with the files as they are now, empty while they are sound.
+    ``fault`` is what keeps the files from being taken over as they are now, empty while nothing does.
     """
 
-    def __init__(self, reading: Reading, config: Config, *, database: Database, clock: Clock) -> None:
-        """``config`` is what was built of ``reading``."""
+    def __init__(
+        self,
+        reading: Reading,
+        config: Config,
+        *,
+        database: Database,
+        clock: Clock,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``config`` is what was built of ``reading``; ``ticks`` are seconds that no setting of a clock changes."""
         self.config = self.started = config
         self.fault = ""
         self._path = reading.path
         self._seen = reading.seen
         self._database = database
         self._clock = clock
+        self._ticks = ticks
         self._requested: str | None = None
         self._asked = threading.Event()
+        self._young: tuple[Reading, float] | None = None
+        """Changed files as they were read last, and when; None while nothing has changed."""
+        self._still: Reading | None = None
+        """Changed files that have been left alone since they were read, to be taken over."""
+        self._confirmed: frozenset[str] = frozenset()
+        self._resting: list[str] = []
         self._is_marked = False
         self._told_edits = ""
         self._taken: tuple[str, ...] = ()
         """The names of jobs that kept the files from being taken over, since `schedctl add` has them."""
 
-    def start(self) -> None:
-        """Note that the config was taken over; a request from before this is met by that."""
+    def start(self, unconfirmed: UnconfirmedRemovals | None = None, *, resting: Collection[str] = ()) -> None:
+        """Note that the config was taken over, or what keeps it from that; a request from before this is met by that.
+
+        ``resting`` are the jobs of which nothing is started until it is taken over.
+        """
+        self._resting = sorted(resting)
         with self._database.read() as session:
             self._requested = settings.get(session, "reload_requested")
         self._told_edits = self._last_edits()
-        self._note(None)
+        if unconfirmed is not None:
+            self._log_unconfirmed(unconfirmed)
+        self._note(unconfirmed)
         self._tell()
 
     def ask(self) -> None:
-        """Have the files read again at the next look, changed or not; safe in a signal handler."""
+        """Have the files read again at the next look, changed or not."""
         self._asked.set()
 
     def look(self, reload: Callable[[], None]) -> None:
-        """Call ``reload`` if a file changed, or a person asked for it."""
+        """Call ``reload`` if a file has changed and been left alone since, or at once if a person asked for it."""
         with self._database.read() as session:
             requested = settings.get(session, "reload_requested")
-        is_wanted = self._asked.is_set() or requested != self._requested or self._is_name_given_up()
-        if not is_wanted and self._seen.is_current():
-            self._mark()
-            return
+            confirmed = json.loads(settings.get(session, CONFIRMED) or "{}") if requested != self._requested else {}
+        self._still = None
+        if not self._asked.is_set() and requested == self._requested:
+            self._still = self._read_when_still()
+            if self._still is None:
+                if self._young is None:
+                    self._mark()
+                return
         self._asked.clear()
+        self._confirmed = frozenset(confirmed.get("remove", ()) if confirmed.get("request") == requested else ())
         try:
             reload()
         except StorageError:
@@ -67,24 +106,38 @@ class Reloading:
             raise
         self._requested = requested
 
-    def take_over(self, apply: Callable[[Config], Changes]) -> bool:
-        """Read the files and have them applied whole; faulty ones change nothing, are told, and False is returned.
+    def _read_when_still(self) -> Reading | None:
+        """Return what changed files hold, once they have been left alone for SETTLED since they were read."""
+        if self._seen.is_current() and not self._is_name_given_up():
+            self._young = None
+            return None
+        now = self._ticks()
+        if self._young is None or not self._young[0].seen.is_current():
+            self._young = (read(self._path), now)
+            return None
+        reading, since = self._young
+        return reading if now - since >= SETTLED.total_seconds() else None
 
-        ``apply`` stores the jobs and puts the config in force (:attr:`config`), both or neither.
-        """
-        reading = read(self._path)
+    def take_over(self, apply: Apply) -> bool:
+        """Have the files applied whole; what is refused changes nothing, is logged, and False is returned."""
+        reading = self._still or read(self._path)
+        self._young = None
         try:
             config = build(reading)
-            changes = apply(config)
+            changes = apply(config, self._confirmed)
         except (ConfigError, NameConflicts) as error:
-            log.error("config.refused", message=str(error))  # noqa: TRY400 - the faults say it all
-            self._note(str(error))
+            if isinstance(error, UnconfirmedRemovals):
+                self._log_unconfirmed(error)
+            else:
+                log.error("config.refused", message=str(error))  # noqa: TRY400 - the faults say it all
+            self._note(error)
             self._seen = reading.seen
             self._taken = error.names if isinstance(error, NameConflicts) else ()
             return False
         log.info("config.reloaded", put=sorted(changes.put), removed=sorted(changes.remove))
         self._tell_edits()
         self._tell()
+        self._resting = []
         self._note(None)
         self._seen, self._is_marked, self._taken = reading.seen, False, ()
         return True
@@ -122,7 +175,11 @@ class Reloading:
                 fires=edit["fires"],
                 next_before=edit["next_before"],
                 next_after=edit["next_after"],
+                restored=edit.get("restored", False),
+                enabled_again=edit.get("enabled_again", False),
             )
+            if edit.get("enabled_again", False):
+                log.info("job.enabled", job=edit["job"], reason=f"the job changed: {', '.join(edit['keys'])}")
 
     def _last_edits(self) -> str:
         with self._database.read() as session:
@@ -136,19 +193,41 @@ class Reloading:
         for key in (key for key in kept if kept[key] != new[key]):
             log.warning("config.needs_restart", key=key, message=f"{key} changed: restart the daemon to use it")
 
-    def _note(self, fault: str | None) -> None:
+    def _note(self, error: Exception | None) -> None:
         """Keep what the last look at the files said, for ``schedctl status`` and ``systemctl status``."""
-        self.fault = fault or ""
+        self.fault = "" if error is None else str(error)
+        held = error if isinstance(error, UnconfirmedRemovals) else None
         now = self._clock()
         with self._database.write() as session:
-            if fault and not settings.get(session, "config_fault"):  # once, until they are sound again
-                told = config_refused(str(self._path), fault)
+            # Each once, until the files are valid again.
+            if held is not None and not settings.get(session, CONFIG_UNCONFIRMED):
+                told = config_unconfirmed(str(self._path), self.fault)
+            elif held is None and error is not None and not settings.get(session, "config_fault"):
+                told = config_refused(str(self._path), self.fault)
+            else:
+                told = None
+            if told is not None:
                 notices.add(
                     session, job=None, run_id=None, kind=told.kind, subject=told.subject, body=told.body, now=now
                 )
             settings.put(session, "config_path", str(self._path))
             settings.put(session, "config_read_at", now.isoformat())
-            settings.put(session, "config_fault", fault or "")
+            settings.put(session, "config_fault", self.fault)
+            kept = ""
+            if held is not None:
+                named = {"removed": held.names[:MOST_KEPT], "resting": self._resting[:MOST_KEPT]}
+                kept = json.dumps({"count": len(held.names), "of": held.total, **named})
+            settings.put(session, CONFIG_UNCONFIRMED, kept)
+
+    def _log_unconfirmed(self, error: UnconfirmedRemovals) -> None:
+        log.error(
+            "config.unconfirmed",
+            removed=list(error.names[:MOST_KEPT]),
+            resting=self._resting[:MOST_KEPT],
+            count=len(error.names),
+            total=error.total,
+            message=str(error),
+        )
 
 
 def _kept(config: Config) -> dict[str, tuple[int] | tuple[str, Path]]:

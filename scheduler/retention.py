@@ -1,25 +1,23 @@
 """The daily clearing: old runs and notices out of the database, and off the disk the spools that nobody needs."""
 
-import re
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from exporter.spool import Spool
+from scheduler import spools
 from scheduler.changing import sweep_snapshots
 from scheduler.logs import get_logger
-from storage import notices, retention, snapshots
-from storage.database import Database
+from storage import notices, retention, runs, settings, snapshots
+from storage.database import Database, Session
+from storage.statements import chunks
 
 CLEAR_SECONDS = 86_400
 """How often: once a day, and when a daemon starts."""
 NOTICES_AT_ONCE = 1_000
-SPOOLS_AT_ONCE = 500
 UNNAMED_FOR = timedelta(days=1)
 """How long a snapshot's file may be there before the transaction that names it."""
-_SPOOL = re.compile(r"run-(?P<run>[0-9]{1,18})(?P<beside>-.+)?")
 _LOST = "lost-"
 _PREVIEW = "preview-"
 _STAGED = "-changes-"
@@ -74,26 +72,34 @@ def _runs(database: Database, before: datetime, is_stopping: Callable[[], bool])
 
 
 def set_aside(database: Database, spool: Path) -> list[Path]:
-    """Rename the spools of runs that this database never had, and return them under their new names.
+    """Rename the spools that are no run's of this database, and return them under their new names.
 
-    They are left from another database, or from after the moment to which a backup of it was put back. A new run will
-    have such a number again, and must not find, and send, what is not its own. To be done before any run starts.
+    They are left from a database that is no more, or from after the moment to which a backup of this one was put back.
+    Those of another database that uses the same directory stay: names and contents of spools say whose they are
+    (:mod:`scheduler.spools`), so that no run takes another's for its own.
     """
-    moved = []
-    found = list(_spools(spool))
+    found = list(spools.directories(spool))
     with database.read() as session:
-        newest = retention.newest_run(session)
-    for directory, run, _ in found:
-        if run > newest:
-            aside = directory.with_name(f"{_LOST}{directory.name}-{secrets.token_hex(4)}")
-            try:
-                directory.rename(aside)
-            except OSError as error:  # then no run can write here either
-                log.error("spool.not_set_aside", directory=str(directory), message=error.strerror)  # noqa: TRY400 - says it all
-                continue
-            moved.append(aside)
-            log.warning("spool.set_aside", directory=str(aside), message=f"the state database knows no run {run}")
+        database_id, newest = settings.database_id(session), retention.newest_run(session)
+        names = _spool_names(session, {each.run for each in found}, database)
+    moved: list[Path] = []
+    for each in found:
+        if each.spool in names.get(each.run, ()) or (each.is_old and each.run <= newest):
+            continue
+        whose = spools.origin(spool / each.spool, database_id, database.name)
+        is_pruned = each.run not in names and each.run <= newest and whose in {"ours", "unknown"}
+        if whose == "theirs" or is_pruned:
+            continue
+        aside = spools.set_aside(each.path, f"the state database knows no run {each.run} that it is of")
+        moved += [] if aside is None else [aside]
     return moved
+
+
+def _spool_names(session: Session, numbers: set[int], database: Database) -> dict[int, set[str]]:
+    """Return what the spool directories of these runs are called, for those of them that there are."""
+    database_id = settings.database_id(session)
+    found = runs.get_runs(session, numbers)
+    return {run.id: {spools.directory_name(spools.owner_of(run, database_id, database.name))} for run in found}
 
 
 def sweep(database: Database, spool: Path, before: datetime) -> Iterator[Path]:
@@ -110,16 +116,21 @@ def sweep(database: Database, spool: Path, before: datetime) -> Iterator[Path]:
             and _remove(lost)
         ):
             yield lost
-    found = list(_spools(spool))  # before the database is asked, in which a spool's run always was first
-    for start in range(0, len(found), SPOOLS_AT_ONCE):
-        some = found[start : start + SPOOLS_AT_ONCE]
+    found = list(spools.directories(spool))  # before the database is asked, in which a spool's run always was first
+    for some in chunks(found):
         with database.read() as session:
-            states = retention.run_states(session, {run for _, run, _ in some})
-        for directory, run, is_beside in some:
-            if run in states and not _is_useless(directory, states[run], is_beside=is_beside):
-                continue
-            if _remove(directory):
-                yield directory
+            numbers = {each.run for each in some}
+            states, names = retention.run_states(session, numbers), _spool_names(session, numbers, database)
+            newest, database_id = retention.newest_run(session), settings.database_id(session)
+        for each in some:
+            if each.is_old or each.spool in names.get(each.run, ()):
+                state = states.get(each.run)
+                is_useless = state is None or _is_useless(each.path, state, is_beside=each.is_beside)
+            else:  # of a run that was pruned, or not of this database: set_aside looks after that
+                whose = spools.origin(spool / each.spool, database_id, database.name)
+                is_useless = each.run not in names and each.run <= newest and whose in {"ours", "unknown"}
+            if is_useless and _remove(each.path):
+                yield each.path
 
 
 def abandon(spool: Path) -> int:
@@ -127,7 +138,7 @@ def abandon(spool: Path) -> int:
 
     A run of another process that is filling one fails for a reason that may pass, and is tried again.
     """
-    return sum(Spool(directory).abandon() for directory, _, _ in _spools(spool))
+    return sum(Spool(each.path).abandon() for each in spools.directories(spool))
 
 
 def _remove(directory: Path) -> bool:
@@ -150,14 +161,6 @@ def _is_useless(directory: Path, state: tuple[str | None, bool], *, is_beside: b
 
 def _is_done_with(outcome: str | None, has_acted: bool) -> bool:  # noqa: FBT001 - what run_states gives
     return outcome in _HARMLESS or (outcome is not None and not has_acted)
-
-
-def _spools(spool: Path) -> Iterator[tuple[Path, int, bool]]:
-    """Yield each directory of a run, its run's number, and whether it is one beside the spool itself."""
-    for directory in _directories(spool):
-        match = _SPOOL.fullmatch(directory.name)
-        if match is not None:
-            yield directory, int(match["run"]), match["beside"] is not None
 
 
 def _directories(spool: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import structlog
 
-from exporter.changes import ChangeRules, Fate
+from exporter.changes import ChangeRules
 from exporter.connections import Connection
-from exporter.events import Listener, Progress, advance
-from exporter.failures import ExportError, FailureKind, configuration, transient
+from exporter.events import Listener, Progress, QueryBegunAgain, advance
+from exporter.failures import ExportError, FailureKind, configuration, internal, transient
 from exporter.mapping import apply_mapping
 from exporter.report import ExportReport
-from exporter.sources import LeavableSource, Query, Source
+from exporter.sources import LeavableSource, Query, ReadAgainError, Source
 from exporter.sources.opening import open_source
 from exporter.sql.dialects import dialect_of
 from exporter.targets import ExportContext, Target
 from exporter.targets.opening import open_target
+from scheduler.abandoning import account, report_so_far
 from scheduler.change_rules import rules_of
-from scheduler.changing import Comparison, is_outdated, row_fates, select_changes, stage
+from scheduler.changing import Comparison, is_outdated, select_changes, stage
 from scheduler.config import Config
 from scheduler.connections import make_ready
 from scheduler.control import RunControl, RunStopped, StopReason
-from scheduler.job import Job
+from scheduler.job import Job, UnreadableJobError
 from scheduler.meters import METERS
 from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout
 from scheduler.policy import Policies
@@ -35,8 +36,9 @@ from scheduler.query import bind
 from scheduler.rejected import RETRIED, WITHOUT_TEXT, refused_rows
 from scheduler.secrets import SecretError
 from scheduler.settling import settle, stored_run
-from scheduler.work import Clock, RunWork, StoredLedger, log, utc_now
-from storage import jobs, rejections, runs
+from scheduler.spools import GONE, attach, check_bound, has_acted
+from scheduler.work import Clock, RunWork, StoredLedger, log, timeout_of, utc_now
+from storage import jobs, ledger, rejections, removed, runs
 from storage.clock import shared_now
 from storage.database import ClaimLost, Database, StorageError
 from storage.runs import StoredRun
@@ -51,7 +53,10 @@ RENEW_SECONDS = 8.0
 ABORT_SECONDS = 60.0
 """How long a stopped run may take to settle with its target what it has done."""
 BATCH_ROWS = 10_000
-"""How many rows of a result are held at once."""
+"""How many rows of a result are held at once, at most; fewer where they are wide."""
+NOT_REPEATED = "The query was not run again, since it may give other rows now."
+_SPOOL_FAULTS = frozenset({GONE, "SPOOL_DAMAGED", "SPOOL_INCOMPLETE"})
+"""What is wrong with a spool from which something was sent already: nothing more can be sent from it."""
 
 
 def perform(work: RunWork) -> StoredRun:
@@ -60,30 +65,73 @@ def perform(work: RunWork) -> StoredRun:
     Raises ClaimLost if it was taken over meanwhile (then nothing more was written or sent), and StorageError if the
     state database went away (then the claim runs out, and whoever takes it goes on from the ledger).
     """
-    job = Job.from_dict(work.run.definition)
+    try:
+        job = Job.from_dict(work.run.definition)
+    except UnreadableJobError as error:
+        message = f"the stored job cannot be read: {error.reason}; change it, then schedctl retry {work.run.id}"
+        failure = configuration("JOB_UNREADABLE", message)
+        conclusion, policies = conclude_error(failure, report_so_far(work)), Policies()
+    else:
+        policies = _policies(job)
+        ended = _attempt(work, job)
+        if ended is None:
+            return _hand_back(work)
+        conclusion = ended
+    settled = settle(work, conclusion, policies)
+    METERS.ended(settled)
+    return settled
+
+
+def _attempt(work: RunWork, job: Job) -> Conclusion | None:
+    """Make one attempt and judge it; None if the daemon drains, and another process is to go on with the run."""
     slot = work.run.scheduled_time.isoformat()
     METERS.began(work.run)
     log.info("run.started", attempt=work.run.attempt, scheduled_time=slot, kind=work.run.kind)
     if work.run.cancel_requested_at is not None:
         work.control.stop(StopReason.CANCELED)
     try:
-        conclusion = conclude(_export(work, job), job.max_rejected, of_refused=work.run.reason == RETRIED)
+        _find_spool(work)
+        return conclude(_export(work, job), job.max_rejected, of_refused=work.run.reason == RETRIED)
     except RunStopped as stopped:
         if stopped.reason is StopReason.CLAIM_LOST:
             raise ClaimLost(work.run.id) from stopped
-        if stopped.reason is StopReason.DRAINING:
-            return _hand_back(work)
-        conclusion = _stopped(work, job, stopped.reason)
+        return None if stopped.reason is StopReason.DRAINING else _stopped(work, job, stopped.reason)
     except ExportError as error:
-        conclusion = _failed(work, job, error)
+        if error.code in _SPOOL_FAULTS and has_acted(work.entries()):
+            return _without_spool(work, job, internal(GONE, f"{error.message}. {NOT_REPEATED}"))
+        if error.code in _SPOOL_FAULTS:
+            _renew_spool(work, error)
+            return _failed(work, job, transient(error.code, error.message))
+        return _failed(work, job, error)
     except StorageError as error:
         if error.code != "FULL" or work.spool.manifest() is not None:
             raise
         # What was read of the result took the room. It is gone by now, so that this can be stored.
-        conclusion = _failed(work, job, transient("DISK_FULL", error.message))
-    settled = settle(work, conclusion, _policies(job))
-    METERS.ended(settled)
-    return settled
+        return _failed(work, job, transient("DISK_FULL", error.message))
+
+
+def _find_spool(work: RunWork) -> None:
+    """See that the run has its own spool, or none and nothing done yet: then the query may run."""
+    rows = work.entries()
+    attach(work.database, work.run, work.spool_root, rows, work.spool)
+    if has_acted(rows):
+        check_bound(work.spool, rows)
+        return
+    try:
+        if rows:
+            check_bound(work.spool, rows)
+        else:
+            work.spool.verify()
+    except ExportError as error:
+        _renew_spool(work, error)
+
+
+def _renew_spool(work: RunWork, error: ExportError) -> None:
+    """Throw a spool away from which nothing was sent: nothing is lost by asking the source once more."""
+    log.warning("spool.renewed", code=error.code, message=error.message)
+    with work.database.write() as session:
+        ledger.forget(session, work.run.id, work.token)
+    work.spool.discard()
 
 
 def _policies(job: Job) -> Policies:
@@ -113,7 +161,7 @@ def _export(work: RunWork, job: Job) -> ExportReport:
             work.progress = advance(work.progress, compared.found())
     work.enter("export")
     unchanged = compared.counts.unchanged if compared is not None else 0
-    report = target.export(spool, _context(work, job, unchanged))
+    report = target.export(spool, _context(work, job, unchanged=unchanged))
     if compared is not None:
         report = replace(report, read=report.read + unchanged, unchanged=unchanged)
     if report.deleted or compared is not None:
@@ -135,7 +183,7 @@ def _fill(work: RunWork, job: Job, target: Target) -> None:
         _spool_changes(work, job, target, staging, whole=False)
         return
     with work.database.read() as session:
-        stored = jobs.get_job(session, job.name)
+        stored = jobs.get_job(session, job.name) or removed.get(session, job.name)
     connection = _connection(work.config, job.source, "source")
     bound = bind(
         job.query,
@@ -153,13 +201,18 @@ def _fill(work: RunWork, job: Job, target: Target) -> None:
         identity=_identity(work.run),
         scheduled_time=work.run.scheduled_time,
     )
-    try:
-        with source.read(query, batch_rows=BATCH_ROWS) as reader:
-            mapped = apply_mapping(reader, job.mapping, segment=job.segment, exported_at=work.clock())
-            staging = _spool_or_stage(work, job, target, mapped)
-    except ExportError:
-        work.control.check()  # a canceled query looks like a failed one
-        raise
+    while True:
+        try:
+            with source.read(query, batch_rows=BATCH_ROWS) as reader:
+                mapped = apply_mapping(reader, job.mapping, segment=job.segment, exported_at=work.clock())
+                staging = _spool_or_stage(work, job, target, mapped)
+            break
+        except ReadAgainError as error:
+            work.control.check()
+            work.hear(QueryBegunAgain(code=error.code, message=error.message))
+        except ExportError:
+            work.control.check()  # a canceled query looks like a failed one
+            raise
     _spool_changes(work, job, target, staging, whole=True)
 
 
@@ -222,14 +275,14 @@ def _open_target(work: RunWork, job: Job) -> Target:
     return open_target(connection, job.export.options, mirror=job.changes == "mirror")
 
 
-def _context(work: RunWork, job: Job, unchanged: int = 0) -> ExportContext:
-    compared = Comparison.of(work.spool.manifest()) if job.changes == "mirror" else None
+def _context(work: RunWork, job: Job, *, has_spool: bool = True, unchanged: int = 0) -> ExportContext:
+    compared = Comparison.of(work.spool.manifest()) if job.changes == "mirror" and has_spool else None
     return ExportContext(
         gone=compared.gone(work.spool) if compared is not None else None,
         job=job.name,
         run_id=work.run.id,
         scheduled_time=work.run.scheduled_time,
-        ledger=StoredLedger(work),
+        ledger=StoredLedger(work, has_spool=has_spool),
         control=work.control,
         listen=work.hear,
         unchanged=unchanged,
@@ -247,43 +300,46 @@ def _connection(config: Config, name: str, key: str) -> Connection:
         raise configuration("SECRET_UNAVAILABLE", f"connection {name!r}: {error}") from error
 
 
-def _report_so_far(work: RunWork, job: Job) -> ExportReport:
-    """Count what is certain: what this attempt heard, or the ledger has of all of them."""
-    counts = work.progress
-    unchanged = counts.changes.unchanged if counts.changes is not None else 0
-    read, accepted, rejected = counts.read, counts.accepted, counts.rejected
-    with suppress(ExportError):  # a spool that cannot be read tells no more
-        manifest = work.spool.manifest()
-        if manifest is not None:
-            _, fate = row_fates(work, job, manifest)
-            with work.database.read() as session:
-                rejected = max(rejected, rejections.count(session, work.run.id))
-            accepted = max(accepted, fate.count(Fate.ACCEPTED))
-            read = max(read, manifest.rows + unchanged)
-    return ExportReport(read=read, accepted=accepted, rejected=rejected, unchanged=unchanged)
-
-
 def _stopped(work: RunWork, job: Job, reason: StopReason) -> Conclusion:
     """Undo what can be undone at the target of a run that a person or its timeout stopped."""
     _abort(work, job)
-    report = _report_so_far(work, job)  # after the abort, which settles what was done
+    report = report_so_far(work)  # after the abort, which settles what was done
     return conclude_timeout(job.timeout, report) if reason is StopReason.TIMED_OUT else conclude_cancel(report)
 
 
 def _failed(work: RunWork, job: Job, error: ExportError) -> Conclusion:
     """Conclude a failed attempt; if no other follows, learn first what became of the rows that were sent."""
-    if error.kind is FailureKind.TRANSIENT and work.run.attempt > job.retry_limit and work.spool.manifest() is not None:
+    if error.kind is FailureKind.TRANSIENT and work.run.attempt > job.retry_limit and work.entries():
         _abort(work, job)
-    return conclude_error(error, _report_so_far(work, job))
+    return conclude_error(error, report_so_far(work))
 
 
-def _abort(work: RunWork, job: Job) -> None:
+def _without_spool(work: RunWork, job: Job, error: ExportError) -> Conclusion:
+    """Conclude a run that nobody can go on with: settle what the target can still tell, and name what is in doubt."""
+    log.error("spool.gone", message=error.message)
+    _abort(work, job, has_spool=False)
+    report = report_so_far(work)
+    if report.adds_up and job.changes == "all":  # all rows are accounted for, so that nobody needs the spool
+        return conclude(report, job.max_rejected, of_refused=work.run.reason == RETRIED)
+    told = internal(error.code, f"{error.message} {account(work, job)}")
+    return conclude_error(told, report)
+
+
+def _abort(work: RunWork, job: Job, *, has_spool: bool = True) -> None:
     """Have the target begin nothing more, and settle what it has done, for a minute at the most."""
     abort = RunControl(timeout=ABORT_SECONDS)
     kept, work.control = work.control, abort
     try:
         target = _open_target(work, job)
-        target.abort(work.spool, _context(work, job))
+        if has_spool:
+            try:
+                target.abort(work.spool, _context(work, job))
+            except ExportError as error:
+                if error.code not in _SPOOL_FAULTS:
+                    raise
+                target.abandon(_context(work, job, has_spool=False))
+        else:
+            target.abandon(_context(work, job, has_spool=False))
     except (ExportError, RunStopped) as error:
         log.warning("run.abort_failed", code=getattr(error, "code", "STOPPED"), message=str(error))
     finally:
@@ -304,6 +360,7 @@ def execute(
     *,
     owner: str,
     spool_root: Path,
+    place: str | None = None,
     listen: Listener = lambda _event: None,
     clock: Clock = utc_now,
 ) -> StoredRun:
@@ -311,8 +368,7 @@ def execute(
 
     Raises as :func:`perform` does. KeyboardInterrupt hands the run back for the daemon to go on with.
     """
-    job = Job.from_dict(run.definition)
-    control = RunControl(timeout=job.timeout)
+    control = RunControl(timeout=timeout_of(run.definition))
     work = RunWork(
         database=database,
         config=config,
@@ -321,9 +377,26 @@ def execute(
         control=control,
         listen=listen,
         clock=clock,
+        place=place,
     )
     with structlog.contextvars.bound_contextvars(job=run.job, run=run.id), _kept_alive(work, owner):
         return perform(work)
+
+
+def abandon(
+    database: Database, config: Config, run: StoredRun, *, owner: str, spool_root: Path, clock: Clock = utc_now
+) -> StoredRun:
+    """End one claimed run that has begun, for a person who gives it up, without sending anything more.
+
+    What the target can tell of what was sent is settled, and the rest named; the outcome is ``failed`` with the code
+    ``ABANDONED``. Raises ClaimLost and StorageError as :func:`perform` does.
+    """
+    job = Job.from_dict(run.definition)
+    control = RunControl(timeout=2 * ABORT_SECONDS)
+    work = RunWork(database=database, config=config, run=run, spool_root=spool_root, control=control, clock=clock)
+    with structlog.contextvars.bound_contextvars(job=run.job, run=run.id), _kept_alive(work, owner):
+        given_up = internal("ABANDONED", "A person ended the run with schedctl runs abandon.")
+        return settle(work, _without_spool(work, job, given_up), _policies(job))
 
 
 @contextmanager

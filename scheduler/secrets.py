@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 from pydantic import SecretStr
 
+from exporter.files import open_regular
 from exporter.settings import SecretReference, Settings
 
 MASK = "***"
@@ -43,8 +44,8 @@ def is_private(status: os.stat_result) -> bool:
 
 
 def read_secret_file(path: Path, shared: bool) -> bytes:  # noqa: FBT001 - a Reader takes it by position
-    """Read a secret file: the Reader of :func:`resolve`. Raises OSError or UnsafeFileError."""
-    with path.open("rb") as file:
+    """Read a secret file: the Reader of :func:`resolve`. Raises OSError, for a pipe too, or UnsafeFileError."""
+    with open_regular(path) as file:
         if not shared and not is_private(os.fstat(file.fileno())):
             raise UnsafeFileError
         return file.read(_MAX_BYTES + 1)
@@ -61,9 +62,6 @@ def resolve(
 
     systemd's ``$CREDENTIALS_DIRECTORY`` counts where ``credentials_directory`` is not given. Raises SecretError.
     """
-    environ = os.environ if environ is None else environ
-    if credentials_directory is None and (given := environ.get("CREDENTIALS_DIRECTORY")):
-        credentials_directory = Path(given)
 
     def resolved(key: str, value: object) -> object:
         if isinstance(value, tuple):
@@ -71,7 +69,7 @@ def resolve(
         if isinstance(value, Mapping):
             return {name: resolved(f"{key}.{name}", each) for name, each in value.items()}
         if isinstance(value, SecretReference):
-            value = SecretStr(_look_up(key, value, environ, credentials_directory, read))
+            value = look_up(key, value, environ=environ, credentials_directory=credentials_directory, read=read)
         if isinstance(value, SecretStr):
             register([value.get_secret_value()])
         return value
@@ -80,9 +78,19 @@ def resolve(
     return settings.model_copy(update=changes)
 
 
-def _look_up(
-    key: str, reference: SecretReference, environ: Mapping[str, str], directory: Path | None, read: Reader
-) -> str:
+def look_up(
+    key: str,
+    reference: SecretReference,
+    *,
+    environ: Mapping[str, str] | None = None,
+    credentials_directory: Path | None = None,
+    read: Reader = read_secret_file,
+) -> SecretStr:
+    """Return the secret that a reference stands for, the value of ``key``. Raises SecretError, as :func:`resolve`."""
+    environ = os.environ if environ is None else environ
+    directory = credentials_directory
+    if directory is None and (given := environ.get("CREDENTIALS_DIRECTORY")):
+        directory = Path(given)
     subject = f"{key} = {reference}"
     if reference.env is not None:
         secret = environ.get(reference.env, "")
@@ -112,7 +120,7 @@ def _look_up(
         secret.encode()
     except UnicodeEncodeError:
         raise SecretError(f"{subject}: it is not UTF-8 text; mend it {fix}") from None
-    return secret
+    return SecretStr(secret)
 
 
 def _from_file(subject: str, path: Path, read: Reader, *, shared: bool) -> str:

@@ -11,13 +11,21 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from scheduler.notices import NoticeText
 from scheduler.secrets import mask, register
+from scheduler.visible import visible, visible_lines
 
 if TYPE_CHECKING:
     from apprise import AppriseAsset, NotifyBase
 
+    from exporter.http_calls import Line
+
 READ_SECONDS = 15.0
 """How long a web service may take to answer, unless its URL has an ``rto``: apprise's own 4 s are less than some need,
 and whoever is given up on and answers yes after all has the notice twice."""
+SEND_SECONDS = 180.0
+"""How long one message may take, with all that a service asks for before it."""
+_LARGEST_ANSWER = 1 << 16
+_left: dict[str, threading.Thread] = {}
+"""By address, what did not end."""
 _TYPES = {"failed": "failure", "disabled": "failure", "partial": "warning", "recovered": "success"}
 _TYPES |= {"succeeded": "success", "config": "failure", "disk": "warning"}
 _TOKEN = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_~+/=-]{8,}")
@@ -33,11 +41,35 @@ class Sent:
 
 
 def send(url: str, notice: NoticeText, *, host: str) -> Sent:
-    """Send a notice to one apprise address. Never raises; takes a minute or two if the other side hangs."""
+    """Send a notice to one apprise address. Never raises; ends within :data:`SEND_SECONDS`, whatever the server does.
+
+    Services have code of their own, which may wait for ever (a mail server that drips): it has a thread, and what does
+    not end is left behind. Until that has ended, nothing more goes to its address, so that at most one is left behind.
+    """
+    from exporter.http_calls import Line  # noqa: PLC0415 - urllib3 takes 0.2 s, for those who send
+
     register(secrets_in(url))
+    left = _left.get(url)
+    if left is not None and left.is_alive():
+        return Sent(arrived=False, reason=_line(url, "the message before this one is still being sent"))
+    line = Line(connect_timeout=SEND_SECONDS, read_timeout=SEND_SECONDS)
+    results: list[Sent] = []
+    thread = threading.Thread(target=lambda: results.append(_try(url, notice, host, line)), daemon=True, name="notice")
+    thread.start()
+    thread.join(SEND_SECONDS)
+    if not results:
+        _left[url] = thread
+        line.stop()
+        return Sent(arrived=False, reason=_line(url, f"the server did not end its answer within {SEND_SECONDS:.0f} s"))
+    _left.pop(url, None)
+    return results[0]
+
+
+def _try(url: str, notice: NoticeText, host: str, line: "Line") -> Sent:
     with _heard() as heard:
         try:
-            arrived = _send(url, notice, host)
+            with line.call(largest=_LARGEST_ANSWER):
+                arrived = _send(url, notice, host)
         except Exception as error:  # noqa: BLE001 - 130 services' code, and a notice must never end the daemon
             return Sent(arrived=False, reason=_line(url, f"{type(error).__name__}: {error}"))
     if arrived:
@@ -92,16 +124,19 @@ def _send(url: str, notice: NoticeText, host: str) -> bool | None:
     """Return whether the message arrived; None if the address is no good."""
     from apprise import Apprise  # noqa: PLC0415 - see above
 
+    from exporter.http_calls import limit_others  # noqa: PLC0415 - the same
+
     service = _service(url)
     if service is None:
         return None
+    limit_others()
     if "rto" not in parse_qs(url.partition("?")[2]):
         service.socket_read_timeout = max(service.socket_read_timeout, READ_SECONDS)
     one = Apprise(asset=_asset())
     one.add(service)
-    body = f"{notice.body}\n\nschedctl on {host}"
+    body = visible_lines(f"{notice.body}\n\nschedctl on {host}")
     kind = _TYPES.get(notice.kind, "info")
-    title = f"schedctl: {' '.join(notice.subject.split())}"  # a line break would end a mail's header
+    title = visible(f"schedctl: {' '.join(notice.subject.split())}")  # a line break would end a mail's header
     return bool(one.notify(title=title, body=body, notify_type=kind, body_format="text"))
 
 
@@ -115,8 +150,8 @@ def _service(url: str) -> "NotifyBase | None":
 def _asset() -> "AppriseAsset":
     """Make apprise do all in the thread that calls it, keep nothing on disk, and take the text as it is.
 
-    With a time-out of its own it would leave a thread behind that may still send, and would keep the process from
-    ending; the sockets have time-outs (15 s each for mail).
+    With a time-out of its own it would leave a thread behind that keeps the process from ending; the sockets have
+    time-outs (15 s each for mail), and all of it has one in :func:`send`.
     """
     from apprise import AppriseAsset, PersistentStoreMode  # noqa: PLC0415 - see above
 

@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from exporter.failures import ExportError, FailureKind, transient
-from exporter.targets.fates import deletions
+from exporter.targets.fates import known
 from scheduler.changing import Move, discard_stagings, lost_snapshot, next_snapshot
 from scheduler.deletions import deletion_words, progress_of
 from scheduler.followers import Fired, fire_followers, hold_followers, tell_followers
 from scheduler.holds import hold, lift
-from scheduler.job import Job
+from scheduler.job import Job, UnreadableJobError
 from scheduler.notices import Ended, NoticeText, notices_of
 from scheduler.outcome import Conclusion, Outcome, conclude_error
 from scheduler.owed import DISABLED, settle_owed
@@ -20,7 +20,7 @@ from scheduler.policy import Decisions, Policies, decide
 from scheduler.recipients import mails_of
 from scheduler.secrets import mask
 from scheduler.work import RunWork, StoredLedger, log
-from storage import jobs, ledger, notices, runs
+from storage import jobs, ledger, notices, removed, runs
 from storage.database import Session
 from storage.runs import StoredRun
 
@@ -59,10 +59,7 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_sn
 
 def _deletion_progress(work: RunWork) -> Mapping[str, Any] | None:
     """Return the run's progress with what it deleted over all attempts, by its ledger; None if it deleted nothing."""
-    with work.database.read() as session:
-        if not ledger.entries(session, work.run.id):
-            return None
-    found = deletions(Job.from_dict(work.run.definition).export.options, StoredLedger(work))
+    found = known(StoredLedger(work)).deletions
     if not found.any:
         return None
     return work.progress_values() | progress_of(found, str(work.spool.beside("deleted").directory.absolute()))
@@ -113,7 +110,14 @@ def _is_tried_again(conclusion: Conclusion, work: RunWork, policies: Policies) -
 def _move(work: RunWork, *, keep_snapshot: bool) -> Move | None:
     if work.run.definition.get("changes", "all") == "all":
         return None
-    return next_snapshot(work, Job.from_dict(work.run.definition)) if keep_snapshot else lost_snapshot(work)
+    if not keep_snapshot:
+        return lost_snapshot(work)
+    try:
+        job = Job.from_dict(work.run.definition)
+    except UnreadableJobError:  # what such a run sent before, if anything, is not known
+        with work.database.read() as session:
+            return lost_snapshot(work) if ledger.entries(session, work.run.id) else None
+    return next_snapshot(work, job)
 
 
 class _SnapshotMovedError(Exception):
@@ -144,10 +148,11 @@ def _write(
         # Locked, or two runs that end at once would count one failure between them.
         following = hold_followers(session, work.run, conclusion.outcome)
         stored = jobs.get_job(session, work.run.job)
+        kept = stored or removed.get(session, work.run.job)
         decisions = decide(
             conclusion,
             attempt=work.run.attempt,
-            streak=stored.failure_streak if stored is not None else 0,
+            streak=kept.failure_streak if kept is not None else 0,
             policies=policies,
             now=now,
             jitter=random.random(),  # noqa: S311 - it spreads retries, it guards nothing
@@ -173,10 +178,11 @@ def _write(
                 decisions = replace(decisions, disable=None)
             disable_after = policies.disable_after if stored is not None else 0
             _announce(session, work, conclusion, decisions, disable_after=disable_after, now=now)
-            if stored is not None:
+            if kept is not None:
                 succeeded = conclusion.outcome is Outcome.SUCCEEDED
-                last = work.run.scheduled_time if succeeded else stored.last_success
-                jobs.record_outcome(session, work.run.job, streak=decisions.streak, last_success=last)
+                last = work.run.scheduled_time if succeeded else kept.last_success
+                record = jobs.record_outcome if stored is not None else removed.record_outcome
+                record(session, work.run.job, streak=decisions.streak, last_success=last)
             fired = fire_followers(session, work.run, following, now)
             if decisions.disable is not None:
                 settle_owed(session, [work.run.job], DISABLED, now)
@@ -213,8 +219,8 @@ def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisi
 
 def _note_quota(session: Session, work: RunWork, conclusion: Conclusion, now: datetime) -> None:
     """Hold the target's connection after a quota error; lift what is held once it took rows, or refused them."""
-    export = work.run.definition.get("export", {})
-    connection = export.get("connection", "")
+    export = work.run.definition.get("export")
+    connection = export.get("connection", "") if isinstance(export, Mapping) else ""
     failure = conclusion.failure
     if conclusion.quota and failure is not None:
         held = hold(session, connection, code=failure.code, message=failure.message, now=now)

@@ -1,6 +1,7 @@
 """Which config files were read, and in what state: so that one can tell whether anything of them has changed since."""
 
 import glob
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 SYNCED = "synced_config"
 """The key in ``setting``. Empty where the last to bring the jobs in line did not say."""
 SETTLED = timedelta(seconds=2)
-"""A file that changed within this time of being read may change again within the tick of its file system's clock."""
+"""A file that changed less long ago may not be whole yet, or may change again within its file system's tick, unseen."""
 
 Stamp = tuple[int, int, int, int]
 
@@ -49,13 +50,19 @@ class Seen:
         now = self.with_patterns(Path(self.config).parent, self.patterns)
         return (now.matched, now.unlisted) == (self.matched, self.unlisted)
 
+    def is_settled(self, now: datetime) -> bool:
+        """Whether all of it was left alone for SETTLED, files that were added or removed included."""
+        base = Path(self.config).parent
+        fixed = (itertools.takewhile(lambda part: not glob.has_magic(part), Path(each).parts) for each in self.patterns)
+        directories = (base.joinpath(*parts) for parts in fixed)
+        return _are_older([*self.stamps.values(), *map(_stamp, directories)], now - SETTLED)
+
     def mark(self, now: datetime) -> str:
         """Return this as text that :func:`is_as_seen` reads.
 
         Empty where it proves nothing: a file is missing, or changed just before ``now`` and may change again unseen.
         """
-        newest = (now - SETTLED).timestamp() * 1e9
-        if any(stamp is None or max(stamp[0], stamp[1]) >= newest for stamp in self.stamps.values()):
+        if None in self.stamps.values() or not _are_older(self.stamps.values(), now - SETTLED):
             return ""
         kept = {"config": self.config, "files": self.stamps}
         return json.dumps(kept | ({"patterns": self.patterns, "matched": self.matched} if self.patterns else {}))
@@ -112,6 +119,12 @@ def _looked_into(base: Path, parts: tuple[str, ...], at: int, first: int) -> lis
         pattern = os.path.join(*parts[: at + (parts[at] == "**")], "")  # noqa: PTH118 - the last / asks for directories
         found += [base / name for name in glob.glob(pattern, root_dir=base, recursive=True)]  # noqa: PTH207 - as in matches
     return found
+
+
+def _are_older(stamps: Iterable[Stamp | None], limit: datetime) -> bool:
+    """Whether all that is there was changed, or renamed to its place, before ``limit``."""
+    newest = limit.timestamp() * 1e9
+    return all(stamp is None or max(stamp[0], stamp[1]) < newest for stamp in stamps)
 
 
 def _stamp(file: Path) -> Stamp | None:

@@ -9,6 +9,8 @@ import socket
 import time
 from collections.abc import Mapping
 
+from scheduler.visible import visible
+
 MICROSECONDS = 1_000_000
 MAX_STATUS = 200
 """Characters of a status line; `systemctl status` shows it on one."""
@@ -49,7 +51,8 @@ def status_line(*, jobs: int, running: int, fault: str, has_room: bool, storage:
     if not has_room:
         parts.append("a disk is nearly full: no run is started")
     if fault:
-        parts.append(f"the config file is refused: {fault.splitlines()[0]}")
+        first, *_ = fault.split("\n")
+        parts.append(f"the config file is refused: {first}")
     return _shortened("; ".join(parts))
 
 
@@ -60,6 +63,7 @@ def stopping_line(*, running: int, storage: str = "") -> str:
 
 
 def _shortened(text: str) -> str:
+    text = visible(text)
     return text if len(text) <= MAX_STATUS else text[: MAX_STATUS - 1] + "…"
 
 

@@ -235,7 +235,7 @@ def _result_settings(result: object) -> dict[str, Any]:
     if text.startswith("{"):
         try:
             return dict(json.loads(text))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError("its result is neither a URL nor JSON") from error
     # The scheme is taken off first: to urlsplit one like sfdc_v2 is none, since an underscore is no sign of schemes.
     kind, _, rest = text.partition("://")

@@ -14,12 +14,14 @@ from storage.values import StoredJob, StoredRun
 class JobLine:
     """A job with its state and the run that ended last: what a line of `list` tells.
 
-    ``common`` are the slots of a job that runs after others, if :func:`with_slots` found them.
+    ``common`` are the slots of a job that runs after others, if :func:`with_slots` found them. ``fault`` is why this
+    version, or the zone data of this machine, cannot read the definition: such a job fires for no slot.
     """
 
     stored: StoredJob
     last_run: StoredRun | None = None
     common: Common | None = None
+    fault: str | None = None
 
     @property
     def name(self) -> str:
@@ -38,7 +40,7 @@ class JobLine:
 
     @property
     def ends(self) -> int | None:
-        """The Unix time at which its last day is over; None without one."""
+        """The Unix time at which its last day is over; None without one. Raises as :attr:`schedule` does."""
         return end_of(self.stored.definition.get("ends_on"), self.timezone)
 
     @property
@@ -58,13 +60,17 @@ class JobLine:
 
     @property
     def delay(self) -> int:
-        """How many seconds after its slot it runs."""
-        return int(self.stored.definition.get("delay", 0))
+        """How many seconds after its slot it runs; 0 where that cannot be read."""
+        delay = self.stored.definition.get("delay", 0)
+        return delay if isinstance(delay, int) else 0
 
     @property
     def schedule(self) -> Schedule | None:
-        """When it runs; None for a job without one. Raises ValueError for what another version stored."""
-        if self.after or not self.is_scheduled:
+        """When it runs; None for a job without one, and with a ``fault``.
+
+        Where nobody looked for faults yet, it raises ValueError for a definition that cannot be read.
+        """
+        if self.after or not self.is_scheduled or self.fault is not None:
             return None
         given = self.stored.definition
         others = {key: given[key] for key in SCHEDULE_KEYS[1:] if given.get(key) is not None}
@@ -72,17 +78,24 @@ class JobLine:
 
     @property
     def state(self) -> str:
-        """``enabled``, ``disabled`` (by a person), ``auto_disabled`` (by the daemon) or ``unscheduled``."""
+        """One of ``enabled``, ``disabled`` (by a person), ``auto_disabled`` (by the daemon), ``unscheduled``.
+
+        Or ``unreadable``, while it is not disabled.
+        """
         if self.stored.disabled_at is not None:
             return "auto_disabled" if self.stored.disabled_by == "daemon" else "disabled"
+        if self.fault is not None:
+            return "unreadable"
         return "enabled" if self.is_scheduled else "unscheduled"
 
     @property
     def words(self) -> str:
-        """When it runs, in words, such as ``at 03:00 from Monday to Friday``."""
+        """When it runs, in words, such as ``at 03:00 from Monday to Friday``; its cron as it is stored with a fault."""
         begin, end = self._text("starts_at"), self._text("ends_on")
         if self.after:
             return f"after {join(self.after)}" + (f", until {end}" if end else "")
+        if self.fault is not None:
+            return f"{self.cron} ({self.timezone})".strip()
         schedule = self.schedule
         if schedule is None:
             return "only when asked to"
@@ -92,9 +105,10 @@ class JobLine:
 
     @property
     def failing(self) -> bool:
-        """Whether its last run failed, or its failures disabled it."""
+        """Whether its last run failed, or its failures disabled it, or it cannot be read."""
         last = self.last_run.outcome if self.last_run is not None else None
-        return last in ("failed", "interrupted") or self.state == "auto_disabled" or self.stored.failure_streak > 0
+        is_off = self.state in ("auto_disabled", "unreadable")
+        return last in ("failed", "interrupted") or is_off or self.stored.failure_streak > 0
 
     def settled_until(self, now: datetime) -> datetime:
         """Return the instant up to which no slot will fire any more."""
@@ -128,9 +142,25 @@ _Line = TypeVar("_Line", bound=JobLine)
 
 
 def with_slots(lines: Sequence[_Line], others: Iterable[JobLine] = ()) -> list[_Line]:
-    """Return the jobs, those that run after others with the slots for that; what is not among them is in ``others``."""
-    known: dict[str, JobLine] = {each.name: each for each in others} | {each.name: each for each in lines}
-    return [replace(line, common=_common(line.name, known)) if line.after else line for line in lines]
+    """Return the jobs with their faults, and those that run after others with the slots for that.
+
+    A parent that is not among the jobs is in ``others``.
+    """
+    checked = [replace(line, fault=fault) if (fault := _fault(line)) is not None else line for line in lines]
+    known: dict[str, JobLine] = {each.name: each for each in others} | {each.name: each for each in checked}
+    return [
+        replace(line, common=_common(line.name, known)) if line.after and line.fault is None else line
+        for line in checked
+    ]
+
+
+def _fault(line: JobLine) -> str | None:
+    """Return why a job has no schedule although it should, as far as that can be told without its models."""
+    try:
+        _ = line.schedule, line.ends
+    except (ValueError, TypeError) as error:
+        return line.fault or " ".join(str(error).split())
+    return line.fault
 
 
 def _common(name: str, known: dict[str, JobLine]) -> Common | None:

@@ -1,12 +1,13 @@
 """A claimed run in a worker's hands: its stored state, its ledger, its progress, and how it is stopped."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
-from exporter.events import Called, Event, Listener, Progress, Retrying, Warned, advance
+from exporter.events import Called, Event, Listener, Progress, QueryBegunAgain, Retrying, Warned, advance
 from exporter.ledger import Entry, Mark
 from exporter.report import RejectedRow
 from exporter.spool import Spool
@@ -14,7 +15,8 @@ from scheduler.config import Config
 from scheduler.control import RunControl
 from scheduler.logs import get_logger
 from scheduler.meters import METERS
-from storage import ledger, runs
+from scheduler.spools import Binding, binding_of, bound_row, directory_name, owner_of
+from storage import ledger, runs, settings
 from storage.database import Database
 from storage.ledger import LedgerRow
 from storage.rejections import RejectedValues
@@ -25,6 +27,9 @@ PROGRESS_SECONDS = 0.5
 KEPT_FREE = 50_000_000
 """Bytes of its disk that no spool takes (fewer if ``min_free`` is less): the state database may stand there, too."""
 
+DEFAULT_TIMEOUT = 6 * 3600
+"""Seconds; that of a job which names none."""
+
 Clock = Callable[[], datetime]
 log = get_logger("schedctl.runner")
 
@@ -34,9 +39,18 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def timeout_of(definition: Mapping[str, object]) -> int:
+    """Return how many seconds a run may take; the default for a definition that cannot be read: its run then fails."""
+    timeout = definition.get("timeout")
+    return timeout if isinstance(timeout, int) and timeout > 0 else DEFAULT_TIMEOUT
+
+
 @dataclass(kw_only=True)
 class RunWork:
-    """A claimed run in the hands of a worker: where its state lives and how it is stopped."""
+    """A claimed run in the hands of a worker: where its state is and how it is stopped.
+
+    ``place`` is the id of the spool directory ``spool_root``, if it has one.
+    """
 
     database: Database
     config: Config
@@ -44,6 +58,7 @@ class RunWork:
     spool_root: Path
     control: RunControl
     clock: Clock = utc_now
+    place: str | None = None
     listen: Listener = field(default=lambda _event: None)
 
     def __post_init__(self) -> None:
@@ -53,10 +68,24 @@ class RunWork:
         self.progress = Progress()
         self._written = 0.0
 
-    @property
+    @cached_property
     def spool(self) -> Spool:
         """The run's own spool: the same for every attempt."""
-        return Spool(self.spool_root / f"run-{self.run.id}", keep_free=self.kept_free)
+        with self.database.read() as session:
+            owner = owner_of(self.run, settings.database_id(session), self.database.name)
+            rows = ledger.entries(session, self.run.id)
+        # A ledger that an earlier version began names no spool: it sends from the one of the run's number.
+        name = directory_name(owner) if not rows or binding_of(rows) else f"run-{self.run.id}"
+        return Spool(self.spool_root / name, owner=owner, keep_free=self.kept_free)
+
+    def entries(self) -> list[LedgerRow]:
+        """Return the run's ledger, over all attempts, oldest first."""
+        with self.database.read() as session:
+            return ledger.entries(session, self.run.id)
+
+    def binding(self) -> Binding | None:
+        """Return what the run's ledger says of its spool; None before its first entry."""
+        return binding_of(self.entries())
 
     @property
     def kept_free(self) -> int:
@@ -70,7 +99,9 @@ class RunWork:
             METERS.called(connection, sent=event.sent, received=event.received, quota=event.quota)
             return  # between a request and what is made of its answer nothing may come that can fail
         self.progress = advance(self.progress, event)
-        if isinstance(event, Retrying):
+        if isinstance(event, QueryBegunAgain):
+            log.info("query.begun_again", code=event.code, message=event.message)
+        elif isinstance(event, Retrying):
             log.warning("call.retrying", code=event.code, message=event.message, seconds=round(event.seconds, 1))
         elif isinstance(event, Warned):
             log.warning("run.warned", code=event.code, message=event.message)
@@ -109,23 +140,39 @@ class RunWork:
 class StoredLedger:
     """The exporter's ledger, kept in the state database; each entry is written only while the claim holds."""
 
-    def __init__(self, work: RunWork) -> None:
+    def __init__(self, work: RunWork, *, has_spool: bool = True) -> None:
+        """Without a spool, which is gone, nothing is sent any more: effects only end what was begun."""
         self._work = work
+        self._has_spool = has_spool
+        self._is_begun: bool | None = None
 
     def entries(self) -> Sequence[Entry]:
         """Return every entry of the run, over all attempts, oldest first."""
-        with self._work.database.read() as session:
-            rows = ledger.entries(session, self._work.run.id)
+        rows = self._work.entries()
+        self._is_begun = bool(rows)
         return [Entry(step=row.step, mark=Mark(row.mark), batch=row.batch, data=row.data) for row in rows]
 
     def append(self, entry: Entry, *, rejected: Sequence[RejectedRow] = ()) -> None:
-        """Write an entry and its rejected rows in one transaction; raises ClaimLost if the run is no longer ours."""
+        """Write an entry and its rejected rows in one transaction; raises ClaimLost if the run is no longer ours.
+
+        The first one is preceded by the entry that binds the run to its spool, and the first of an effect is followed
+        by the mark that binds the spool to the ledger: then, and only then, may the effect happen.
+        """
         self._work.control.check()
+        if self._is_begun is None:
+            self._is_begun = bool(self._work.entries())
+        first = None if self._is_begun else bound_row(self._work.spool, self._work.clock())
         row = LedgerRow(
             step=entry.step, mark=entry.mark.value, batch=entry.batch, data=dict(entry.data), at=self._work.clock()
         )
         refused = [
             RejectedValues(number=r.number, values=dict(r.values), code=r.code, message=r.message) for r in rejected
         ]
+        run_id, token = self._work.run.id, self._work.token
         with self._work.database.write() as session:
-            ledger.append(session, self._work.run.id, self._work.token, row, rejected=refused)
+            if first is not None:
+                ledger.begin(session, run_id, token, first, spool_place=self._work.place)
+            ledger.append(session, run_id, token, row, rejected=refused)
+        self._is_begun = True
+        if entry.mark is Mark.INTENDED and self._has_spool:
+            self._work.spool.mark_sent_from()

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from exporter.failures import FailureKind
+from exporter.memory import give_back
 from scheduler.config import Config
 from scheduler.control import RunControl, StopReason
 from scheduler.logs import get_logger
@@ -17,7 +18,7 @@ from scheduler.outcome import Conclusion, Failure, Outcome
 from scheduler.policy import Policies
 from scheduler.runner import keep_once, perform
 from scheduler.settling import settle
-from scheduler.work import Clock, RunWork
+from scheduler.work import Clock, RunWork, timeout_of
 from storage import runs
 from storage.database import ClaimLost, Database, StorageError
 from storage.runs import StoredRun
@@ -45,6 +46,8 @@ class Workers:
         self._spool_root = spool_root
         self._clock = clock
         self._on_free = on_free
+        self.place: str | None = None
+        """The id of the spool directory, which the runs that begin here are bound to."""
         self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix="run")
         self._lock = threading.Lock()
         self._active: dict[int, Active] = {}
@@ -65,8 +68,7 @@ class Workers:
 
     def start(self, run: StoredRun, config: Config) -> None:
         """Hand a claimed run to a worker."""
-        job_timeout = int(run.definition.get("timeout", 0)) or 6 * 3600
-        control = RunControl(timeout=job_timeout)
+        control = RunControl(timeout=timeout_of(run.definition))
         work = RunWork(
             database=self._database,
             config=config,
@@ -74,6 +76,7 @@ class Workers:
             spool_root=self._spool_root,
             control=control,
             clock=self._clock,
+            place=self.place,
         )
         with self._lock:
             self._active[run.id] = Active(run=run, control=control)
@@ -119,6 +122,7 @@ class Workers:
                 log.exception("run.crashed")
                 self._settle_crash(work, error)
             finally:
+                give_back()
                 with self._lock:
                     self._active.pop(run.id, None)
                 self._on_free()

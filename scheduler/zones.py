@@ -3,6 +3,7 @@
 The zone data come from zoneinfo (the system's, else the tzdata package). Reading them is this module's only I/O.
 """
 
+import re
 import threading
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -24,6 +25,20 @@ Before, it takes a look each day: lists of dates go on to 2087, and Gaza has a s
 """
 SUGGESTIONS = {
     "PST": "America/Los_Angeles",
+    "AKST": "America/Anchorage",
+    "MDT": "America/Denver",
+    "NZST": "Pacific/Auckland",
+    "NZDT": "Pacific/Auckland",
+    "AEDT": "Australia/Sydney",
+    "AWST": "Australia/Perth",
+    "SGT": "Asia/Singapore",
+    "HKT": "Asia/Hong_Kong",
+    "KST": "Asia/Seoul",
+    "MSK": "Europe/Moscow",
+    "EEST": "Europe/Helsinki",
+    "WEST": "Europe/Lisbon",
+    "MEZ": "Europe/Berlin",
+    "MESZ": "Europe/Berlin",
     "PDT": "America/Los_Angeles",
     "CST": "America/Chicago",
     "CDT": "America/Chicago",
@@ -43,6 +58,15 @@ SUGGESTIONS = {
     "GMT": "UTC, or Europe/London",
     "Z": "UTC",
 }
+_SAME_AS_UTC = {"UTC", "UCT", "GMT0", "GMT+0", "GMT-0"}
+_COUNTRIES = {"GB", "NZ", "NZ-CHAT", "PRC", "ROC", "ROK", "W-SU"}
+_AMERICAN = {"EST5EDT", "CST6CDT", "MST7MDT", "PST8PDT"}
+CAPITALS = frozenset(_SAME_AS_UTC | _COUNTRIES | _AMERICAN)
+"""Names in capitals of the tz database that stand for one zone. It also has CET, EET, EST, GMT, HST, MET, MST and WET:
+abbreviations, of which it knows some with a summer and some without, and one or the other by its version."""
+_OFFSET = re.compile(r"(?:UTC|GMT)?([+-])([0-9]{1,2})(?::?([0-9]{2}))?", re.IGNORECASE)
+MOST_HOURS = {"+": 14, "-": 12}
+"""Of the zones Etc/GMT±n; their sign is the other way round, as POSIX has it."""
 ENDLESS = 10**15
 """Seconds, more than any date has."""
 MAX_NAME = 60
@@ -173,11 +197,12 @@ def zone(name: str) -> Zone:
 
 
 def _is_full_name(name: str) -> bool:
-    """Whether it may be an IANA name: ``UTC``, an area and a place, or a country's; an abbreviation has capitals only.
+    """Whether it may be an IANA name: an area and a place, a country's, or one of CAPITALS; else capitals abbreviate.
 
     Names that begin small are files beside the zones (``posix/…``, ``right/…``, ``localtime``), Factory is no place.
+    Decided by the name alone, so that a config means the same wherever it is read.
     """
-    if name == "UTC":
+    if name in CAPITALS:
         return True
     plain = name.isascii() and len(name) <= MAX_NAME and name[:1].isupper() and not name.isupper()
     return plain and name != "Factory"
@@ -195,6 +220,12 @@ def _unknown(name: str) -> str:
     shown = repr(name[:MAX_NAME])
     if name.upper() in SUGGESTIONS:
         return f"{shown} is an abbreviation, which stands for no fixed zone; write {SUGGESTIONS[name.upper()]}"
+    if (offset := _OFFSET.fullmatch(name)) is not None:
+        sign, hours, minutes = offset[1], int(offset[2]), offset[3] or "00"
+        fixed = ""
+        if minutes == "00" and 0 < hours <= MOST_HOURS[sign]:
+            fixed = f", or Etc/GMT{'-' if sign == '+' else '+'}{hours} for UTC{sign}{hours} all year"
+        return f"{shown} is an offset, which knows no summer time; write a place such as America/New_York{fixed}"
     lowered, names = name[:MAX_NAME].lower().replace(" ", "_"), _names()
     near = [lowered] if lowered in names else get_close_matches(lowered, names, n=1, cutoff=0.6)
     hint = f"did you mean {names[near[0]]}?" if near else "write one such as America/New_York, or UTC"

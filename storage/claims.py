@@ -12,10 +12,12 @@ from functools import cache
 from typing import Any, Protocol
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Integer,
     Row,
     Select,
+    Text,
     and_,
     bindparam,
     exists,
@@ -74,12 +76,14 @@ def claim_runs(
     limit: int,
     gate: Gate | None = None,
     lease_from: datetime | None = None,
+    places: Collection[str] | None = None,
 ) -> list[StoredRun]:
     """Take up to ``limit`` (at most 500) due runs for ``owner``, the one due longest first, and return them.
 
     Not taken: scheduled runs of a disabled job that never started (what has started goes on to its end), a run of a
     job that has another one running or due before it (unless the job allows overlap), what ``gate`` does not admit,
-    and what another process is taking in this moment. Give them to workers only after the commit. The lease counts
+    a begun run whose spool is in none of ``places`` (None: all can be read), and what another process is taking in
+    this moment. Give them to workers only after the commit. The lease counts
     from ``lease_from`` where the clock of leases (:mod:`storage.clock`) is not that of ``now``.
     """
     limit = min(max(limit, 0), CHUNK)
@@ -88,9 +92,12 @@ def claim_runs(
     while len(taken) < limit:
         size = limit if after is None else CHUNK  # what the gate holds back may be many
         values: dict[str, Any] = {"now": now, "size": size}
+        if places is not None:
+            values["places"] = sorted(places)
         if after is not None:
             values |= {"after_time": after[0], "after_id": after[1]}
-        candidates = session.execute(_candidates(further=after is not None), values).all()
+        question = _candidates(further=after is not None, placed=places is not None)
+        candidates = session.execute(question, values).all()
         free = try_lock_names(session, {each.job for each in candidates if each.alone})
         open_ = [each for each in candidates if not each.alone or each.job in free]
         numbers = _admitted(session, open_, gate, limit - len(taken))
@@ -110,14 +117,16 @@ def claim_run(
     lease_seconds: float,
     gate: Gate | None = None,
     lease_from: datetime | None = None,
+    places: Collection[str] | None = None,
 ) -> StoredRun | None:
     """Take this run, due or not, of a disabled job or not.
 
-    None if it does not wait, its job's other run goes on, or ``gate`` does not admit it. The lease as in
-    :func:`claim_runs`.
+    None if it does not wait, its job's other run goes on, or ``gate`` does not admit it. The lease and ``places`` as
+    in :func:`claim_runs`.
     """
     columns = [RUN.c.id, RUN.c.job, RUN.c.definition_id, _has_ledger()]
-    row = session.execute(select(*columns).where(RUN.c.id == run_id, RUN.c.state == WAITING)).one_or_none()
+    query = select(*columns).where(RUN.c.id == run_id, RUN.c.state == WAITING, *readable(places))
+    row = session.execute(query).one_or_none()
     if row is None or not try_lock_names(session, [row.job]) or not _admitted(session, [row], gate, 1):
         return None
     taken = _take(session, [run_id], owner=owner, now=now, until=_until(lease_from or now, lease_seconds))
@@ -125,11 +134,13 @@ def claim_run(
 
 
 @cache
-def _candidates(*, further: bool) -> Select[Any]:
+def _candidates(*, further: bool, placed: bool) -> Select[Any]:
     """Make the question for due runs, once: the first ``size`` of them, or those behind one that was looked at."""
     now = bindparam("now", type_=UtcDateTime())
     query = select(RUN.c.id, RUN.c.job, RUN.c.alone, RUN.c.definition_id, RUN.c.run_time, _has_ledger())
     query = query.where(RUN.c.run_time <= now, *claimable(now))
+    if placed:
+        query = query.where(*readable(bindparam("places", type_=Text(), expanding=True)))
     if further:
         last = tuple_(bindparam("after_time", type_=UtcDateTime()), bindparam("after_id", type_=Integer()))
         query = query.where(tuple_(RUN.c.run_time, RUN.c.id) > last)
@@ -158,6 +169,17 @@ def _admitted(session: Session, candidates: Sequence[Row[Any]], gate: Gate | Non
         if needed[each.id] <= held and gate.admit(documents[each.definition_id], begun=each.has_ledger):
             numbers.append(each.id)
     return numbers
+
+
+def readable(places: Collection[str] | BindParameter[Any] | None) -> list[ColumnElement[bool]]:
+    """Say which runs may be resumed where the spool directories ``places`` can be read; None: wherever they are."""
+    return [] if places is None else [or_(RUN.c.spool_place.is_(None), RUN.c.spool_place.in_(places))]
+
+
+def away_runs(session: Session) -> list[StoredRun]:
+    """Return the waiting runs that have begun, the one due longest first: their spools are where they say."""
+    begun = select_runs(RUN.c.state == WAITING, RUN.c.spool_place.is_not(None))
+    return read_runs(session, begun.order_by(RUN.c.run_time, RUN.c.id))
 
 
 def claimable(now: ColumnElement[datetime] | None = None) -> list[ColumnElement[bool]]:

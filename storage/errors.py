@@ -37,15 +37,21 @@ _POSTGRESQL = {
 """SQLSTATE or its beginning, longest match first, to our code and what to change."""
 
 _POSTGRESQL_WORDS = {
+    "too many clients": "53300",
+    "too many connections": "53300",
+    "connection slots": "53300",
+    "no more connections allowed": "53300",
+    "the database system is": "57P",
     "authentication failed": "28",
     "no password supplied": "28",
     "no pg_hba.conf entry": "28",
     "role": "28",
-    "too many clients": "53300",
-    "the database system is": "57P",
     "database": "3D",
 }
-"""What a server says when it refuses a connection, for which psycopg gives no SQLSTATE; the first that occurs."""
+"""What a server, or the pool before it, says when it refuses a connection, for which psycopg gives no SQLSTATE.
+
+The first that occurs counts: those that name roles or databases besides come first.
+"""
 
 
 class StorageError(Exception):

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from storage.values import Node, Outbox, StoredJob, StoredRun, sqlite_time
 
-HEAD = "0004"
+HEAD = "0006"
 """The newest migration: what :mod:`storage.schema` raises a database to, and what the queries here are written for."""
 _TIMES = {
     *("created_at", "updated_at", "anchored_at", "high_water", "disabled_at", "last_success", "scheduled_time"),
@@ -122,6 +122,8 @@ class Glance:
 @contextmanager
 def glance(path: Path) -> Iterator[Glance]:
     """Look at a state file, all as of one instant. Raises NoGlance, also when a query within the block fails."""
+    if not path.is_file():  # SQLite would wait for ever at a pipe
+        raise NoGlance
     try:
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_SECONDS, isolation_level=None

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
+from storage import removed
 from storage.definitions import DEFINITION, digest, keep
 from storage.followers import set_parents
 from storage.models import WAITING, table
@@ -36,6 +37,7 @@ __all__ = [
     "read_changed",
     "record_outcome",
     "remove_job",
+    "reset_failures",
     "set_high_water",
 ]
 
@@ -47,6 +49,7 @@ _WHOLE_JOBS = select(
     *(column for column in _JOB.c if column.name != "definition_id"), DEFINITION.c.body.label("definition")
 ).join(DEFINITION, DEFINITION.c.id == _JOB.c.definition_id)
 
+_ENABLED: dict[str, Any] = {"disabled_at": None, "disabled_by": None, "disabled_reason": None}
 _SHARED = ("revision", "definition_id", "anchored_at")
 """What a row of the history has of the job's own row."""
 _RECORD_OUTCOME = (
@@ -120,6 +123,9 @@ def put_job(
     State is kept, but another definition resets the failure streak and lifts what the daemon (not a person) disabled,
     and counts from ``now`` (or from the newest slot that fired, if a clock was ahead): earlier slots are no longer
     owed. ``same_schedule`` says that nothing in the new definition bears on when it fires, and keeps what was owed.
+
+    A job that was removed comes back with the state that was kept for its name, by the same rules. It always counts
+    from ``now``: slots of the time when it was gone are not owed.
     """
     lock_names(session, [name])
     found = get_job(session, name)
@@ -130,19 +136,18 @@ def put_job(
         _update(session, name, origin=origin, updated_at=now)
         _record(session, name, "put", now)
         return True
+    if found is None:
+        _insert_jobs(session, origin, {name: definition}, now)
+        return True
     number = keep(session, {mark: definition})[mark]
-    lifted = False
     new: dict[str, Any] = {"origin": origin, "definition_id": number, "updated_at": now, "failure_streak": 0}
     new["revision"] = _last_revision(session, name) + 1
-    if found is None:
-        session.execute(insert(_JOB).values(name=name, created_at=now, anchored_at=now, **new))
-    else:
-        lifted = found.disabled_by == "daemon"
-        if not same_schedule or lifted:
-            new["anchored_at"] = _anchor(found, now)
-        if lifted:
-            new |= {"disabled_at": None, "disabled_by": None, "disabled_reason": None}
-        _update(session, name, **new)
+    lifted = found.disabled_by == "daemon"
+    if not same_schedule or lifted:
+        new["anchored_at"] = _anchor(found.high_water, now)
+    if lifted:
+        new |= _ENABLED
+    _update(session, name, **new)
     set_parents(session, {name: _after(definition)})
     _record(session, name, "put", now)
     if lifted:
@@ -183,9 +188,13 @@ def put_jobs(
 
 
 def _insert_jobs(session: Session, origin: str, new: Mapping[str, Mapping[str, Any]], now: datetime) -> None:
-    """Insert jobs that are not there, at most a chunk of them, and note it in their history."""
+    """Insert jobs that are not there, at most a chunk of them, and note it in their history.
+
+    Those that were there before have the state back that was kept of them.
+    """
     if not new:
         return
+    kept = removed.take(session, new)
     digests = {name: digest(definition) for name, definition in new.items()}
     numbers = keep(session, {digests[name]: definition for name, definition in new.items()})
     query = select(_CHANGE.c.job, func.max(_CHANGE.c.revision)).where(_CHANGE.c.job.in_(list(new)))
@@ -196,23 +205,36 @@ def _insert_jobs(session: Session, origin: str, new: Mapping[str, Mapping[str, A
             "origin": origin,
             "definition_id": numbers[digests[name]],
             "revision": last.get(name, 0) + 1,
-            "failure_streak": 0,
             "created_at": now,
             "updated_at": now,
-            "anchored_at": now,
+            "anchored_at": _anchor(kept[name].high_water if name in kept else None, now),
+            **_state(kept.get(name), edited=name in kept and digest(kept[name].definition) != digests[name]),
         }
         for name in new
     ]
     session.execute(insert(_JOB), rows)
     set_parents(session, {name: parents for name, definition in new.items() if (parents := _after(definition))})
     history = [
-        {"job": row["name"], "change": "put", "valid_from": now, **{key: row[key] for key in _SHARED}} for row in rows
+        {"job": row["name"], "change": change, "valid_from": now, **{key: row[key] for key in _SHARED}}
+        for row in rows
+        for change in (["put"] if row["disabled_at"] is None else ["put", "disabled"])
     ]
     session.execute(insert(_CHANGE), history)
 
 
+def _state(kept: removed.RemovedJob | None, *, edited: bool) -> dict[str, Any]:
+    """Return the state that a job begins with, or comes back with: an edit lifts what the daemon disabled."""
+    if kept is None:
+        return {"high_water": None, "last_success": None, "failure_streak": 0, **_ENABLED}
+    state = {name: getattr(kept, name) for name in ("high_water", "last_success", "failure_streak", *_ENABLED)}
+    if edited:
+        state["failure_streak"] = 0
+        state |= _ENABLED if kept.disabled_by == "daemon" else {}
+    return state
+
+
 def remove_job(session: Session, name: str, *, now: datetime) -> bool:
-    """Delete the job; its history and runs stay. Returns whether there was one.
+    """Delete the job; its history and runs stay, and its state is kept for its name. Returns whether there was one.
 
     Its waiting runs are settled: those that never started as skipped, those that did are to be canceled.
     """
@@ -220,6 +242,7 @@ def remove_job(session: Session, name: str, *, now: datetime) -> bool:
     if get_job(session, name) is None:
         return False
     _record(session, name, "removed", now)
+    removed.keep(session, name, now=now)
     session.execute(delete(_JOB).where(_JOB.c.name == name))
     set_parents(session, {name: ()})
     _skip_waiting(session, name, _RUN.c.id.is_not(None), reason="the job was removed", now=now)
@@ -323,14 +346,25 @@ def disable_job(session: Session, name: str, *, by: Literal["person", "daemon"],
     return changed
 
 
+def reset_failures(session: Session, name: str, *, now: datetime) -> bool:
+    """Set the job's streak to 0, and enable it from ``now`` on if the daemon had disabled it; returns whether it had.
+
+    What a person disabled stays disabled.
+    """
+    found = get_job(session, name)
+    if found is not None and found.disabled_by == "daemon":
+        return enable_job(session, name, now=now)
+    _update(session, name, failure_streak=0)
+    return False
+
+
 def enable_job(session: Session, name: str, *, now: datetime) -> bool:
     """Let the job's schedule go on from ``now`` with a streak of 0. Returns whether it had been disabled."""
     lock_names(session, [name])
     found = get_job(session, name)
     if found is None or found.disabled_at is None:
         return False
-    off = {"disabled_at": None, "disabled_by": None, "disabled_reason": None}
-    _update(session, name, failure_streak=0, anchored_at=_anchor(found, now), **off)
+    _update(session, name, failure_streak=0, anchored_at=_anchor(found.high_water, now), **_ENABLED)
     _record(session, name, "enabled", now)
     return True
 
@@ -371,9 +405,9 @@ def _after(definition: Mapping[str, Any]) -> Sequence[str]:
     return list(definition.get("after") or ())
 
 
-def _anchor(job: StoredJob, now: datetime) -> datetime:
+def _anchor(high_water: datetime | None, now: datetime) -> datetime:
     """Return from when on a changed job counts: slots up to its high-water mark never fire, whatever the clock says."""
-    return now if job.high_water is None else max(utc(now), job.high_water)
+    return now if high_water is None else max(utc(now), high_water)
 
 
 def _skip_waiting(session: Session, name: str, which: ColumnElement[bool], *, reason: str, now: datetime) -> None:

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from storage.claims import check_token
 from storage.models import table
 from storage.rejections import RejectedValues, add
 
-_LEDGER = table("ledger")
+_LEDGER, _RUN, _REJECTED = table("ledger"), table("run"), table("rejected_row")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,3 +41,17 @@ def append(
     entry = {"step": row.step, "mark": row.mark, "batch": row.batch, "data": dict(row.data), "at": row.at}
     session.execute(insert(_LEDGER).values(run_id=run_id, **entry))
     add(session, run_id, rejected)
+
+
+def begin(session: Session, run_id: int, token: str, row: LedgerRow, *, spool_place: str | None) -> None:
+    """Add the first entry, which names the run's spool, and keep on the run where that is; ClaimLost."""
+    append(session, run_id, token, row)
+    session.execute(update(_RUN).where(_RUN.c.id == run_id).values(spool_place=spool_place))
+
+
+def forget(session: Session, run_id: int, token: str) -> None:
+    """Forget every entry and rejected row of a run that has done nothing outside yet, to begin it anew; ClaimLost."""
+    check_token(session, run_id, token)
+    for hanging in (_LEDGER, _REJECTED):
+        session.execute(delete(hanging).where(hanging.c.run_id == run_id))
+    session.execute(update(_RUN).where(_RUN.c.id == run_id).values(spool_place=None))

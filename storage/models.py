@@ -64,7 +64,7 @@ class Definition(SQLModel, table=True):
 
 
 class Job(SQLModel, table=True):
-    """A job and its state. The row goes when the job is removed; its changes and runs stay."""
+    """A job and its state. When it is removed, its state moves to :class:`RemovedJob`; its changes and runs stay."""
 
     __tablename__ = "job"
 
@@ -81,6 +81,23 @@ class Job(SQLModel, table=True):
     disabled_reason: str | None = Field(default=None, sa_type=CleanText)
     failure_streak: int = 0
     last_success: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class RemovedJob(SQLModel, table=True):
+    """The state of a job that is gone, for the one of its name that comes back; kept until a person forgets it."""
+
+    __tablename__ = "removed_job"
+
+    name: str = Field(primary_key=True, sa_type=CleanText)
+    origin: str = Field(sa_type=CleanText)
+    definition_id: int = _reference("definition.id")
+    high_water: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    disabled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    disabled_by: str | None = Field(default=None, sa_type=CleanText)
+    disabled_reason: str | None = Field(default=None, sa_type=CleanText)
+    failure_streak: int = 0
+    last_success: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    removed_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class JobChange(SQLModel, table=True):
@@ -199,6 +216,7 @@ class Run(SQLModel, table=True):
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     progress: dict[str, Any] = _default("progress", JSON, "'{}'")
+    spool_place: str | None = Field(default=None, sa_type=CleanText)
 
 
 class Attempt(SQLModel, table=True):

@@ -11,6 +11,10 @@ from storage.models import table
 from storage.statements import insert_into
 
 _REJECTED = table("rejected_row")
+READ_BYTES = 4_000_000
+"""About how many characters of values are read at once: rows of a Salesforce record may have 400,000 each."""
+_FETCHED_ROWS = 20
+"""How many of them the database's driver holds at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,18 +49,28 @@ def add(session: Session, run_id: int, rows: Sequence[RejectedValues]) -> None:
     )
 
 
-def read(session: Session, run_id: int, *, after: int = 0, limit: int = 1000) -> list[RejectedValues]:
-    """Return up to ``limit`` refused rows of the run with numbers above ``after``, in order of number."""
+def read(
+    session: Session, run_id: int, *, after: int = 0, limit: int = 1000, size: int = READ_BYTES
+) -> list[RejectedValues]:
+    """Return up to ``limit`` refused rows of the run with numbers above ``after``, in order of number.
+
+    They are fewer where their values have more than about ``size`` characters together, but at least one while there
+    is one.
+    """
     query = (
         select(_REJECTED.c.number, _REJECTED.c.row_values, _REJECTED.c.code, _REJECTED.c.message)
         .where(_REJECTED.c.run_id == run_id, _REJECTED.c.number > after)
         .order_by(_REJECTED.c.number)
         .limit(limit)
     )
-    return [
-        RejectedValues(number=number, values=values, code=code, message=message)
-        for number, values, code, message in session.execute(query)
-    ]
+    found: list[RejectedValues] = []
+    with session.execute(query.execution_options(yield_per=_FETCHED_ROWS)) as rows:
+        for number, values, code, message in rows:
+            found.append(RejectedValues(number=number, values=values, code=code, message=message))
+            size -= sum(len(str(value)) for value in values.values())
+            if size <= 0:
+                break
+    return found
 
 
 def count(session: Session, run_id: int, *, codes: Collection[str] | None = None) -> int:

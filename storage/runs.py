@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, Update, bindparam, exists, func, l
 from sqlalchemy.orm import Session
 
 from storage.claims import (
+    away_runs,
     cancel_requested,
     check_token,
     claim_run,
@@ -18,6 +19,7 @@ from storage.claims import (
     expired_claims,
     holds,
     postpone,
+    readable,
     release,
     renew_claims,
     set_phase,
@@ -27,7 +29,7 @@ from storage.claims import (
 )
 from storage.definitions import digest, keep
 from storage.models import RUNNING, WAITING, table
-from storage.records import ATTEMPT, RUN, NewRun, StoredAttempt, StoredRun, read_runs, select_runs
+from storage.records import ATTEMPT, RUN, NewRun, StoredAttempt, StoredRun, read_runs, read_runs_by_id, select_runs
 from storage.statements import chunks, insert_new
 from storage.types import UtcDateTime, utc
 
@@ -36,6 +38,7 @@ __all__ = [
     "StoredAttempt",
     "StoredRun",
     "attempts",
+    "away_runs",
     "cancel_requested",
     "check_token",
     "claim_run",
@@ -43,6 +46,7 @@ __all__ = [
     "count_unfinished",
     "expired_claims",
     "get_run",
+    "get_runs",
     "holds",
     "insert_runs",
     "last_runs",
@@ -215,6 +219,11 @@ def get_run(session: Session, run_id: int) -> StoredRun | None:
     return found[0] if found else None
 
 
+def get_runs(session: Session, numbers: Collection[int]) -> list[StoredRun]:
+    """Return those of these runs that there are."""
+    return [run for chunk in chunks(sorted(numbers)) for run in read_runs_by_id(session, chunk)]
+
+
 def list_runs(
     session: Session, *, job: str | None = None, limit: int = 20, outcomes: Collection[str] | None = None
 ) -> list[StoredRun]:
@@ -249,9 +258,12 @@ def last_verdict(session: Session, job: str, *, other_than: int) -> str | None:
     return cast("str | None", session.execute(newest).scalar())
 
 
-def next_waiting_time(session: Session) -> datetime | None:
-    """Return when the next run is due that could be claimed if no running one ended before; it may have passed."""
-    return cast("datetime | None", session.execute(_next_waiting()).scalar())
+def next_waiting_time(session: Session, places: Collection[str] | None = None) -> datetime | None:
+    """Return when the next run is due that could be claimed if no running one ended before; it may have passed.
+
+    ``places`` as for :func:`storage.claims.claim_runs`.
+    """
+    return cast("datetime | None", session.execute(_next_waiting().where(*readable(places))).scalar())
 
 
 @cache

@@ -14,6 +14,11 @@ def get(session: Session, key: str) -> str | None:
     return session.execute(select(_SETTING.c.value).where(_SETTING.c.key == key)).scalar()
 
 
+def database_id(session: Session) -> str:
+    """Return what tells this state database, and its copies, from every other; made with its schema."""
+    return get(session, "database_id") or ""
+
+
 def beginning_with(session: Session, prefix: str) -> dict[str, str]:
     """Return the settings whose keys begin so."""
     query = select(_SETTING.c.key, _SETTING.c.value).where(_SETTING.c.key.startswith(prefix, autoescape=True))

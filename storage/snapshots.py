@@ -15,6 +15,7 @@ from storage.statements import insert_into
 
 _SNAPSHOT = table("snapshot")
 _JOB = table("job")
+_REMOVED = table("removed_job")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +81,13 @@ def files(session: Session) -> set[str]:
 
 
 def prune(session: Session, *, before: datetime) -> list[str]:
-    """Forget the snapshots of jobs that are gone, unchanged since ``before``; return the jobs' names."""
-    gone = ~exists().where(_JOB.c.name == _SNAPSHOT.c.job).correlate(_SNAPSHOT)
-    forgotten = delete(_SNAPSHOT).where(gone, _SNAPSHOT.c.updated_at < before).returning(_SNAPSHOT.c.job)
+    """Forget the snapshots of jobs of which no state is left, unchanged since ``before``; return the jobs' names."""
+    gone = [~exists().where(each.c.name == _SNAPSHOT.c.job).correlate(_SNAPSHOT) for each in (_JOB, _REMOVED)]
+    forgotten = delete(_SNAPSHOT).where(*gone, _SNAPSHOT.c.updated_at < before).returning(_SNAPSHOT.c.job)
     return list(session.execute(forgotten).scalars())
+
+
+def forget(session: Session, job: str) -> bool:
+    """Forget a job's snapshot; its file goes with the next sweep. Returns whether there was one."""
+    forgotten = delete(_SNAPSHOT).where(_SNAPSHOT.c.job == job).returning(_SNAPSHOT.c.job)
+    return session.execute(forgotten).one_or_none() is not None

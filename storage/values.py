@@ -34,7 +34,8 @@ class StoredRun:
     """A run as it is stored. Times are UTC.
 
     ``attempt`` counts from 1 and is 0 before the first. ``phase`` is the last one reached, also after the end.
-    ``owner``, ``token`` and ``claim_expires_at`` are set while it is ``running``, and only then.
+    ``owner``, ``token`` and ``claim_expires_at`` are set while it is ``running``, and only then. ``spool_place`` says,
+    from the first entry of its ledger on, which spool directory (of which host) its rows are in.
     """
 
     id: int
@@ -68,6 +69,7 @@ class StoredRun:
     started_at: datetime | None
     finished_at: datetime | None
     progress: dict[str, Any]
+    spool_place: str | None = None
 
     @property
     def rows_deleted(self) -> int:

@@ -13,9 +13,6 @@ from exporter.failures import ExportError, internal, transient
 MEMORY_LIMIT = "48MiB"
 """What it may hold: the parts that it is given (:mod:`exporter.comparison.parts`) take less, however many they are."""
 
-# Arrow's own pool keeps for itself what was freed: some 40 MB of a run that stages, compares and spools in turn.
-pa.set_memory_pool(pa.system_memory_pool())
-
 
 @contextmanager
 def comparing(directory: Path) -> Iterator[duckdb.DuckDBPyConnection]:

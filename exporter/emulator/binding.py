@@ -68,20 +68,22 @@ def read_columns(desk: Desk, bound: Sequence[Bound], table: Table, errors: Error
 
 
 def _resolve(desk: Desk, link: Field, parent: ObjectType, keys: Column, errors: Errors) -> Column:
-    """Find the parents by their keys. An empty cell is looked for too, and not found: that is what Salesforce does."""
+    """Find the parents by their keys. An empty cell leaves the link alone, as any other (Bulk API guide)."""
     field = keys.field
     found = find_by(desk.db, parent, field, (key for key in keys.values if key is not None and key is not LEAVE))
     values: list[Value] = []
     for row, key in enumerate(keys.values):
-        ids = [] if key is LEAVE else found.get(fold(field, key), [])
+        if key is LEAVE or key is None:
+            values.append(key)
+            continue
+        ids = found.get(fold(field, key), [])
         values.append(ids[0] if ids else None)
-        if key is None or len(ids) == 1:
+        if len(ids) == 1:
             continue
         if ids:
             message = f"{field.name}: more than one record found for external id field: [{', '.join(ids)}]"
             errors.add(row, "DUPLICATE_EXTERNAL_ID", message, field.name)
         else:
-            text = "" if key is LEAVE else key
-            message = f"Foreign key external ID: {text} not found for field {field.name} in entity {parent.name}"
+            message = f"Foreign key external ID: {key} not found for field {field.name} in entity {parent.name}"
             errors.add(row, "INVALID_FIELD", message)
-    return Column(field=link, values=values, gaps=False)
+    return Column(field=link, values=values, gaps=keys.gaps)

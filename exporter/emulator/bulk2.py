@@ -149,7 +149,7 @@ class Bulk2:
             delimiter = DELIMITERS[job.options["columnDelimiter"]] if batch.kind == "upload" else ","
             rows = read_lines(sent.decode("utf-8-sig", errors="replace"), delimiter=delimiter)
             header = next(rows, [])
-            lines += _chosen(kind, rows, list(read_results(result)) if result else None, self._shuffler(batch))
+            lines += _chosen(kind, rows, list(read_results(result)) if result else None, batch, self._shuffler(batch))
         extra = {"successfulResults": ["sf__Id", "sf__Created"], "failedResults": ["sf__Id", "sf__Error"]}
         delimiter, ending = DELIMITERS[job.options["columnDelimiter"]], ENDINGS[job.options["lineEnding"]]
         body = write_lines([extra.get(kind, []) + header, *lines], delimiter=delimiter, ending=ending)
@@ -161,19 +161,22 @@ class Bulk2:
 
 
 def _chosen(
-    kind: str, rows: Iterator[list[str]], results: list[RowResult] | None, shuffle: Callable[[list[list[str]]], None]
+    kind: str,
+    rows: Iterator[list[str]],
+    results: list[RowResult] | None,
+    batch: Batch,
+    shuffle: Callable[[list[list[str]]], None],
 ) -> list[list[str]]:
-    """Return the lines of a batch that belong into one of the three results."""
+    """Return the lines of a batch that belong into one of the three results; of a failed one, a part was processed."""
     if results is None:
         return list(rows) if kind == "unprocessedrecords" else []
-    if kind == "unprocessedrecords":
-        return []
-    wanted = kind == "successfulResults"
-    found = [
-        [result.id, str(result.created).lower() if wanted else result.error, *row]
-        for row, result in zip(rows, results, strict=True)
-        if result.success is wanted
-    ]
+    wanted = {"successfulResults": True, "failedResults": False}.get(kind)
+    found: list[list[str]] = []
+    for number, (row, result) in enumerate(zip(rows, results, strict=True)):
+        if batch.state == "Failed" and number >= batch.rows:
+            found += [row] if wanted is None else []
+        elif result.success is wanted:
+            found.append([result.id, str(result.created).lower() if wanted else result.error, *row])
     shuffle(found)
     return found
 

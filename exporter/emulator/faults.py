@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
 from exporter.emulator.content import BatchError, Table
-from exporter.emulator.values import Errors
+from exporter.emulator.values import Errors, row_error
 
 Action = Literal["answer", "drop_before", "drop_after", "hang", "slow", "truncate", "expire"]
 LOCKED = ("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record")
@@ -42,7 +42,9 @@ class RowFault:
     """Which rows of an object's batches are refused, as if others held their records; ``error`` is code and message.
 
     Rows are named by the ``values`` of a ``column``, each refused ``times`` times, or as each ``every``-th row of the
-    next ``times`` batches. With a ``batch_message`` the next ``times`` batches fail as a whole, and say that.
+    next ``times`` batches. With a ``batch_message`` the next ``times`` batches fail as a whole, and say that; the first
+    ``processed`` rows of them are processed all the same, and the others say ``error``. Only batches of more than
+    ``larger`` rows are befallen. With ``queries`` it is the next ``times`` bulk queries of the object that fail.
     """
 
     object: str
@@ -52,6 +54,18 @@ class RowFault:
     times: int = 1
     error: tuple[str, str] = LOCKED
     batch_message: str = ""
+    processed: int = 0
+    larger: int = 0
+    queries: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Befallen:
+    """What befalls a batch: ``errors`` of its rows, and, if it fails after ``processed`` of them, what it says."""
+
+    errors: Errors = field(default_factory=Errors)
+    message: str = ""
+    processed: int = 0
 
 
 class FaultBox:
@@ -91,30 +105,45 @@ class FaultBox:
                         found = fault
         return found
 
-    def take_rows(self, name: str, table: Table) -> Errors:
-        """Return the rows of a batch that are refused now. Raises BatchError if all of it is."""
+    def take_rows(self, name: str, table: Table) -> Befallen:
+        """Return what befalls a batch now. Raises BatchError if nothing of it is processed."""
         errors = Errors()
+        failed: RowFault | None = None
         with self._lock:
             for fault, left in zip(self._rows, self._left, strict=True):
-                if fault.object.lower() == name.lower():
-                    self._befall(fault, left, table, errors)
-        return errors
+                if fault.object.lower() == name.lower() and table.rows > fault.larger and not fault.queries:
+                    failed = self._befall(fault, left, table, errors) or failed
+        if failed is None:
+            return Befallen(errors=errors)
+        for row in range(failed.processed, table.rows):
+            errors[row] = row_error(*failed.error)
+        return Befallen(errors=errors, message=failed.batch_message, processed=failed.processed)
 
-    def _befall(self, fault: RowFault, left: dict[str, int], table: Table, errors: Errors) -> None:
+    def take_query(self, name: str) -> None:
+        """Raise BatchError if a bulk query of an object fails now."""
+        with self._lock:
+            for fault, left in zip(self._rows, self._left, strict=True):
+                if fault.object.lower() == name.lower() and fault.queries and left[""] > 0:
+                    left[""] -= 1
+                    raise BatchError(fault.batch_message)
+
+    def _befall(self, fault: RowFault, left: dict[str, int], table: Table, errors: Errors) -> RowFault | None:
+        """Add the rows that a fault refuses; return it if the batch fails once some of its rows are processed."""
         if fault.values:
             for name, cells in zip(table.header, table.columns, strict=True):
                 for row, cell in enumerate(cells) if name.lower() == fault.column.lower() else ():
                     if left.get(cell, 0) > 0:
                         left[cell] -= 1
                         errors.add(row, *fault.error)
-            return
+            return None
         if left[""] == 0:
-            return
+            return None
         left[""] -= 1
-        if fault.batch_message:
+        if fault.batch_message and not fault.processed:
             raise BatchError(fault.batch_message)
         for row in range(fault.every - 1, table.rows, fault.every) if fault.every else ():
             errors.add(row, *fault.error)
+        return fault if fault.batch_message else None
 
     def listed(self) -> list[dict[str, Any]]:
         """Return the faults in force, with how many requests fitted them, or how often they will still befall rows."""
@@ -146,4 +175,6 @@ def read_fault(given: Mapping[str, Any]) -> CallFault | RowFault:
         raise ValueError(f"a fault needs a pattern, and an action of: {', '.join(actions)}")
     if kind is RowFault and bool(values.get("column")) != bool(values.get("values")):
         raise ValueError("column and values belong together")
+    if kind is RowFault and (values.get("processed") or values.get("queries")) and not values.get("batch_message"):
+        raise ValueError("processed and queries need a batch_message")
     return kind(**cast("Any", values))

@@ -13,6 +13,20 @@ from exporter.emulator.org import ORG_ID, USER_ID, Org
 from exporter.emulator.wire import RefusalError, Reply, Request, Route, reply_json
 
 GRANT_ERROR = 400
+_NO_ACCESS: Mapping[str, tuple[str, str, str]] = {
+    "not_installed": (
+        "app_not_found",
+        "OAUTH_EC_APP_NOT_FOUND",
+        "External client app is not installed in this org",
+    ),
+    "blocked": ("OAUTH_APP_BLOCKED", "OAUTH_APP_BLOCKED", "this app is blocked by admin"),
+    "not_approved": (
+        "invalid_app_access",
+        "OAUTH_APP_ACCESS_DENIED",
+        "user is not admin approved to access this app",
+    ),
+}
+"""By ``app_access``: what the token endpoint and the web flow answer, and the description of both."""
 _JWT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
@@ -43,6 +57,8 @@ class OAuth:
         flow = self._flows.get(form.get("grant_type", ""))
         if flow is None:
             raise RefusalError(GRANT_ERROR, "unsupported_grant_type", "grant type not supported")
+        if (refusal := _NO_ACCESS.get(self._org.rights.app_access)) is not None:
+            raise RefusalError(GRANT_ERROR, refusal[0], refusal[2])
         return flow(request, form)
 
     def _client_credentials(self, request: Request, form: Mapping[str, str]) -> Reply:
@@ -64,7 +80,9 @@ class OAuth:
         challenge = form.get("code_challenge", "")
         if form.get("code_challenge_method", "S256") != "S256" or (self._org.rights.pkce_needed and not challenge):
             raise RefusalError(GRANT_ERROR, "invalid_request", "missing required code challenge")
-        if self._org.rights.user_approves:
+        if (refusal := _NO_ACCESS.get(self._org.rights.app_access)) is not None:
+            answer = {"error": refusal[1], "error_description": refusal[2]}
+        elif self._org.rights.user_approves:
             answer = {"code": self._grants.add_code(Grant(redirect_uri=address, challenge=challenge))}
         else:
             answer = {"error": "access_denied", "error_description": "end-user denied authorization"}

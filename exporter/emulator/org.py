@@ -34,7 +34,8 @@ class Rights:
     ``token_needed``: the password alone does not do, as from an address that is not trusted. ``run_as_user``: the app
     has a user for client credentials. ``user_approves``: the user agrees when asked by the web flow. ``jwt_key`` is the
     app's public key, in PEM. ``session_seconds`` is how long an unused session lives (2 hours is Salesforce's default),
-    ``refresh_seconds`` the same for a refresh token. Limits are per rolling 24 hours:
+    ``refresh_seconds`` the same for a refresh token. ``app_access`` is ``granted``, or why nobody gets in by the app:
+    ``not_installed``, ``blocked`` or ``not_approved``. Limits are per rolling 24 hours:
     https://developer.salesforce.com/docs/platform/salesforce-app-limits-cheatsheet
     """
 
@@ -48,6 +49,7 @@ class Rights:
     run_as_user: bool = True
     pkce_needed: bool = False
     user_approves: bool = True
+    app_access: str = "granted"
     rotate_refresh_tokens: bool = False
     jwt_key: str = field(default="", repr=False)
     hard_delete: bool = True

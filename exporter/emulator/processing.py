@@ -45,20 +45,25 @@ class Processor:
     def _write(self, job: Job, batch: Batch, content: bytes) -> None:
         begun = time.perf_counter()
         table = read_table(content, job.content)
-        locked = self._faults.take_rows(job.object, table)
+        befallen = self._faults.take_rows(job.object, table)
         with self._org.desk() as desk:
-            outcome = write(desk, self._instruction(job), table, locked)
+            outcome = write(desk, self._instruction(job), table, befallen.errors)
+            rows = befallen.processed if befallen.message else table.rows
             jobs.settle_batch(
                 desk.db,
                 self._org.now(),
                 batch,
-                state="Completed",
-                rows=table.rows,
-                failed=len(outcome.errors),
+                state="Failed" if befallen.message else "Completed",
+                message=befallen.message or None,
+                rows=rows,
+                failed=sum(row < rows for row in outcome.errors),
                 millis=round((time.perf_counter() - begun) * 1000),
                 result=write_results(outcome.ids, outcome.created, outcome.errors),
             )
-            self._finish(desk.db, job)
+            if befallen.message:
+                self._fail_job(desk.db, job, befallen.message)
+            else:
+                self._finish(desk.db, job)
 
     def _instruction(self, job: Job) -> Instruction:
         each = self._org.object(job.object)
@@ -93,6 +98,7 @@ class Processor:
 
     def _query(self, job: Job, batch: Batch, content: bytes) -> None:
         begun = time.perf_counter()
+        self._faults.take_query(job.object)
         compiled = compile_bulk(self._org, content.decode(), deleted_too=job.operation == "queryAll")
         with self._org.store.reading() as db:
             pieces = [(rows, jobs.pack(data)) for rows, data in export(db, compiled, job.content, job.version)]
@@ -112,8 +118,12 @@ class Processor:
         with self._org.store.writing() as db:
             job = jobs.find_job(db, batch.job)
             jobs.settle_batch(db, self._org.now(), batch, state="Failed", message=message)
-            if job.api != "1" and job.state == "InProgress":
-                jobs.set_job_state(db, self._org.now(), job, "Failed", message)
+            self._fail_job(db, job, message)
+
+    def _fail_job(self, db: sqlite3.Connection, job: Job, message: str) -> None:
+        """Have a job of Bulk API 2.0 fail with a batch of it; one of 1.0 goes on."""
+        if job.api != "1" and jobs.find_job(db, job.id).state == "InProgress":
+            jobs.set_job_state(db, self._org.now(), job, "Failed", message)
 
     def _finish(self, db: sqlite3.Connection, job: Job) -> None:
         """Complete a job of Bulk API 2.0 with its last batch; a job of 1.0 is its owner's to end."""

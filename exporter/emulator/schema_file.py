@@ -1,13 +1,14 @@
 """Reading a schema file: TOML or JSON, added to the standard objects."""
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from exporter.bounded_toml import loads
 from exporter.emulator.schema import OrgSchema, SchemaError, build_schema
 from exporter.emulator.standard import STANDARD
+from exporter.files import read_regular
 
 
 def load_schema(source: Path | Mapping[str, Any] | None) -> OrgSchema:
@@ -19,11 +20,14 @@ def load_schema(source: Path | Mapping[str, Any] | None) -> OrgSchema:
         return build_schema(STANDARD)
     if isinstance(source, Mapping):
         return build_schema(STANDARD, source)
-    text = source.read_text(encoding="utf-8")
+    content = read_regular(source)
     try:
-        given = json.loads(text) if source.suffix == ".json" else tomllib.loads(text)
+        text = content.decode("utf-8")
+        given = json.loads(text) if source.suffix == ".json" else loads(text)
         if not isinstance(given, dict):
             raise SchemaError("the file has to hold a table")
         return build_schema(STANDARD, given)
+    except RecursionError as error:
+        raise SchemaError(f"{source}: nested too deeply") from error
     except ValueError as error:  # SchemaError and both parsers' own
         raise SchemaError(f"{source}: {error}") from error

@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import re
 import signal
 import socket
 import tempfile
@@ -20,6 +21,7 @@ from exporter.emulator.gate import Gate
 from exporter.emulator.org import Org, Rights
 from exporter.emulator.schema_file import load_schema
 from exporter.emulator.wire import Reply, Request, split_target
+from exporter.signals import Signals, unless_ignored
 
 _log = logging.getLogger("schedctl.emulator")
 
@@ -28,6 +30,7 @@ MAX_BODY = 160_000_000
 _GZIP_FROM = 1024
 _LOOPBACK = "127.0.0.1"
 _CHUNK = 1 << 20
+_LENGTH = re.compile(r"[0-9]{1,12}")
 
 
 class Emulator:
@@ -121,21 +124,22 @@ def serve(
     client_secret: str = "secret",  # noqa: S107 - a made-up one, for an org that holds nothing of value
     announce: Callable[[str], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT; ``announce`` is told the URL once calls are answered. Main thread only.
+    """Serve until SIGTERM, SIGINT, SIGHUP or SIGQUIT; ``announce`` is called with the URL once calls are answered.
 
-    Raises what :class:`Emulator` raises.
+    SIGUSR1 and SIGUSR2 do nothing. Main thread only. Raises what :class:`Emulator` raises.
     """
     ended = threading.Event()
-    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with Emulator(
-            state=state, port=port, schema=schema, client_id=client_id, client_secret=client_secret
-        ) as emulator:  # fmt: skip
-            announce(emulator.url)
-            ended.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    calls: dict[signal.Signals, Callable[[], None]] = {}
+    for number in (signal.SIGTERM, signal.SIGINT, *unless_ignored(signal.SIGHUP, signal.SIGQUIT)):
+        calls[number] = ended.set
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        calls[number] = lambda: None
+    with (
+        Signals(calls),
+        Emulator(state=state, port=port, schema=schema, client_id=client_id, client_secret=client_secret) as emulator,
+    ):
+        announce(emulator.url)
+        ended.wait()
 
 
 class _Server(ThreadingHTTPServer):
@@ -181,6 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1
+    timeout = 600.0  # a client that says nothing for so long is gone
     server: _Server
 
     def do_GET(self) -> None:
@@ -232,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Return the body, decompressed; None after a refusal."""
         length = self.headers.get("Content-Length", "0")
         chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
-        if not length.isdecimal() or int(length) > MAX_BODY:
+        if not _LENGTH.fullmatch(length) or int(length) > MAX_BODY:
             self.close_connection = True
             self._answer(Reply(status=413))
             return None
@@ -253,7 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
         total = 0
         while size := int(self.rfile.readline(_CHUNK).partition(b";")[0], 16):
             total += size
-            if total > MAX_BODY:
+            if size < 0 or total > MAX_BODY:
                 raise ConnectionError("the body is too long")
             parts.append(self.rfile.read(size))
             self.rfile.readline(_CHUNK)

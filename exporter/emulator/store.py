@@ -4,6 +4,7 @@ Promised: what was answered with success survives the end of this process, howev
 into the operating system's cache). A crash of the machine may lose the last moments: nothing is forced to the disk.
 """
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -118,6 +119,8 @@ def _fold(value: str | float | None) -> str | float | None:
 
 def _lock_beside(path: Path) -> int:
     """Take the lock that keeps a second emulator off; the system gives it back however this process ends."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

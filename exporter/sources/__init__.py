@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from exporter.failures import ExportError
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
@@ -26,6 +28,10 @@ class Query:
     scheduled_time: "datetime | None" = None
 
 
+class ReadAgainError(ExportError):
+    """A failure in the middle of the rows that another read, from the beginning and at once, does not have."""
+
+
 class Source(Protocol):
     """One open address of rows. Every failure is an ExportError."""
 
@@ -33,7 +39,9 @@ class Source(Protocol):
         """Run ``query`` and stream its result in batches of at most about ``batch_rows`` rows, in bounded memory.
 
         Column names are distinct and not empty, or it raises a configuration failure before the first batch.
-        Leaving the context releases what the source holds, whether or not all was read.
+        They hold about :data:`~exporter.batches.BATCH_BYTES` at most, but for a single row that is larger.
+        Leaving the context releases what the source holds, whether or not all was read. Reading may raise
+        :class:`ReadAgainError`: then the caller forgets the rows that it got, and reads again.
         """
 
     def cancel(self) -> None:

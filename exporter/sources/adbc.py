@@ -31,7 +31,6 @@ from exporter.sources.adbc_sql import check_select
 from exporter.sources.columns import check_names, no_select
 from exporter.sql.dialects import dialect_of
 
-_BATCH_BYTES = 16 * 2**20
 _LEAST_SECRET = 4
 """A shorter one is not hidden: its letters stand in every other word."""
 _CANCEL_SECONDS = 5.0
@@ -73,7 +72,7 @@ class AdbcSource:
             reader = self._begin(stack, connection, query)
             check_names(reader.schema.names)
             plain = Plain(reader.schema)
-            pieces = rechunk(self._received(reader, query.sql), rows=batch_rows, size=_BATCH_BYTES)
+            pieces = rechunk(self._received(reader, query.sql), rows=batch_rows)
             yield pa.RecordBatchReader.from_batches(plain.schema, self._batches(pieces, plain))
 
     def cancel(self) -> None:

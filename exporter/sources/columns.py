@@ -1,12 +1,17 @@
 """What every source owes of its query and its columns' names. Pure."""
 
 import itertools
+import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from decimal import Decimal
+from typing import Any
 
+import pyarrow as pa
+
+from exporter.casts import NO_NUMBER_MARK
 from exporter.failures import ExportError, configuration
 from exporter.sql.kinds import Kind
 from exporter.sql.tokens import read_tokens
@@ -66,13 +71,26 @@ def numeral(value: float | Decimal) -> str:
     return format(Decimal(repr(value)) if isinstance(value, float) else value, "f")
 
 
-def no_number(name: str) -> ExportError:
-    """Make the error of a column of text where a number is NaN or infinite."""
-    return configuration(
-        "NOT_A_NUMBER",
-        f'Column "{name}" holds NaN or an infinite number, which has no text: leave such rows out, '
-        "or cast the column to text",
-    )
+def marked_numeral(value: float | Decimal) -> str:
+    """Return a number as text for a column of values of any kind: one that is none is marked, and rejects its row."""
+    try:
+        return numeral(value)
+    except NoNumberError:
+        word = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return f"{NO_NUMBER_MARK}{word}"
+
+
+def marked_json(value: object, inner: Callable[[Any], str]) -> str:
+    """Return a list or map as JSON, for such a column; one with a number that is none is marked as one itself.
+
+    ``inner`` makes text of what JSON has no form for. Raises OutOfRangeError as that does.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=inner)
+    except OutOfRangeError:
+        raise
+    except ValueError:  # of the module, or a NoNumberError
+        return f"{NO_NUMBER_MARK}NaN"
 
 
 class OutOfRangeError(ValueError):
@@ -86,6 +104,15 @@ class _OutOfRange:
 
 OUT_OF_RANGE = _OutOfRange()
 """What a driver's own loader gives for such a value; it has no text."""
+
+
+def beyond(values: Iterable[object], kind: pa.DataType) -> list[object]:
+    """Return a column's values with the last moment that Arrow has for each :data:`OUT_OF_RANGE`.
+
+    No target can take that, so that the row is rejected, as it is where the source has such a moment itself.
+    """
+    last = 2**31 - 1 if pa.types.is_date(kind) else 86_400 * 10**6 if pa.types.is_time(kind) else 2**63 - 1
+    return [last if value is OUT_OF_RANGE else value for value in values]
 
 
 def out_of_range(name: str) -> ExportError:

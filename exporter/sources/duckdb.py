@@ -13,6 +13,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,17 +22,23 @@ from typing import TypeVar
 import duckdb
 import pyarrow as pa
 
+from exporter.batches import rechunk
 from exporter.connections import DuckdbConnection
 from exporter.disk import disk_fault
 from exporter.failures import ExportError, configuration
-from exporter.sources import Query
+from exporter.sources import Query, ReadAgainError
 from exporter.sources.columns import check_names
 from exporter.sources.duckdb_faults import OUT_OF_MEMORY, duckdb_fault, query_canceled
+from exporter.sources.duckdb_memory import MEMORY_LIMITS, Room, fitting_limits, remember_need, shared_engine
 
-MEMORY_LIMITS = ("32MiB", "64MiB", "128MiB")
-"""What the engine holds before it spills to disk: the first for a query that only scans, the second for one that sorts,
-joins or groups, and the next when it cannot begin with that. Measured with 4,000,000 rows of 8 columns: 141 MiB for the
-whole process in the first, of which 100 MiB are Python and the two libraries, and 185 MiB in the second."""
+_FEW_ROWS, _MANY_ROWS = 128, 2_048
+"""Rows that the engine turns into Arrow's form at once, beside its own copies of their 2,048: few of them, unless the
+first ones show that they are narrow. Measured: with 10,000 rows of 60,000 characters at once a read held 500 MB more;
+with 128 at once, rows of eight short columns take a third longer."""
+_NARROW = 1_000
+"""Bytes of a row on average."""
+_QUICK_SECONDS = 1.0
+"""Within that time a query has to give its first rows to be run again for larger batches."""
 THREADS = 1
 """Each thread of the engine needs memory of its own: two cannot sort within these limits."""
 _GATHERING = re.compile(r'"name": "[A-Z_]*(?:ORDER|TOP_N|JOIN|WINDOW|GROUP|DISTINCT|CTE|PRODUCT)')
@@ -39,6 +46,7 @@ _GATHERING = re.compile(r'"name": "[A-Z_]*(?:ORDER|TOP_N|JOIN|WINDOW|GROUP|DISTI
 _BUFFERING = re.compile(r'"name": "READ_(?:CSV|JSON|NDJSON)')
 """The steps that read text files, in pieces of up to 32 MiB: one such piece does not fit into the first limit beside
 another, which shows only in the middle of the rows. Measured with a CSV file of 4,000,000 lines."""
+_IN_MEMORY = ":memory:"
 _STREAM_BUFFER = "1MiB"
 _SPILL = "schedctl-duckdb-"
 _LOSSY_TYPES = frozenset({"UHUGEINT", "BIT", "TIME WITH TIME ZONE", "BIGNUM"})
@@ -61,15 +69,15 @@ class DuckdbSource:
         *,
         directory: Path | None = None,
         spill: Path | None = None,
-        memory_limits: Sequence[str] = MEMORY_LIMITS,
+        memory_limits: Sequence[int] = MEMORY_LIMITS,
         threads: int = THREADS,
     ) -> None:
         self._path = None if settings.path is None else Path(settings.path)
         self._read_only = settings.read_only
         self._directory = directory or (None if self._path is None else self._path.parent.absolute())
         self._spill = spill
-        self._engine = {"memory_limit": memory_limits[0], "threads": str(threads)}
-        self._memory_limits = tuple(memory_limits)
+        self._limits = fitting_limits(memory_limits, settings.memory_limit)
+        self._engine = {"memory_limit": f"{memory_limits[0]}B", "threads": str(threads)}
         self._lock = threading.Lock()
         self._open: duckdb.DuckDBPyConnection | None = None
         self._canceled = threading.Event()
@@ -81,16 +89,26 @@ class DuckdbSource:
         Parameters are ``$name``. Nothing can be written to any database: the query runs in a read-only transaction.
         """
         self._canceled.clear()
-        with self._connection() as connection:
-            waiting = list(self._memory_limits[1:])
-            self._in_room(connection, waiting, lambda: _check_result(_relation(connection, query)))
-            skipped = self._in_room(connection, waiting, lambda: _costly_steps(connection, query))
-            self._make_room(connection, waiting, skipped)
-            reader, first = self._in_room(
-                connection, waiting, lambda: _first_batch(_relation(connection, query).to_arrow_reader(batch_rows))
-            )
+        address = self._address()
+        shared = None if address == _IN_MEMORY else address
+        with self._connection() as connection, shared_engine(shared, self._limits[0]) as engine:
+            with _faults():
+                room = Room(connection, engine, self._limits, (address, query.sql))
+            self._in_room(connection, room, lambda: _check_result(_relation(connection, query)))
+            steps = self._in_room(connection, room, lambda: _costly_steps(connection, query))
+            with _faults():
+                room.make_for_steps(steps)
+            few, many = (min(batch_rows, rows) for rows in (_FEW_ROWS, _MANY_ROWS))
+            began = time.monotonic()
+            reader, first = self._in_room(connection, room, lambda: _begun(connection, query, few))
+            quick = time.monotonic() - began < _QUICK_SECONDS
+            if quick and first is not None and first.num_rows == few and first.nbytes < _NARROW * few:
+                del first
+                reader.close()
+                reader, first = self._in_room(connection, room, lambda: _begun(connection, query, many))
             with closing(reader):
-                yield pa.RecordBatchReader.from_batches(reader.schema, self._batches(reader, first))
+                batches = rechunk(self._batches(reader, first, room), rows=batch_rows)
+                yield pa.RecordBatchReader.from_batches(reader.schema, batches)
 
     def cancel(self) -> None:
         """Stop a query that another thread is reading; it raises ``QUERY_CANCELED`` there.
@@ -107,10 +125,8 @@ class DuckdbSource:
         with self._connection() as connection, _faults():
             connection.sql("select 1").fetchall()
 
-    def _in_room(
-        self, connection: duckdb.DuckDBPyConnection, waiting: list[str], act: Callable[[], _Result]
-    ) -> _Result:
-        """Return what ``act`` does, with more memory if it takes that; ``waiting`` are the limits not tried yet.
+    def _in_room(self, connection: duckdb.DuckDBPyConnection, room: Room, act: Callable[[], _Result]) -> _Result:
+        """Return what ``act`` does, with more memory if it takes that.
 
         Already to bind a query may take more than the first limit: DuckDB opens JSON files for that, in 32 MiB.
         """
@@ -120,29 +136,31 @@ class DuckdbSource:
                 with _faults():
                     return act()
             except ExportError as fault:
-                if fault.code != OUT_OF_MEMORY or not waiting:
+                if fault.code != OUT_OF_MEMORY:
                     raise
+                limit = room.larger(fault)
             with _faults():
                 connection.execute("rollback")
                 connection.execute("begin transaction read only")
-            self._make_room(connection, waiting, 1)
+                room.make(limit)
 
-    def _make_room(self, connection: duckdb.DuckDBPyConnection, waiting: list[str], steps: int) -> None:
-        """Go on to the ``steps``-th of the limits not tried yet, or to the last."""
-        taken = waiting[:steps]
-        del waiting[:steps]
-        if taken:
-            with _faults():
-                connection.execute(f"set memory_limit = '{taken[-1]}'")
-
-    def _batches(self, reader: pa.RecordBatchReader, first: pa.RecordBatch | None) -> Iterator[pa.RecordBatch]:
+    def _batches(
+        self, reader: pa.RecordBatchReader, first: pa.RecordBatch | None, room: Room
+    ) -> Iterator[pa.RecordBatch]:
         batch = first
         while batch is not None:
             self._check_canceled()
             yield batch
             self._check_canceled()
-            with _faults():
-                batch = next(reader, None)
+            batch = None  # or it would be held while the next is made
+            try:
+                with _faults():
+                    batch = next(reader, None)
+            except ExportError as fault:
+                if fault.code != OUT_OF_MEMORY:
+                    raise
+                remember_need(room.place, room.larger(fault))
+                raise ReadAgainError(fault.kind, fault.code, fault.message) from fault
 
     def _check_canceled(self) -> None:
         if self._canceled.is_set():
@@ -166,7 +184,7 @@ class DuckdbSource:
 
     def _address(self) -> str:
         if self._path is None:
-            return ":memory:"
+            return _IN_MEMORY
         if not self._path.is_file():  # DuckDB would make a new database of a mistyped name
             raise configuration("NO_DATABASE_FILE", f"There is no database file {self._path}: correct the path")
         return str(self._path)
@@ -188,6 +206,7 @@ class DuckdbSource:
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("set timezone = 'UTC'")
+        connection.execute("set enable_progress_bar = false")  # in a process without a script it is drawn on stdout
         connection.execute(f"set streaming_buffer_size = '{_STREAM_BUFFER}'")
         if self._directory is not None and "," not in str(self._directory):
             connection.execute("set file_search_path = $directory", {"directory": str(self._directory)})
@@ -225,8 +244,11 @@ def _costly_steps(connection: duckdb.DuckDBPyConnection, query: Query) -> int:
     return sum(pattern.search(plan) is not None for pattern in (_GATHERING, _BUFFERING))
 
 
-def _first_batch(reader: pa.RecordBatchReader) -> tuple[pa.RecordBatchReader, pa.RecordBatch | None]:
-    """Return ``reader`` and its first batch, if it has one; close it if that fails."""
+def _begun(
+    connection: duckdb.DuckDBPyConnection, query: Query, rows: int
+) -> tuple[pa.RecordBatchReader, pa.RecordBatch | None]:
+    """Run the query in batches of ``rows``; return the reader and its first batch, if there is one."""
+    reader = _relation(connection, query).to_arrow_reader(rows)
     try:
         return reader, next(reader, None)
     except BaseException:

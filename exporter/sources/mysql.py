@@ -13,6 +13,7 @@ from pymysql.connections import Connection
 from pymysql.converters import escape_string
 from pymysql.cursors import SSCursor
 
+from exporter.batches import fetch_batches
 from exporter.connections import MysqlConnection
 from exporter.failures import ExportError, configuration, internal
 from exporter.sources import Query
@@ -61,7 +62,7 @@ class MysqlSource:
                 check_names(column.name for column in columns)
                 schema = arrow_schema(columns)
                 with self._faults():
-                    first = cursor.fetchmany(batch_rows)
+                    first = cursor.fetchmany(1)
                 batches = self._batches(cursor, first, columns, schema, batch_rows)
                 yield pa.RecordBatchReader.from_batches(schema, batches)
             finally:
@@ -95,15 +96,14 @@ class MysqlSource:
         schema: pa.Schema,
         size: int,
     ) -> Iterator[pa.RecordBatch]:
-        some = first
-        while True:
-            self._check_canceled()  # also behind the last row: sleep() and others just end when they are killed
-            if not some:
-                return
-            yield arrow_batch(some, columns, schema)
+        def fetch(count: int) -> Sequence[Sequence[bytes | None]]:
             self._check_canceled()
             with self._faults():
-                some = cursor.fetchmany(size)
+                some: Sequence[Sequence[bytes | None]] = cursor.fetchmany(count)
+            return some
+
+        yield from fetch_batches(fetch, lambda some: arrow_batch(some, columns, schema), rows=size, first=first)
+        self._check_canceled()  # sleep() and others just end when they are killed
 
     def _check_canceled(self) -> None:
         if self._canceled.is_set():

@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 
 from exporter.connections import MysqlConnection
 from exporter.failures import ExportError, configuration, internal
+from exporter.files import read_regular
 
 _SCHEMES = frozenset({"mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql"})
 
@@ -95,6 +97,8 @@ def _encryption(mode: str, ca_file: str | None) -> ssl.SSLContext | None:
     if mode in ("disabled", "preferred"):
         return None
     try:
+        if ca_file is not None:
+            read_regular(Path(ca_file))  # OpenSSL would wait for ever at a pipe
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         why = (

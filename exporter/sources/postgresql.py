@@ -1,7 +1,7 @@
 """PostgreSQL as a source, over psycopg: rows come in chunks as the server makes them, in a read-only transaction."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from typing import Any
@@ -10,6 +10,7 @@ import psycopg
 import pyarrow as pa
 from pydantic import SecretStr
 
+from exporter.batches import fetch_batches
 from exporter.connections import PostgresqlConnection
 from exporter.failures import ExportError, internal
 from exporter.sources import Query
@@ -21,8 +22,9 @@ from exporter.sources.postgresql_faults import postgresql_fault, query_canceled
 
 _CONNECT_SECONDS = 30
 _CANCEL_SECONDS = 10.0
-_CHUNK = 500
-"""Rows that the driver holds at once, beside the batch that is made of them."""
+_CHUNK = 8
+"""Rows that the driver holds at once, beside the batch that is made of them, however wide they are. Measured: as quick
+as 500; one at a time takes twice as long."""
 
 
 class PostgresqlSource:
@@ -50,7 +52,7 @@ class PostgresqlSource:
                 check_names(column.name for column in columns)
                 schema = arrow_schema(connection, columns)
                 rows = cursor.stream(sql, values or None, size=_CHUNK)
-                first = list(islice(rows, batch_rows))
+                first = list(islice(rows, 1))
                 try:
                     yield pa.RecordBatchReader.from_batches(schema, self._batches(rows, first, schema, batch_rows))
                 finally:
@@ -75,13 +77,12 @@ class PostgresqlSource:
     def _batches(
         self, rows: Iterator[tuple[Any, ...]], first: list[tuple[Any, ...]], schema: pa.Schema, size: int
     ) -> Iterator[pa.RecordBatch]:
-        some = first
-        while some:
-            self._check_canceled()
-            yield arrow_batch(some, schema)
+        def fetch(count: int) -> Sequence[tuple[Any, ...]]:
             self._check_canceled()
             with self._faults():
-                some = list(islice(rows, size))
+                return list(islice(rows, count))
+
+        yield from fetch_batches(fetch, lambda some: arrow_batch(some, schema), rows=size, first=first)
 
     def _check_canceled(self) -> None:
         if self._canceled.is_set():

@@ -16,7 +16,7 @@ from psycopg.types.string import TextLoader
 
 from exporter.casts import numeral
 from exporter.failures import configuration
-from exporter.sources.columns import OUT_OF_RANGE, out_of_range
+from exporter.sources.columns import OUT_OF_RANGE, beyond
 
 if TYPE_CHECKING:
     from psycopg.abc import AdaptContext, Buffer
@@ -128,10 +128,8 @@ def arrow_batch(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.RecordBa
     arrays = []
     for field, values in zip(schema, zip(*rows, strict=True), strict=True):
         try:
-            arrays.append(pa.array(values, field.type))
+            arrays.append(pa.array(beyond(values, field.type) if OUT_OF_RANGE in values else values, field.type))
         except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-            if OUT_OF_RANGE in values:
-                raise out_of_range(field.name) from error
             raise configuration(
                 "VALUE_NOT_SUPPORTED",
                 f'Column "{field.name}" holds a value that is no {field.type}: cast the column to text',

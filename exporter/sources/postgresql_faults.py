@@ -30,6 +30,8 @@ _LOGIN = (
     "permission denied",
 )
 """Words of a failed connection, which has no SQLSTATE, that only a person can mend; others may pass."""
+_FULL = ("too many clients", "too many connections", "connection slots", "no more connections allowed")
+"""Words of SQLSTATE 53300, from the server or from the pool before it. They name roles and databases too."""
 
 
 def query_canceled() -> ExportError:
@@ -70,6 +72,8 @@ def _connection_fault(error: psycopg.Error) -> ExportError:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, psycopg.DataError):  # the driver could not make a Python value of what came
         return configuration("VALUE_NOT_SUPPORTED", "A value of the result is out of range: cast its column to text")
+    if any(word in text for word in _FULL):
+        return transient("53300", f"{text}: the server has no connection left; raise its limit, or run less at once")
     if isinstance(error, psycopg.ProgrammingError | psycopg.NotSupportedError) or any(word in text for word in _LOGIN):
         return configuration("CONNECTION_REFUSED", text)
     return transient("CONNECTION_LOST", text)

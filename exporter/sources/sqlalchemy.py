@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import exc
 from sqlalchemy.pool import NullPool
 
+from exporter.batches import fetch_batches
 from exporter.connections import SqlalchemyConnection
 from exporter.failures import configuration, internal
 from exporter.sources import Query
@@ -40,6 +41,8 @@ from exporter.sql.dialects import dialect_of_url
 _WRITING_WORDS = frozenset({"INTO"})
 """A SELECT with it makes a table, a file, or a variable."""
 
+_PIECE_ROWS = 500
+"""Rows that are asked for at once: each time may cost an answer from the server."""
 _MARK = "\0"
 """What no query holds: it stands for a parameter until all other colons are marked as none."""
 
@@ -69,16 +72,13 @@ class SqlalchemySource:
         with self._connection(engine, sql) as connection:
             self._check_canceled()
             with self._faults(sql):
-                result = connection.execute(
-                    statement, values, execution_options={"stream_results": True, "max_row_buffer": batch_rows}
-                )
+                result = connection.execute(statement, values, execution_options={"stream_results": True})
             try:
                 if not result.returns_rows:
                     raise no_select(sql, dialect=dialect_of_url(f"{engine.dialect.name}:"))
                 names = list(result.keys())
                 check_names(names)
-                # Without its size, partitions() of a text would be one with all rows.
-                rows = self._partitions(result, sql, batch_rows)
+                rows = self._fetched(result, sql, batch_rows)
                 first = next(rows, [])
                 columns = decide(names, first, loose_numbers=has_loose_numbers(engine.dialect.name))
                 schema = arrow_schema(columns)
@@ -102,14 +102,13 @@ class SqlalchemySource:
         with self._connection(self._engine(), "") as connection, self._faults(""):
             connection.execute(sa.select(1)).all()
 
-    def _partitions(self, result: "sa.CursorResult[Any]", sql: str, size: int) -> _Rows:
-        pieces = iter(result.partitions(size))
-        while True:
+    def _fetched(self, result: "sa.CursorResult[Any]", sql: str, size: int) -> _Rows:
+        def fetch(count: int) -> Sequence[Sequence[Any]]:
+            self._check_canceled()
             with self._faults(sql):
-                piece = next(pieces, None)
-            if not piece:
-                return
-            yield piece
+                return result.fetchmany(count)
+
+        return fetch_batches(fetch, list, rows=size, piece_rows=_PIECE_ROWS)
 
     def _batches(
         self, pieces: Iterator[Sequence[Sequence[Any]]], columns: Sequence[Column], schema: pa.Schema

@@ -7,7 +7,6 @@ later value that does not fit its column's type is a configuration failure that 
 """
 
 import base64
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -16,10 +15,20 @@ from typing import Any
 
 import pyarrow as pa
 
+from exporter.casts import mixed
 from exporter.failures import ExportError, configuration
-from exporter.sources.columns import OUT_OF_RANGE, NoNumberError, OutOfRangeError, no_number, numeral, out_of_range
+from exporter.sources.columns import (
+    OUT_OF_RANGE,
+    OutOfRangeError,
+    beyond,
+    marked_json,
+    marked_numeral,
+    numeral,
+    out_of_range,
+)
 
 _NUMBERS = frozenset({"integer", "float"})
+_BOUNDED = frozenset({"instant", "local", "date", "time"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +48,7 @@ def decide(names: Sequence[str], rows: Sequence[Sequence[Any]], *, loose_numbers
     kept = {name: kind for name, kind in _KINDS.items() if not (loose_numbers and name in _NUMBERS)}
     columns = []
     for number, name in enumerate(names):
-        found = {_kind_of(row[number]) for row in rows if row[number] is not None}
+        found = {_kind_of(row[number]) for row in rows if row[number] not in (None, OUT_OF_RANGE)}
         kind = found.pop() if len(found) == 1 else "text"
         kind = kind if kind in kept else "text"
         columns.append(Column(name=name, kind=kind, type=_KINDS[kind][0]))
@@ -48,7 +57,7 @@ def decide(names: Sequence[str], rows: Sequence[Sequence[Any]], *, loose_numbers
 
 def arrow_schema(columns: Sequence[Column]) -> pa.Schema:
     """Return the schema of a result."""
-    return pa.schema([pa.field(column.name, column.type) for column in columns])
+    return pa.schema([mixed(each.name) if each.kind == "text" else pa.field(each.name, each.type) for each in columns])
 
 
 def arrow_batch(rows: Sequence[Sequence[Any]], columns: Sequence[Column], schema: pa.Schema) -> pa.RecordBatch:
@@ -59,14 +68,20 @@ def arrow_batch(rows: Sequence[Sequence[Any]], columns: Sequence[Column], schema
 
 def _array(column: Column, values: Sequence[Any]) -> pa.Array:
     convert = _KINDS[column.kind][1]
+    if column.kind in _BOUNDED and OUT_OF_RANGE in values:
+        convert = _unless_beyond(convert)
+        values = beyond(values, column.type)
     try:
         return pa.array([None if value is None else convert(value) for value in values], column.type)
-    except NoNumberError as error:
-        raise no_number(column.name) from error
     except OutOfRangeError as error:  # in a list
         raise out_of_range(column.name) from error
     except (pa.ArrowException, ArithmeticError, TypeError, ValueError) as error:
         raise (out_of_range(column.name) if OUT_OF_RANGE in values else _unfit(column)) from error
+
+
+def _unless_beyond(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what converts a column's values but for those that are beyond what a driver has values for."""
+    return lambda value: value if type(value) is int else convert(value)
 
 
 def _unfit(column: Column) -> ExportError:
@@ -120,7 +135,7 @@ def _text(value: object) -> str:  # noqa: PLR0911 - one for each type
         case bool():
             return "true" if value else "false"
         case float() | Decimal():
-            return numeral(value)
+            return marked_numeral(value)
         case bytes() | bytearray() | memoryview():
             return base64.b64encode(value).decode()
         case datetime():
@@ -130,9 +145,13 @@ def _text(value: object) -> str:  # noqa: PLR0911 - one for each type
         case timedelta():
             return _interval(value)
         case list() | tuple() | dict():
-            return json.dumps(value, ensure_ascii=False, default=_text)
+            return marked_json(value, _inner)
         case _:
             return str(value)
+
+
+def _inner(value: object) -> str:
+    return numeral(value) if isinstance(value, Decimal) else _text(value)
 
 
 def _interval(value: timedelta) -> str:

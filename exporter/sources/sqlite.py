@@ -2,7 +2,7 @@
 
 A column of SQLite holds values of any type, whatever it was declared as. So that no value is bent, and none breaks off
 a result of years because it is the first of its kind, all values go out as text: integers in full, floating-point
-numbers as the shortest text that means the same number (infinity has none and is refused), and blobs in base64.
+numbers as the shortest text that means the same number (infinity has none and rejects its row), and blobs in base64.
 """
 
 import base64
@@ -17,10 +17,12 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
+from exporter.batches import fetch_batches
+from exporter.casts import mixed
 from exporter.connections import SqliteConnection
 from exporter.failures import ExportError, configuration, transient
 from exporter.sources import Query
-from exporter.sources.columns import READING, NoNumberError, check_names, first_word, no_number, no_select, numeral
+from exporter.sources.columns import READING, check_names, first_word, marked_numeral, no_select
 
 _STEPS_BETWEEN_LOOKS = 10_000
 _BUSY_SECONDS = 30.0
@@ -52,12 +54,12 @@ class SqliteSource:
             values = _Values({name: _parameter(value) for name, value in query.parameters.items()})
             with self._faults(query.sql, of_rows=lambda: _is_sound(connection, query.sql, values)):
                 cursor.execute(query.sql, values)
-                first = cursor.fetchmany(batch_rows)
+                first = cursor.fetchmany(1)
             if cursor.description is None:
                 raise no_select(query.sql, dialect="sqlite")
             names = [column[0] for column in cursor.description]
             check_names(names)
-            schema = pa.schema([pa.field(name, pa.string()) for name in names])
+            schema = pa.schema([mixed(name) for name in names])
             yield pa.RecordBatchReader.from_batches(schema, self._batches(cursor, first, schema, query.sql, batch_rows))
 
     def cancel(self) -> None:
@@ -73,14 +75,17 @@ class SqliteSource:
     def _batches(
         self, cursor: sqlite3.Cursor, first: Sequence[Sequence[object]], schema: pa.Schema, sql: str, size: int
     ) -> Iterator[pa.RecordBatch]:
-        rows = first
-        while rows:
-            self._check_canceled()
-            columns = zip(schema.names, zip(*rows, strict=True), strict=True)
-            yield pa.RecordBatch.from_arrays([_column(name, values) for name, values in columns], schema=schema)
+        def fetch(count: int) -> Sequence[Sequence[object]]:
             self._check_canceled()
             with self._faults(sql, of_rows=lambda: True):
-                rows = cursor.fetchmany(size)
+                return cursor.fetchmany(count)
+
+        def make(rows: Sequence[Sequence[object]]) -> pa.RecordBatch:
+            self._check_canceled()
+            columns = [pa.array(map(_text, values), pa.string()) for values in zip(*rows, strict=True)]
+            return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+        yield from fetch_batches(fetch, make, rows=size, first=first)
 
     def _check_canceled(self) -> None:
         if self._canceled.is_set():
@@ -142,13 +147,6 @@ def _parameter(value: object) -> object:
     return value
 
 
-def _column(name: str, values: Sequence[object]) -> pa.Array:
-    try:
-        return pa.array([_text(value) for value in values], pa.string())
-    except NoNumberError as error:
-        raise no_number(name) from error
-
-
 def _text(value: object) -> str | None:
     match value:
         case None:
@@ -156,7 +154,7 @@ def _text(value: object) -> str | None:
         case bytes():
             return base64.b64encode(value).decode()
         case float():
-            return numeral(value)
+            return marked_numeral(value)
         case _:
             return str(value)
 

@@ -51,6 +51,8 @@ class TreasureDataSource:
         self._spill = spill
         self._stopped = threading.Event()
         self._left = False
+        self._lock = threading.Lock()
+        self._open: TreasureData | None = None
 
     @contextmanager
     def read(self, query: Query, *, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
@@ -73,12 +75,19 @@ class TreasureDataSource:
 
     def cancel(self) -> None:
         """Stop a query that another thread is reading, and kill its job; it raises ``QUERY_CANCELED`` there."""
-        self._stopped.set()
+        self._stop()
 
     def leave(self) -> None:
         """Stop reading as :meth:`cancel` does, but let the job go on for whoever reads with the same identity."""
         self._left = True
-        self._stopped.set()
+        self._stop()
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._stopped.set()
+            client = self._open
+        if client is not None:
+            client.stop()
 
     def check(self) -> None:
         """Raise if the key, the endpoint or the database is wrong, or nobody answers."""
@@ -93,7 +102,7 @@ class TreasureDataSource:
             status = self._wait(client, job_id)
         except BaseException:
             if self._ends_the_job(resumable=query.identity is not None):
-                self._kill(client, job_id)
+                self._kill(lambda _client: job_id)
             raise
         if status == "error":
             raise job_fault(job_id, self._patiently(lambda: client.show(job_id))["debug"])
@@ -136,8 +145,7 @@ class TreasureDataSource:
             return self._patiently(once)
         except ExportError as error:
             if sent and error.kind is FailureKind.TRANSIENT and self._ends_the_job(resumable=resumable):
-                with suppress(ExportError):  # there may be none
-                    self._kill(client, client.job_of(key))
+                self._kill(lambda other: other.job_of(key))  # there may be none
             raise
 
     def _ends_the_job(self, *, resumable: bool) -> bool:
@@ -193,11 +201,11 @@ class TreasureDataSource:
         if self._stopped.is_set():
             raise query_canceled()
 
-    def _kill(self, client: TreasureData, job_id: str) -> None:
+    def _kill(self, find_job: Callable[[TreasureData], str]) -> None:
         """Kill a job, as well as that can be done: the run ends whether or not its server hears of it."""
         for _ in range(_KILL_TRIES):
-            with suppress(ExportError):
-                client.kill(job_id)
+            with suppress(ExportError), self._client(to_end=True) as client:  # the run's own takes no calls any more
+                client.kill(find_job(client))
                 return
 
     def _batches(
@@ -214,15 +222,26 @@ class TreasureDataSource:
             yield batch
 
     @contextmanager
-    def _client(self) -> Iterator[TreasureData]:
+    def _client(self, *, to_end: bool = False) -> Iterator[TreasureData]:
         settings = self._settings
         if not isinstance(settings.api_key, SecretStr):
             raise internal("SECRET_UNRESOLVED", "a secret of the connection is a reference that nobody has looked up")
         client = TreasureData(
-            settings.api_key.get_secret_value(), endpoint=settings.endpoint, database=settings.database
+            settings.api_key.get_secret_value(), endpoint=settings.endpoint, database=settings.database, to_end=to_end
         )
         with closing(client):
-            yield client
+            if to_end:
+                yield client
+                return
+            with self._lock:
+                self._open = client
+                if self._stopped.is_set():
+                    client.stop()
+            try:
+                yield client
+            finally:
+                with self._lock:
+                    self._open = None
 
     @contextmanager
     def _file(self) -> Iterator[IO[bytes]]:

@@ -4,6 +4,7 @@ The client's own retries cannot be canceled and hide what was answered, so each 
 failure of it leaves as an ExportError.
 """
 
+import io
 import os
 import re
 import urllib.request
@@ -17,9 +18,16 @@ import tdclient.errors
 import urllib3
 
 from exporter.failures import ExportError, configuration, internal, transient
-from exporter.sources.treasure_data_faults import answer_fault, conflicting_job, job_gone
+from exporter.http_calls import BrokenAnswerError, CallStoppedError, Line, TooSlowError, limit, receive
+from exporter.sources.treasure_data_faults import answer_fault, conflicting_job, job_gone, query_canceled
 
-_TIMEOUT = urllib3.Timeout(connect=30, read=120)
+CONNECT_SECONDS, READ_SECONDS = 30.0, 120.0
+END_SECONDS = 3.0
+"""How long Treasure Data may take to hear that a job is over: the run that was stopped waits for it."""
+_LARGEST_ANSWER = 1 << 24
+"""Bytes of an answer besides results, decompressed: what is told of a job holds its query and its log."""
+_LARGEST_RESULT = 1 << 40
+"""Bytes of a result, compressed; the disk ends before."""
 _PIECE = 256 * 1024
 _NOT_FOUND = 404
 _CONFLICT = 409
@@ -37,17 +45,24 @@ class JobExistsError(Exception):
 
 
 class _Api(tdclient.api.API):
-    """The client, with one place where answers are judged: before the client would try again or wrap them."""
+    """The client, with one place where answers are judged: before the client would try again or wrap them.
 
-    def __init__(self, api_key: str, *, endpoint: str, database: str) -> None:
+    Every call ends: by its time, by the size of its answer, or when the line is stopped.
+    """
+
+    _is_streaming = False
+
+    def __init__(self, api_key: str, *, endpoint: str, database: str, line: Line) -> None:
         self._address = urlsplit(endpoint)
         self._database = database
-        super().__init__(api_key, user_agent="schedctl", endpoint=f"{endpoint}/", timeout=_TIMEOUT)
+        self._line = line
+        timeout = urllib3.Timeout(connect=line.connect_timeout, read=line.read_timeout)
+        super().__init__(api_key, user_agent="schedctl", endpoint=f"{endpoint}/", timeout=timeout)
 
     def _init_http(self, http_proxy: str | None = None, **options: Any) -> urllib3.PoolManager:  # noqa: ANN401 - as the client has it
         """Use the proxy that the environment names for this address; the client would take ``$HTTP_PROXY`` for all."""
         del http_proxy
-        return super()._init_http(_proxy(self._address.scheme, self._address.hostname or ""), **options)
+        return limit(super()._init_http(_proxy(self._address.scheme, self._address.hostname or ""), **options))
 
     def send_request(
         self,
@@ -58,7 +73,39 @@ class _Api(tdclient.api.API):
         headers: dict[str, str] | None = None,
         **options: Any,  # noqa: ANN401 - as the client has it
     ) -> urllib3.BaseHTTPResponse:
-        """Send one request, once, without following a redirect; raises ExportError or JobExistsError."""
+        """Send one request, once, without following a redirect; raises ExportError or JobExistsError.
+
+        The answer is read already; inside a call of the line that goes on, it is still to be read.
+        """
+        if self._is_streaming:
+            return self._sent(method, url, fields, body, headers, options)
+        with self._line.call(largest=_LARGEST_ANSWER):
+            response = self._sent(method, url, fields, body, headers, options)
+            with closing(response), _network(self._address.netloc):
+                content = io.BytesIO()
+                receive(response.stream(_PIECE, decode_content=True), content.write, largest=_LARGEST_ANSWER)
+        content.seek(0)
+        return urllib3.HTTPResponse(body=content, status=response.status, preload_content=False)
+
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """Make one call in the block, whose answer is read there."""
+        with self._line.call(largest=_LARGEST_RESULT):
+            self._is_streaming = True
+            try:
+                yield
+            finally:
+                self._is_streaming = False
+
+    def _sent(  # noqa: PLR0917 - what the client sends
+        self,
+        method: str,
+        url: str,
+        fields: dict[str, Any] | None,
+        body: Any,  # noqa: ANN401 - as the client has it
+        headers: dict[str, str] | None,
+        options: dict[str, Any],
+    ) -> urllib3.BaseHTTPResponse:
         with _network(self._address.netloc):
             response = super().send_request(method, url, fields, body, headers, retries=False, **options)
         if response.status in _SUCCESSES:
@@ -74,13 +121,24 @@ class _Api(tdclient.api.API):
 class TreasureData:
     """The few calls that a source makes, each once. All raise ExportError; none shows the key."""
 
-    def __init__(self, api_key: str, *, endpoint: str, database: str) -> None:
-        """Raise configuration ``API_KEY_MALFORMED`` for a key that no header can hold."""
+    def __init__(self, api_key: str, *, endpoint: str, database: str, to_end: bool = False) -> None:
+        """Raise configuration ``API_KEY_MALFORMED`` for a key that no header can hold.
+
+        A client ``to_end`` jobs has little patience, for a run that was stopped waits for it.
+        """
         if not re.fullmatch(r"[!-~]+", api_key):
             raise configuration("API_KEY_MALFORMED", "api_key holds blanks or other characters that no key has")
         self._database = database
         self._host = urlsplit(endpoint).netloc
-        self._api = _Api(api_key, endpoint=endpoint, database=database)
+        self._line = Line(
+            connect_timeout=END_SECONDS if to_end else CONNECT_SECONDS,
+            read_timeout=END_SECONDS if to_end else READ_SECONDS,
+        )
+        self._api = _Api(api_key, endpoint=endpoint, database=database, line=self._line)
+
+    def stop(self) -> None:
+        """End the call that is made, and refuse all others: they raise ``QUERY_CANCELED``. Never blocks."""
+        self._line.stop()
 
     def close(self) -> None:
         """Give the connections up."""
@@ -133,7 +191,7 @@ class TreasureData:
         headers = {"Range": f"bytes={start}-"} if start else {}
         path = f"/v3/job/result/{quote(job_id, safe='')}?format=msgpack.gz"
         try:
-            with self._answers(job_id), self._api.get(path, headers=headers) as response:
+            with self._answers(job_id), self._api.streaming(), self._api.get(path, headers=headers) as response:
                 if start and not _continues(response, start):
                     _empty(file)
                 for piece in response.stream(_PIECE, decode_content=False):
@@ -158,7 +216,17 @@ class TreasureData:
             if job_id is not None and error.code == f"HTTP_{_NOT_FOUND}":
                 raise job_gone(job_id) from error
             raise
-        except (tdclient.errors.APIError, KeyError, TypeError, ValueError) as error:
+        except CallStoppedError as error:
+            raise query_canceled() from error
+        except (
+            BrokenAnswerError,
+            tdclient.errors.APIError,
+            AttributeError,
+            KeyError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise transient("UNREADABLE_ANSWER", f"{self._host} answered what is no answer of Treasure Data") from error
 
 
@@ -171,7 +239,7 @@ def _network(host: str) -> Iterator[None]:
         if "CERTIFICATE_VERIFY_FAILED" in text:
             raise configuration("CERTIFICATE_REFUSED", f"The certificate of {host} is not trusted here") from error
         raise transient("CONNECTION_LOST", f"The connection to {host} broke off while it was made safe") from error
-    except (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ReadTimeoutError) as error:
+    except (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ReadTimeoutError, TooSlowError) as error:
         if isinstance(error, urllib3.exceptions.NewConnectionError):  # refused, not late, whatever it descends from
             raise _broken(host, error) from error
         raise transient("TIMED_OUT", f"{host} did not answer in time") from error

@@ -8,7 +8,6 @@ decimals, numbers of unknown scale) as the engine's own text, and bytes in base6
 
 import base64
 import gzip
-import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,10 @@ from typing import IO, Any
 import msgpack
 import pyarrow as pa
 
+from exporter.batches import fetch_batches
+from exporter.casts import mixed
 from exporter.failures import ExportError, configuration, transient
+from exporter.sources.columns import marked_json, marked_numeral
 from exporter.sources.moments import read_naive, read_zoned
 
 _INTEGERS = {
@@ -65,13 +67,15 @@ def result_columns(described: object) -> list[ResultColumn]:
 
 def result_schema(columns: Sequence[ResultColumn]) -> pa.Schema:
     """Return the schema of a result."""
-    return pa.schema([pa.field(column.name, column.type) for column in columns])
+    return pa.schema(
+        [mixed(each.name) if each.convert is _text else pa.field(each.name, each.type) for each in columns]
+    )
 
 
 def read_batches(
     file: IO[bytes], columns: Sequence[ResultColumn], *, records: int | None, batch_rows: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a downloaded result (``msgpack.gz``) in batches of at most ``batch_rows``.
+    """Yield the rows of a downloaded result (``msgpack.gz``) in batches of at most ``batch_rows`` and some megabytes.
 
     ``records`` is how many rows the job says it has; fewer are a transient ``RESULT_INCOMPLETE``, as is a file that
     ends in the middle. Raises configuration ``VALUE_NOT_SUPPORTED`` for a value that is none of its column's type.
@@ -79,9 +83,13 @@ def read_batches(
     schema = result_schema(columns)
     rows = _rows(file)
     count = 0
-    while some := list(islice(rows, batch_rows)):
+
+    def make(some: Sequence[Any]) -> pa.RecordBatch:
+        nonlocal count
         count += len(some)
-        yield _batch(some, columns, schema)
+        return _batch(some, columns, schema)
+
+    yield from fetch_batches(lambda piece: list(islice(rows, piece)), make, rows=batch_rows)
     if records is not None and count < records:
         raise _incomplete(f"it has {count} of {records} rows")
 
@@ -174,7 +182,9 @@ def _text(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case list() | dict():
-            return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_text)
+            return marked_json(value, _text)
+        case float():
+            return marked_numeral(value)
         case _:
             return str(value)
 

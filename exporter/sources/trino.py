@@ -15,17 +15,18 @@ from pydantic import SecretStr
 from trino.auth import BasicAuthentication
 from trino.dbapi import Connection
 
+from exporter.batches import fetch_batches
 from exporter.connections import TrinoConnection
 from exporter.failures import configuration, internal
+from exporter.http_calls import BrokenAnswerError, CallStoppedError
 from exporter.sources import Query
 from exporter.sources.columns import check_names, no_select
 from exporter.sources.parameters import number_parameters
 from exporter.sources.statements import STANDARD, one_select
 from exporter.sources.trino_columns import ResultColumn, arrow_batch, arrow_schema, result_column
 from exporter.sources.trino_faults import query_canceled, trino_fault
-from exporter.sources.trino_session import TrinoSession
+from exporter.sources.trino_session import CALL_SECONDS, TrinoSession
 
-_CALL_SECONDS = 30.0
 _CALLS = 5
 """How often one call is made, with growing pauses of some tenths of a second between."""
 _BIGINT = 2**63
@@ -34,10 +35,15 @@ _FAULTS = (
     trino.exceptions.Error,
     trino.exceptions.HttpError,
     requests.exceptions.RequestException,
+    CallStoppedError,
+    BrokenAnswerError,
     LookupError,
     ValueError,
+    AttributeError,
+    TypeError,
+    RecursionError,
 )
-"""What the client raises; the last two where an answer is none of Trino's."""
+"""What the client raises; from LookupError on where an answer is none of Trino's."""
 
 
 class TrinoSource:
@@ -46,7 +52,7 @@ class TrinoSource:
     def __init__(self, settings: TrinoConnection) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._open: Any = None
+        self._open: TrinoSession | None = None
         self._canceled = threading.Event()
 
     @contextmanager
@@ -69,13 +75,15 @@ class TrinoSource:
             yield pa.RecordBatchReader.from_batches(schema, self._batches(iter(cursor), columns, schema, batch_rows))
 
     def cancel(self) -> None:
-        """Stop a query that another thread is reading; it raises ``QUERY_CANCELED`` there."""
+        """Stop a query that another thread is reading; it raises ``QUERY_CANCELED`` there, and ends it in the cluster.
+
+        Never waits for the cluster.
+        """
         with self._lock:
             self._canceled.set()
-            cursor = self._open
-        if cursor is not None:
-            with suppress(*_FAULTS):  # it is over, or the cluster is gone: then the reader finds that out by itself
-                cursor.cancel()
+            session = self._open
+        if session is not None:
+            session.stop()
 
     def check(self) -> None:
         """Raise if the cluster cannot be reached with these settings."""
@@ -87,14 +95,13 @@ class TrinoSource:
     def _batches(
         self, rows: Iterator[Sequence[Any]], columns: Sequence[ResultColumn], schema: pa.Schema, size: int
     ) -> Iterator[pa.RecordBatch]:
-        while True:
+        def fetch(count: int) -> list[Sequence[Any]]:
             self._check_canceled()
             with self._faults():
-                some = list(islice(rows, size))
-            self._check_canceled()
-            if not some:
-                return
-            yield arrow_batch(some, columns, schema)
+                return list(islice(rows, count))
+
+        yield from fetch_batches(fetch, lambda some: arrow_batch(some, columns, schema), rows=size)
+        self._check_canceled()
 
     def _check_canceled(self) -> None:
         if self._canceled.is_set():
@@ -104,12 +111,14 @@ class TrinoSource:
     def _cursor(self) -> Iterator[Any]:
         """Give a cursor whose query is ended over there when it is left; the client's own has no types."""
         with self._faults():
-            connection: Any = _connect(self._settings, self._canceled)
+            session = TrinoSession(self._settings)
+            connection: Any = _connect(self._settings, session)
             # Values as they were sent: the client's own objects would be rounded to microseconds.
             cursor = connection.cursor(legacy_primitive_types=True)
         with self._lock:
-            self._open = cursor
+            self._open = session
         try:
+            self._check_canceled()
             yield cursor
         finally:
             with self._lock:
@@ -126,7 +135,7 @@ class TrinoSource:
             raise (query_canceled() if self._canceled.is_set() else trino_fault(error)) from error
 
 
-def _connect(settings: TrinoConnection, canceled: threading.Event) -> Connection:
+def _connect(settings: TrinoConnection, session: TrinoSession) -> Connection:
     password = _revealed(settings.password)
     return Connection(
         host=settings.host,
@@ -138,10 +147,10 @@ def _connect(settings: TrinoConnection, canceled: threading.Event) -> Connection
         http_scheme=settings.http_scheme,
         auth=None if password is None else BasicAuthentication(settings.user, password),
         allow_insecure_auth=True,  # the settings allow it to this machine only
-        http_session=TrinoSession(settings, stopped=canceled.is_set),
+        http_session=session,
         timezone="UTC",
         max_attempts=_CALLS,
-        request_timeout=_CALL_SECONDS,
+        request_timeout=CALL_SECONDS,
         # Pages of about 1 MB; the segments of its other protocol hold many times that.
         encoding=None,  # type: ignore[arg-type] # the client takes it
     )

@@ -11,7 +11,8 @@ import requests
 import trino
 
 from exporter.failures import ExportError, configuration, transient
-from exporter.sources.trino_session import PlainUriError
+from exporter.http_calls import BrokenAnswerError
+from exporter.sources.trino_session import OtherHostError, PlainUriError
 
 _CANCELED = frozenset({"USER_CANCELED"})
 _PASSING_ERRORS = frozenset({"ADMINISTRATIVELY_KILLED", "ADMINISTRATIVELY_PREEMPTED", "QUERY_REJECTED"})
@@ -41,6 +42,12 @@ def trino_fault(error: Exception) -> ExportError:
             "PLAIN_HTTP",
             "Trino names its pages by http://: set http-server.process-forwarded=true there, for the proxy before it",
         )
+    if other := _cause(error, OtherHostError):
+        return configuration(
+            "OTHER_HOST",
+            f"Trino names its pages at another host ({other}), which would get the password: set host to that one, or "
+            "have the proxy before the cluster pass on the Host header",
+        )
     if certificate := _cause(error, ssl.SSLCertVerificationError):
         return configuration(
             "CERTIFICATE_REFUSED",
@@ -52,12 +59,14 @@ def trino_fault(error: Exception) -> ExportError:
             'What answers at this host and port speaks no TLS: for a cluster with plain HTTP set http_scheme = "http", '
             "else correct host and port",
         )
-    if match := _STATUS.search(str(error)):
-        return _answer_fault(int(match[1]))
     return _call_fault(error)
 
 
 def _call_fault(error: Exception) -> ExportError:
+    if match := _STATUS.search(str(error)):
+        return _answer_fault(int(match[1]))
+    if isinstance(error, BrokenAnswerError | AttributeError | TypeError | RecursionError):
+        return transient("UNREADABLE_ANSWER", "Trino answered what cannot be read")
     if isinstance(error, requests.exceptions.InvalidURL):
         return configuration("URL", "host and port make no URL: correct them")
     if isinstance(error, trino.exceptions.Error | requests.exceptions.RequestException):

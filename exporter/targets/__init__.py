@@ -69,5 +69,11 @@ class Target(Protocol):
     def abort(self, spool: "Spool", context: ExportContext) -> None:
         """Stop what an earlier :meth:`export` of the run left going on at the target, as far as that can be done."""
 
+    def abandon(self, context: ExportContext) -> None:
+        """Do what :meth:`abort` does for a run whose spool is gone, and settle what the target can still tell of it.
+
+        Rejected rows are counted, but their values are gone with the spool.
+        """
+
     def check(self, columns: "pa.Schema | None" = None) -> None:
         """Log in and check the settings (and the columns, if given) without writing anything; raise what is wrong."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from exporter.connections import ExportOptions, SalesforceExport
 from exporter.ledger import Ledger
-from exporter.report import Deletions
+from exporter.report import Known
 from exporter.spool import Spool
 
 
@@ -27,30 +27,23 @@ def fates(options: ExportOptions, spool: Spool, ledger: Ledger) -> Iterator[tupl
     yield from file.fates(spool, ledger)
 
 
+def known(ledger: Ledger) -> Known:
+    """Return what the ledger alone proves of an export, whatever its target is: its counts, and what is in doubt."""
+    if any(entry.step.startswith("file.") for entry in ledger.entries()):
+        from exporter.targets import file  # noqa: PLC0415 - only what is asked for
+
+        return file.known(ledger)
+    from exporter.targets.salesforce import known as of_salesforce  # noqa: PLC0415 - the same
+
+    return of_salesforce.known(ledger)
+
+
 def kept(options: ExportOptions, gone: Spool, ledger: Ledger) -> Iterator[tuple[int, int]]:
     """Yield, as ranges of their numbers in ``gone``, the keys that left and whose records are not known to be gone."""
     if isinstance(options, SalesforceExport):
         from exporter.targets.salesforce.mirroring import Mirroring  # noqa: PLC0415 - only what is asked for
 
         yield from Mirroring(ledger, gone).kept()
-
-
-def deletions(options: ExportOptions, ledger: Ledger) -> Deletions:
-    """Return what a run has deleted at its target, before its rows went out or after, over all of its attempts."""
-    if not isinstance(options, SalesforceExport):
-        return Deletions()
-    from exporter.targets.salesforce.effects import Journal, Leg  # noqa: PLC0415 - only what is asked for
-    from exporter.targets.salesforce.standing import Standing  # noqa: PLC0415 - the same
-
-    removal, mirror = Standing(), Standing()
-    for standing, leg in ((removal, Leg.REMOVAL), (mirror, Leg.MIRROR)):
-        Journal(ledger, standing.follow, leg=leg)
-    return Deletions(
-        deleted=sum(each.report(0).accepted for each in (removal, mirror)),
-        listed=removal.listed,
-        in_doubt=sum(sending.rows for each in (removal, mirror) for sending in each.sendings.values()),
-        hard=options.hard_delete,
-    )
 
 
 def inserts(options: ExportOptions) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from exporter.disk import create_file, disk_fault, make_directory, sync_director
 from exporter.events import BatchSent, BatchSettled, Listener
 from exporter.failures import configuration, internal
 from exporter.ledger import Control, Entry, Ledger, Mark
-from exporter.report import ExportReport, Refusal, count_refusals
+from exporter.report import ExportReport, Known, Refusal, count_refusals
 from exporter.spool import Spool, SpooledBatch, SpoolManifest
 from exporter.targets import ExportContext
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 _PUBLISH = "file.publish"
 _REFUSE = "file.refuse"
-_AT_ONCE = 1_000
 _BLOCK = 1 << 20
 _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 
@@ -96,6 +94,10 @@ class FileTarget:
 
     def abort(self, spool: Spool, context: ExportContext) -> None:  # noqa: ARG002 - the protocol's shape
         """Remove what an earlier :meth:`export` left unfinished. A file that is in its place stays."""
+        self.abandon(context)
+
+    def abandon(self, context: ExportContext) -> None:
+        """Remove what an earlier :meth:`export` left unfinished: that needs no spool."""
         name = file_name(self._options.file, job=context.job, scheduled_time=context.scheduled_time)
         self._remove_partial(self._partial_prefix(name, context))
 
@@ -150,6 +152,16 @@ def fates(spool: Spool, ledger: Ledger) -> Iterator[tuple[int, bool]]:
         yield from ((number, True) for batch in manifest.batches for number in batch.row_numbers())
 
 
+def known(ledger: Ledger) -> Known:
+    """Count what is in the file, once the ledger says that it is in its place."""
+    standing = _standing(ledger)
+    intended = [entry for entry in ledger.entries() if entry.step == _PUBLISH]
+    doubts = [f"whether the file {entry.data['file']} is in its place" for entry in intended[-1:]]
+    return Known(
+        report=standing.report, settled=int(standing.published), doubts=() if standing.published else tuple(doubts)
+    )
+
+
 def file_name(template: str, *, job: str, scheduled_time: datetime) -> str:
     """Fill in ``{job}``, ``{scheduled_time}`` (``20261123T030000Z``) and ``{date}`` (``2026-11-23``), both in UTC.
 
@@ -185,8 +197,7 @@ def _copy(spool: Spool, batch: SpooledBatch, descriptor: int, control: Control) 
 def _refuse(spool: Spool, context: ExportContext) -> None:
     """Write down the rows that are not in the file, some at a time, from where an earlier attempt stood."""
     through = _standing(context.ledger).refused_through
-    rows = (row for row in spool.rejected() if row.number > through)
-    while some := list(islice(rows, _AT_ONCE)):
+    for some in spool.rejected_after(through):
         refusals = [{"code": each.code, "message": each.message, "count": each.count} for each in count_refusals(some)]
         data = {"through": some[-1].number, "rejected": len(some), "refusals": refusals}
         context.ledger.append(Entry(step=_REFUSE, mark=Mark.DONE, data=data), rejected=some)

@@ -38,8 +38,9 @@ def audit(
     """Prove that every slot that was owed has exactly one row.
 
     What was owed is computed anew from what each job was, from when on. Slots without a row (holes), with
-    several (doubles), and rows that no schedule asked for (strays) are listed; the exit code is then 1. Slots that
-    were pruned, and those that no daemon has looked at yet, are left out.
+    several (doubles), and rows that no schedule asked for (strays) are listed, and so is a job that cannot be read,
+    whose slots nobody can judge; the exit code is then 1. Slots that were pruned, and those that no daemon has looked
+    at yet, are left out.
     """
     now = datetime.now(UTC)
     begin = parse_time(since, timezone="UTC", now=now, option="--since") if since is not None else None
@@ -72,6 +73,7 @@ def _json(found: "Audit") -> dict[str, Any]:
                 "last": iso(finding.last),
                 "count": finding.count,
                 "runs": list(finding.runs),
+                "reason": finding.reason or None,
             }
             for finding in found.findings
         ],

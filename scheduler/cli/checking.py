@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scheduler import notify
     from scheduler.cli import diffing, workbench
     from scheduler.config import Config
+    from scheduler.edits import Edits
     from scheduler.operations import checks
     from scheduler.operations.checks import CheckResult
 else:
@@ -59,16 +60,20 @@ def check(
     """Check the config file, and connections.
 
     Every fault is told with its key and line, and the exit code is then 4; so is a job whose name one of schedctl add
-    has. With --connections, what source or target
-    refuse makes the exit code 1. With --diff, it shows what a daemon would take over: nothing is stored.
+    has. With --connections, what source or target refuse makes the exit code 1. With --diff, it shows what a daemon
+    would take over: nothing is stored. A file without jobs, and an edit that has to be confirmed, are warnings.
     """
     now = datetime.now(UTC)
-    loaded = workbench.read_config(config)
-    unknown = None if diff else workbench.check_names(loaded)
-    warnings = _warnings(loaded, now) + ([unknown] if unknown is not None else [])
+    loaded = workbench.read_config(config, pipes=True)
+    edits: Edits | None = None
+    if diff:
+        edits, unconfirmed = workbench.planned_edits(workbench.find_config(config), loaded, now)
+        held = None if unconfirmed is None else str(unconfirmed)
+    else:
+        held = workbench.check_stored(loaded, now)
+    warnings = _warnings(loaded, now) + ([held] if held is not None else [])
     for warning in warnings:
         warn(warning)
-    edits = workbench.planned_edits(config, now) if diff else None
     results: list[CheckResult] = []
     for result in checks.check_all(loaded) if connections else ():
         results.append(result)
@@ -76,7 +81,7 @@ def check(
             put(_line(result))
     faults = [result for result in results if not result.ok]
     if as_json:
-        shown = {} if edits is None else {"diff": edits.to_dict()}
+        shown = {} if edits is None else {"diff": edits.to_dict() | {"needs_confirm": held is not None}}
         put_json({**_json(loaded, results, warnings), **shown})
     else:
         put(f"{loaded.name}: {len(loaded.jobs)} jobs, {len(loaded.connections)} connections, {len(faults)} faults")
@@ -84,6 +89,8 @@ def check(
             diffing.put_edits(edits.to_dict(), now)
         elif edits is not None:
             put("no job changes")
+        if diff and held is not None:
+            put("this edit is applied only by schedctl reload --confirm")
     for result in faults:
         say(f"schedctl: {result.subject}: {result.message}")
     return 1 if faults else 0
@@ -141,6 +148,9 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 def _warnings(loaded: "Config", now: datetime) -> list[str]:
     found = [fault.told(loaded.name) for fault in loaded.warnings]
+    if not loaded.jobs:
+        what = "the file has no jobs" if loaded.connections else "the file is empty: it has no jobs and no connections"
+        found.append(f"{loaded.name}: {what}; only jobs of schedctl add run")
     # A secret that only the daemon can see is no fault here.
     server = notify.relay(loaded.notify) if loaded.notify.smtp is not None else None
     visible = [address for address in notify.addresses(loaded.notify) if address.url] if loaded.notify.urls else []

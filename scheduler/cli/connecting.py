@@ -7,7 +7,7 @@ import typer
 
 from scheduler.cli import options
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, say
+from scheduler.cli.output import put, put_json, put_lines, say
 from scheduler.errors import failed, usage
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def add_connection(
         return
     if dry_run:
         say("nothing is written; it would be:")
-        put(draft.diff())
+        put_lines(draft.diff())
         return
     config_edits.store(draft)
     _put_added(name, draft.path, draft.line, as_json=as_json)

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from scheduler.cli.output import say
 from scheduler.config import Config, load
 from scheduler.job import Job
 from scheduler.operations.jobs import sync_file_jobs
@@ -96,7 +97,7 @@ def run_demo() -> int:
         ):
             _play(console, Path(name), data)
     except DemoError as error:
-        print(f"schedctl: the demo failed: {error}", file=sys.stderr)  # noqa: T201 - the command's own error line
+        say(f"schedctl: the demo failed: {error}")
         return 1
     console.print("\n[bold green]All of this happened: fired by its schedule, queried, exported, counted.[/]")
     return 0

@@ -28,7 +28,9 @@ def _row(edit: Mapping[str, Any], now: datetime) -> list[str]:
     if parents := edit.get("after"):
         next_run = when(parents)
     keys = ", ".join(edit["keys"]) or "-"
-    return [edit["job"], edit["change"], keys, _fires(edit["fires"]), next_run]
+    change = edit["change"] + (", with its old state" if edit["restored"] else "")
+    change += ", enabled again" if edit["enabled_again"] else ""
+    return [edit["job"], change, keys, _fires(edit["fires"]), next_run]
 
 
 def _fires(fires: Mapping[str, int]) -> str:

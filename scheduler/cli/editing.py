@@ -14,9 +14,9 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command
 from scheduler.cli.job_flags import Flag, as_typed, job_table, takes_job_flags
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, put_sheet, say, warn
+from scheduler.cli.output import put, put_json, put_lines, put_sheet, say, warn
 from scheduler.cli.schedules import fire_json
-from scheduler.cli.times import local, relative
+from scheduler.cli.times import iso, local, relative
 from scheduler.cli.wire import job_details_json
 from scheduler.errors import OperationError, failed, usage
 from scheduler.fires import coming
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scheduler.job import Job
     from scheduler.operations import checks, config_edits, jobs, previews
     from scheduler.operations.jobs import JobView
+    from storage.removed import RemovedJob
 else:
     workbench = Late("scheduler.cli.workbench")
     checks = Late("scheduler.operations.checks")
@@ -88,8 +89,10 @@ def add(
             _warn_of_removal(bench, job)
             _put_draft(job, now, as_json=as_json)
             return
+        kept = jobs.kept_state(bench.database, name)
         view = jobs.add_job(bench.database, job, now)
     _put_changed(view, now, "added", as_json=as_json)
+    _say_restored(view, kept, now)
 
 
 def _add_to_file(
@@ -107,6 +110,7 @@ def _add_to_file(
         table = job_table(given, beside=bench.path.parent)
         draft = config_edits.draft(bench.path, "jobs", name, table)
         job = draft.config.jobs[name]
+        kept = jobs.kept_state(bench.database, name)
         jobs.check_schedule(job, now)
         _advise(bench, job, now)
         if check:
@@ -115,9 +119,10 @@ def _add_to_file(
         _put_draft(job, now, as_json=as_json, diff=draft.diff())
         return
     config_edits.store(draft)
-    with workbench.opened(config, now) as bench:
+    with workbench.opened(config, now, is_whole=True) as bench:
         view = jobs.view_job(bench.database, name)
     _put_changed(view, now, f"{draft.path}:{draft.line}: added", as_json=as_json)
+    _say_restored(view, kept, now)
 
 
 def edit(
@@ -140,7 +145,13 @@ def edit(
         before = jobs.view_job(bench.database, name)
         jobs.require_cli_origin(before.stored, bench.config, "edit")
         table = job_table(given, jobs.table_of(before.stored.definition))
-        job = jobs.make_job(name, table, bench.config, now, tell=as_typed)
+        try:
+            job = jobs.make_job(name, table, bench.config, now, tell=as_typed)
+        except OperationError as error:
+            if before.fault is None or not error.faults:
+                raise
+            way = f"schedctl show {name} has all of it; what no flag changes goes with schedctl remove {name} and add"
+            raise usage(f"{error.message}; {way}", faults=[*error.faults, way]) from error
         jobs.check_parents(bench.database, job)
         _advise(bench, job, now)
         if check:
@@ -153,20 +164,39 @@ def edit(
     _put_changed(view, now, "changed" if changed else "was like this already:", as_json=as_json)
 
 
-def remove(*, name: options.Name, as_json: options.Json = False, config: options.Config = None) -> None:
+def remove(
+    *,
+    name: options.Name,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget", help="Forget its state too, or that of a job that is gone: one of its name then begins anew."
+        ),
+    ] = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
     """Remove a job that was added here.
 
-    Its runs and its history stay. A job that others run after is not removed.
+    Its runs and its history stay, and so does its state for a job of the same name: whether a person disabled it, its
+    last success, its failures, its last slot, and what `changes` knows of its target. A job that others run after is
+    not removed.
     """
     now = datetime.now(UTC)
     with workbench.opened(config, now, giving_up=name) as bench:
-        view = jobs.view_job(bench.database, name)
-        jobs.require_cli_origin(view.stored, bench.config, "remove")
-        jobs.remove_job(bench.database, name, now)
+        if forget and not jobs.has_job(bench.database, name):
+            jobs.forget_job(bench.database, name)
+            done = f"forgot the state of {name}"
+        else:
+            view = jobs.view_job(bench.database, name)
+            jobs.require_cli_origin(view.stored, bench.config, "remove")
+            jobs.remove_job(bench.database, name, now, forget=forget)
+            done = f"removed {name}" + (" and forgot its state" if forget else "")
     if as_json:
-        put_json({"removed": name})
-    else:
-        put(f"removed {name}; its runs stay: schedctl runs {name}")
+        put_json({"removed": name, "forgotten": forget})
+        return
+    begins = "begins anew" if forget else "begins with its state (remove --forget)"
+    put(f"{done}; its runs stay: schedctl runs {name}; a job of that name {begins}")
 
 
 def disable(
@@ -253,15 +283,36 @@ def _put_changed(view: "JobView", now: datetime, verb: str, *, as_json: bool) ->
         put_json({"job": job_details_json(view, now)})
         return
     fire = view.next_fire(now)
+    if view.fault is not None:
+        warn(f"job {view.name} cannot be read, so it does not fire: {view.fault}")
     if view.after and view.is_enabled:
         follow = f"it runs {view.when}"
     elif fire is not None:
-        follow = f"next run {local(fire.run_time, view.job.timezone)} ({relative(fire.run_time, now)})"
+        follow = f"next run {local(fire.run_time, view.timezone)} ({relative(fire.run_time, now)})"
     elif view.stored.disabled_at is not None:
         follow = f"no run until schedctl enable {view.name}"
     else:
         follow = "no run is to come" if view.is_scheduled else f"it runs when asked to: schedctl run {view.name}"
     put(f"{verb} {view.name}; {follow}")
+
+
+def _say_restored(view: "JobView", kept: "RemovedJob | None", now: datetime) -> None:
+    """Say that a new job is an old one that came back, since it may be meant as another."""
+    if kept is None:
+        return
+    stored = view.stored
+    parts = [
+        f"last success {iso(stored.last_success)}" if stored.last_success is not None else "no success yet",
+        f"disabled: {stored.disabled_reason}" if stored.disabled_at is not None else "",
+        f"{stored.failure_streak} failures in a row" if stored.failure_streak else "",
+    ]
+    way = f"schedctl remove {view.name} --forget, then add it again"
+    if stored.origin == "file":
+        way = f"take it out of the config file, schedctl remove {view.name} --forget, then put it back"
+    warn(
+        f"a job {view.name} was removed {relative(kept.removed_at, now)}, and its state is back "
+        f"({', '.join(filter(None, parts))}); to begin anew: {way}"
+    )
 
 
 def _warn_of_removal(bench: "Bench", job: "Job") -> None:
@@ -283,7 +334,7 @@ def _put_draft(job: "Job", now: datetime, *, as_json: bool, diff: str | None = N
         return
     if diff is not None:
         say("nothing is written; it would be:")
-        put(diff)
+        put_lines(diff)
         return
     say("nothing is stored; it would be:")
     definition = jobs.table_of(job.to_dict())

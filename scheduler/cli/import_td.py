@@ -7,7 +7,8 @@ import typer
 
 from scheduler.cli import options
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, say
+from scheduler.cli.output import put_json, put_lines, say
+from scheduler.cli.streams import read_text
 from scheduler.errors import usage
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def import_td(
     file, or write it to a file that its include names.
     """
     try:
-        schedules = td_schedules.read_schedules(_read(file))
+        schedules = td_schedules.read_schedules(read_text(file))
     except ValueError as error:
         raise usage(f"{file}: {error}") from error
     carried = td_schedules.carry_over(schedules, source=source, target=to)
@@ -66,7 +67,7 @@ def import_td(
     if as_json:
         put_json(_json(carried))
     elif to_file is None and good:
-        put(_toml(good).rstrip("\n"))
+        put_lines(_toml(good).rstrip("\n"))
     for each in carried:
         if each.fault is not None:
             say(f"schedctl: {each.schedule}: not carried over: {each.fault}")
@@ -77,15 +78,6 @@ def import_td(
         f"{len(good)} of {len(carried)} schedules; [connections.{to}] is for you to add, secrets are never carried over"
     )
     return 1 if len(good) < len(carried) else 0
-
-
-def _read(file: Path) -> str:
-    try:
-        return typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise usage(f"{file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise usage(f"{file} is no UTF-8 text") from error
 
 
 def _write(path: Path, text: str) -> None:

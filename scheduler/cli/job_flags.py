@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from exporter.files import read_given
 from scheduler.cli.options import connection_names
 from scheduler.errors import usage
 
@@ -232,7 +233,7 @@ def _take_query_file(table: dict[str, Any]) -> None:
     if name is None:
         return
     try:
-        table["query"] = Path(name).read_bytes().decode("utf-8-sig")
+        table["query"] = read_given(Path(name)).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise usage(f"--query-file {name}: {why}") from error

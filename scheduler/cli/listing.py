@@ -8,10 +8,11 @@ import typer
 from scheduler.cli import options, quick
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, put_sheet, put_table
+from scheduler.cli.output import put, put_json, put_sheet, put_table, warn
 from scheduler.cli.tables import STYLES, run_table
 from scheduler.cli.times import exact_duration, iso, local, relative
-from scheduler.cli.wire import job_details_json, job_json, run_json
+from scheduler.cli.wire import job_details_json, job_json, removed_json, run_json
+from scheduler.errors import usage
 from scheduler.fires import coming
 
 if TYPE_CHECKING:
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
     from scheduler.operations import jobs, runs
     from scheduler.operations.jobs import JobView
     from scheduler.views import JobLine
+    from storage.removed import RemovedJob
 else:
     workbench = Late("scheduler.cli.workbench")
     jobs = Late("scheduler.operations.jobs")
     runs = Late("scheduler.operations.runs")
 
-STATE_WORDS = {"auto_disabled": "disabled by failures", "unscheduled": "only by hand"}
+STATE_WORDS = {
+    "auto_disabled": "disabled by failures",
+    "unscheduled": "only by hand",
+    "unreadable": "cannot be read",
+}
 SHOWN_FIRES = 3
 SHOWN_RUNS = 5
 
@@ -41,6 +47,9 @@ def list_(
     *,
     disabled: Annotated[bool, typer.Option("--disabled", help="Only jobs that are disabled.")] = False,
     failing: Annotated[bool, typer.Option("--failing", help="Only jobs whose last run failed.")] = False,
+    removed: Annotated[
+        bool, typer.Option("--removed", help="Instead, the jobs that are gone and whose state is kept for their names.")
+    ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
@@ -49,6 +58,12 @@ def list_(
     When each runs, in words; its next run; how its last one ended; its state.
     """
     now = datetime.now(UTC)
+    if removed:
+        if disabled or failing:
+            raise usage("--removed goes with neither --disabled nor --failing")
+        with workbench.opened_to_look(config, now, sync=True) as look:
+            _put_removed(jobs.removed_jobs(look.database), now, as_json=as_json)
+        return
     views: Sequence[JobLine] | None = quick.quickly(config, quick.all_lines)
     if views is None:
         with workbench.opened_to_look(config, now, sync=True) as look:
@@ -57,12 +72,34 @@ def list_(
         views = [view for view in views if view.stored.disabled_at is not None]
     if failing:
         views = [view for view in views if view.failing]
+    for view in views:
+        if view.state == "unreadable":
+            warn(f"job {view.name} cannot be read, so it does not fire: {view.fault}")
     if as_json:
         put_json({"jobs": [job_json(view, now) for view in views]})
     elif views:
         put_table(["name", "runs", "next run", "last run", "state"], [_row(view, now) for view in views], styles=STYLES)
     else:
         put("no such jobs" if disabled or failing else "no jobs yet; schedctl add --help shows how to add one")
+
+
+def _put_removed(found: "Sequence[RemovedJob]", now: datetime, *, as_json: bool) -> None:
+    if as_json:
+        put_json({"removed": [removed_json(each) for each in found]})
+    elif found:
+        rows = [
+            [
+                each.name,
+                relative(each.removed_at, now),
+                "the config file" if each.origin == "file" else "schedctl add",
+                iso(each.last_success) or "-",
+                "enabled" if each.disabled_at is None else f"disabled: {each.disabled_reason}",
+            ]
+            for each in found
+        ]
+        put_table(["name", "removed", "origin", "last success", "state"], rows, styles=STYLES)
+    else:
+        put("no state of a removed job is kept")
 
 
 def show(*, name: options.Name, as_json: options.Json = False, config: options.Config = None) -> None:
@@ -97,12 +134,18 @@ def _row(view: "JobLine", now: datetime) -> list[str]:
 
 
 def _sheet(view: "JobView", now: datetime) -> list[tuple[str, str | None]]:
-    job, stored = view.job, view.stored
-    export = {key: value for key, value in stored.definition["export"].items() if value is not None}
+    stored = view.stored
     state = STATE_WORDS.get(view.state, view.state)
     if stored.disabled_at is not None:
         state += f" since {iso(stored.disabled_at)}: {stored.disabled_reason}"
-    elif stored.failure_streak:
+    changed = ("changed", f"{iso(stored.updated_at)} (revision {stored.revision})")
+    origin = ("origin", "the config file" if stored.origin == "file" else "schedctl add")
+    if view.fault is not None:
+        stands = "\n".join(f"{key} = {value}" for key, value in stored.definition.items() if value is not None)
+        return [("name", view.name), origin, ("state", state), ("fault", view.fault), ("stored", stands), changed]
+    job = view.job
+    export = {key: value for key, value in stored.definition["export"].items() if value is not None}
+    if stored.disabled_at is None and stored.failure_streak:
         state += f", {stored.failure_streak} of {job.disable_after or 'unlimited'} configuration failures"
     schedule = job.schedule
     slots: list[datetime] = []
@@ -113,7 +156,7 @@ def _sheet(view: "JobView", now: datetime) -> list[tuple[str, str | None]]:
     return [
         ("name", view.name),
         ("description", job.description),
-        ("origin", "the config file" if stored.origin == "file" else "schedctl add"),
+        origin,
         ("state", state),
         ("cron", None if job.after else f"{job.cron} ({job.timezone})" if job.cron else "none"),
         ("after", ", ".join(job.after) or None),
@@ -127,7 +170,7 @@ def _sheet(view: "JobView", now: datetime) -> list[tuple[str, str | None]]:
         ("policies", _policies(view)),
         ("email", _email(view)),
         ("last success", iso(stored.last_success)),
-        ("changed", f"{iso(stored.updated_at)} (revision {stored.revision})"),
+        changed,
     ]
 
 

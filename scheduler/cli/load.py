@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,8 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.import_td import import_td
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, put_table, put_text, say
+from scheduler.cli.output import put, put_json, put_lines, put_table, put_text, say, warn
+from scheduler.cli.streams import read_text
 from scheduler.cli.times import iso
 from scheduler.crontab import CrontabLine, parse_crontab
 from scheduler.errors import failed, usage
@@ -54,11 +54,13 @@ def forecast(
     """Show the coming load by hour.
 
     Runs by hour, peaks, and the BulkJobs and API calls to expect. Jobs that are disabled or have no schedule
-    add nothing.
+    add nothing; nor do those that cannot be read, which is said.
     """
     now = datetime.now(UTC)
     with workbench.opened_to_look(config, now, sync=True) as look:
         found = forecasts.coming_load(look.database, now, days)
+    for name, reason in found.unreadable.items():
+        warn(f"job {name} is left out, since it cannot be read: {reason}")
     if as_json:
         put_json(_forecast_json(found, days))
         return
@@ -105,7 +107,7 @@ def import_crontab(
         zone(zone_name)
     except ZoneError as error:
         raise usage(f"--timezone: {error}") from error
-    lines = parse_crontab(_read(file), with_user=system)
+    lines = parse_crontab(read_text(file), with_user=system)
     good = [line for line in lines if line.fault is None]
     if timezone is None and any(line.timezone is None for line in good):
         say(f"times are taken as {zone_name}, this machine's zone; --timezone names another")
@@ -114,7 +116,7 @@ def import_crontab(
         put_json(_crontab_json(lines, names, zone_name))
     else:
         for line in good:
-            put(_snippet(line, names[line.number], zone_name, source, to))
+            put_lines(_snippet(line, names[line.number], zone_name, source, to))
     faults = [line for line in lines if line.fault is not None]
     for line in faults:
         say(f"schedctl: {file}:{line.number}: {line.fault}")
@@ -168,17 +170,9 @@ def _forecast_json(found: "Forecast", days: int) -> dict[str, Any]:
             }
             for job in found.jobs
         ],
+        "unreadable": [{"job": name, "reason": reason} for name, reason in sorted(found.unreadable.items())],
         "how": HOW,
     }
-
-
-def _read(file: Path) -> str:
-    try:
-        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise usage(f"{file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise usage(f"{file} is no UTF-8 text") from error
 
 
 def _machine_zone() -> str:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from scheduler.cli import options
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, say
+from scheduler.cli.output import put, put_json, say, warn
 from scheduler.errors import failed, not_found, usage
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from scheduler import callback, connections
     from scheduler.cli import workbench
     from scheduler.config import Config
+    from scheduler.operations import connection_edits
 else:
     webflow = Late("exporter.targets.salesforce.logins.webflow")
     callback = Late("scheduler.callback")
     connections = Late("scheduler.connections")
     workbench = Late("scheduler.cli.workbench")
+    connection_edits = Late("scheduler.operations.connection_edits")
 
 
 def register(app: typer.Typer) -> None:
@@ -66,9 +69,11 @@ def login(
     """Log in to Salesforce in a browser, for a connection that goes by a refresh token.
 
     It prints the address to open, waits until the browser comes back from there, keeps the refresh token in a file that
-    only its owner can read, tries it, and says who logged in. Run it as the user that the daemon runs as.
+    only its owner can read, tries it, and says who logged in. Jobs of the connection that failures disabled are enabled
+    again. Run it as the user that the daemon runs as.
     """
-    connection = _connection(workbench.read_config(config), name)
+    loaded = workbench.read_config(config)
+    connection = _connection(loaded, name)
     show = say if as_json else _put_now
     with ExitStack() as stack:
         if no_browser:
@@ -77,18 +82,34 @@ def login(
         else:
             listening = stack.enter_context(callback.Callback(port))
             begun = webflow.begin(connection, listening.url)
+            listening.expect(begun.state)
             say("Open this address in a browser on this machine, and log in there:")
             show(begun.url)
             answer = listening.wait(wait) or ""
     if not answer:
         raise failed(_nobody_came(connection, begun, wait, pasted=no_browser))
     found = webflow.finish(connection, begun, webflow.read_code(begun, answer))
+    enabled = _enable_jobs(loaded, name)
     if as_json:
-        values = {"connection": name, "username": found.username, "instance_url": found.instance_url}
-        put_json({"login": values | {"token_file": connection.token_file}})
+        values = {"username": found.username, "instance_url": found.instance_url, "token_file": connection.token_file}
+        put_json({"login": {"connection": name, **values, "enabled": enabled}})
     else:
         put(f"{name}: logged in as {found.username or 'a user whose name is hidden'}, at {found.instance_url}")
         say(f"the refresh token is in {connection.token_file}")
+        if enabled:
+            say(f"enabled again, since failures had disabled them: {', '.join(enabled)}")
+
+
+def _enable_jobs(loaded: "Config", name: str) -> list[str]:
+    """Let the jobs that failures of this connection disabled fire again. Who logged in has done so in any case."""
+    from storage.errors import StorageError  # noqa: PLC0415 - SQLAlchemy, which completing a command line does without
+
+    try:
+        with workbench.opened_if_there(loaded) as database:
+            return connection_edits.count_login(database, name, datetime.now(UTC)) if database is not None else []
+    except StorageError as error:
+        warn(f"jobs that failures disabled stay so: {error.message}; schedctl enable NAME enables each")
+        return []
 
 
 def _connection(loaded: "Config", name: str) -> "SalesforceConnection":

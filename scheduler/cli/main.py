@@ -1,6 +1,7 @@
 """The console script `schedctl`: every command, and the one place where errors become lines and exit codes."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,14 @@ PARTS = {
     "service": ("status", "reload", "daemon", "emulator", "demo", "version"),
 }
 """The modules of this package that have commands, and which: `explain` need not import what `run` does."""
+
+_UNHEARD = {
+    "daemon": (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2),
+    "emulator": (signal.SIGUSR1, signal.SIGUSR2),
+}
+"""Signals that must not end a process that has no handler for them yet; a reload that is asked for before the config
+file is read is met by that."""
+_EXPRESSION = re.compile(r"-[0-9*][^ \t]*[ \t]")
 
 
 def application(command: str | None = None) -> typer.Typer:
@@ -91,12 +100,20 @@ def _command(arguments: Sequence[str]) -> str | None:
     return None if not rest else "version" if rest[0] == "--version" else rest[0]
 
 
+def _in_order(arguments: Sequence[str]) -> list[str]:
+    """Put an expression that begins like an option, such as ``-*/15 * * * *``, to the end, behind ``--``."""
+    expressions = [each for each in arguments if _EXPRESSION.match(each)]
+    if not expressions or "--" in arguments or _command(arguments) not in ("next", "explain"):
+        return list(arguments)
+    return [*(each for each in arguments if each not in expressions), "--", *expressions]
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit code."""
     try:
         _check_text(arguments)
         code = get_command(application(_command(arguments)))(
-            args=list(arguments), prog_name="schedctl", standalone_mode=False
+            args=_in_order(arguments), prog_name="schedctl", standalone_mode=False
         )
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read stdout has enough
@@ -134,7 +151,12 @@ def _check_text(arguments: Sequence[str]) -> None:
 
 def main() -> None:
     """Run the command line of this process; the console script."""
-    if "daemon" in sys.argv[1:]:  # a reload that comes before the file is read is met by that, and must not end it
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    command = _command(sys.argv[1:])
+    for number in _UNHEARD.get(command or "", ()):
+        signal.signal(number, signal.SIG_IGN)
     streams.prepare()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    for number in (signal.SIGTERM, signal.SIGINT) if command in _UNHEARD else ():
+        signal.signal(number, signal.SIG_IGN)  # one more while Python finishes must not make a failure of its end
+    streams.drop_stderr_if_broken()
+    sys.exit(code)

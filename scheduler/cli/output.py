@@ -1,4 +1,8 @@
-"""Data on stdout, talk on stderr: JSON, tables (rich on a terminal, plain lines otherwise) and key-value sheets."""
+"""Data on stdout, talk on stderr: JSON, tables (rich on a terminal, plain lines otherwise) and key-value sheets.
+
+All that a command prints goes through here, and with it through :mod:`scheduler.visible`: whatever data, names and
+messages of others hold, nothing steers the terminal.
+"""
 
 import json
 import os
@@ -7,7 +11,9 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TextIO
+
+from scheduler.visible import visible, visible_json, visible_lines
 
 _GAP = 2
 """Blanks between two columns."""
@@ -15,8 +21,13 @@ _TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(?=\d\d:\d\d)")
 
 
 def say(text: str) -> None:
-    """Print talk for a person, on stderr."""
-    print(text, file=sys.stderr)  # noqa: T201 - the command line's own output
+    """Print a line of talk for a person, on stderr."""
+    print(visible(text), file=sys.stderr)  # noqa: T201 - the command line's own output
+
+
+def say_lines(text: str) -> None:
+    """Print several lines of talk, on stderr: where each line break in the text is meant."""
+    print(visible_lines(text), file=sys.stderr)  # noqa: T201 - the same
 
 
 def warn(text: str) -> None:
@@ -26,18 +37,41 @@ def warn(text: str) -> None:
 
 def put(text: str = "") -> None:
     """Print a line of data, on stdout."""
-    print(text)  # noqa: T201 - the command line's own output
+    _put_line(visible(text))
+
+
+def put_lines(text: str) -> None:
+    """Print several lines of data, on stdout: where each line break in the text is meant, as in a file's content."""
+    _put_line(visible_lines(text))
+
+
+def _put_line(text: str) -> None:
+    print(text)  # noqa: T201 - the same
 
 
 def put_json(value: object) -> None:
     """Print a value as JSON, on stdout."""
-    put(_json(value, indent=2))
+    _put_line(_json(value, indent=2))
 
 
 def _json(value: object, *, indent: int | None = None) -> str:
-    """Write JSON; with escapes where stdout could not take its characters as they are."""
+    """Write JSON; with escapes where stdout, or a terminal, could not take its characters as they are."""
     encoding = (sys.stdout.encoding or "utf-8").lower().replace("_", "-")
-    return json.dumps(value, indent=indent, ensure_ascii=encoding not in {"utf-8", "utf8"})
+    return visible_json(json.dumps(value, indent=indent, ensure_ascii=encoding not in {"utf-8", "utf8"}))
+
+
+def csv_stream() -> "TextIO | TerminalRecords":
+    """Return where records of CSV are written on stdout: unchanged in a file or a pipe, visible on a terminal."""
+    return TerminalRecords() if is_terminal() else sys.stdout
+
+
+class TerminalRecords:
+    """Shows records of CSV on a terminal, a line each: their values are data, and may hold anything."""
+
+    def write(self, record: str) -> int:
+        """Print one record, as a writer of the csv module hands it over."""
+        put(record.rstrip("\r\n"))
+        return len(record)
 
 
 def is_terminal() -> bool:
@@ -57,7 +91,8 @@ def put_table(
     On a terminal, or where COLUMNS says how wide the lines may be, long cells are wrapped; otherwise each row is one
     line, with columns two blanks apart.
     """
-    content = [[_printable(cell) for cell in row] for row in rows]
+    columns = [visible(column) for column in columns]
+    content = [[visible(cell) for cell in row] for row in rows]
     if _has_width():
         _put_rich(columns, content, styles or {})
         return
@@ -68,6 +103,7 @@ def put_table(
 
 def put_text(text: str) -> None:
     """Print a sentence, wrapped to the width of a terminal or to COLUMNS, else on one line."""
+    text = visible(text)
     for line in textwrap.wrap(text, shutil.get_terminal_size().columns) if _has_width() else [text]:
         put(line)
 
@@ -77,7 +113,7 @@ def put_sheet(pairs: Iterable[tuple[str, str | None]]) -> None:
     shown = [(label, value) for label, value in pairs if value is not None]
     width = max((len(label) for label, _ in shown), default=0)
     for label, value in shown:
-        first, *others = _printable(value, keep="\n").split("\n")
+        first, *others = visible_lines(value.expandtabs()).split("\n")
         put(f"{label:<{width}}  {first}".rstrip())
         for line in others:
             put(f"{'':<{width}}  {line}".rstrip())
@@ -94,13 +130,13 @@ def _put_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Map
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
     rows = [[_TIME.sub(r"\1 ", cell) for cell in row] for row in rows]  # so that it may be wrapped between the two
     for column, columns_width in zip(columns, _widths([columns, *rows], width, cell_len), strict=True):
-        table.add_column(column, overflow="fold", width=columns_width)
+        table.add_column(Text(column), overflow="fold", width=columns_width)  # as a text it could hold markup
     for row in rows:
         table.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        put(line.rstrip())
+        _put_line(line.rstrip())
 
 
 def _widths(rows: Sequence[Sequence[str]], width: int, measure: Callable[[str], int]) -> list[int]:
@@ -113,15 +149,6 @@ def _widths(rows: Sequence[Sequence[str]], width: int, measure: Callable[[str], 
         most = spare if max(spare) > 0 else widths
         widths[most.index(max(most))] -= 1
     return widths
-
-
-def _printable(text: str, *, keep: str = "") -> str:
-    """Keep what others wrote (messages, values) from steering the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char in keep else " " if char in "\n\t\r" else "\ufffd" for char in text
-    )
 
 
 class JsonRows:

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from scheduler.cli.output import put_json
+from scheduler.cli.output import put_json, say, say_lines
 from scheduler.errors import ErrorKind, OperationError
 
 EXIT_CODES = {
@@ -80,13 +80,13 @@ def report(error: Exception, *, as_json: bool) -> int:
     there, and `journalctl -p err` would not show why the daemon did not start.
     """
     if os.environ.get(DEBUG):
-        print(_masked("".join(traceback.format_exception(error))), file=sys.stderr)  # noqa: T201 - it was asked for
+        say_lines(_masked("".join(traceback.format_exception(error))))
     problem = _without_secrets(problem_of(error))
     if _is_call_for_help(error) and isinstance(error, TyperException):
-        print(error.format_message(), file=sys.stderr)  # noqa: T201 - who types nothing but `schedctl` wants this
+        say_lines(error.format_message())  # who types nothing but `schedctl` wants this
     if not _is_logged(problem):
         for line in problem.faults or (problem.message,):
-            print(f"schedctl: {line}", file=sys.stderr)  # noqa: T201 - the error line
+            say(f"schedctl: {line}")
     if as_json:
         content = {"kind": problem.kind.value, "message": problem.message, "faults": list(problem.faults)}
         put_json({"error": content})
@@ -118,7 +118,7 @@ def _is_logged(problem: Problem) -> bool:
 
 
 def _known(kind: ErrorKind, error: Exception) -> Problem:
-    lines = tuple(filter(None, map(_one_line, str(error).splitlines())))
+    lines = tuple(filter(None, map(_one_line, str(error).split("\n"))))
     if len(lines) > 1:
         return Problem(kind=kind, message=f"{len(lines)} faults, the first: {lines[0]}", faults=lines)
     message = lines[0] if lines else type(error).__name__

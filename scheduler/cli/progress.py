@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from scheduler.cli.output import say
 from scheduler.cli.times import duration, relative
+from scheduler.visible import visible
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -75,7 +76,9 @@ class ProgressDisplay:
             shown = [*_COUNTS, "unchanged"] if "unchanged" in counts else _COUNTS
             text += ", " + ", ".join(f"{counts.get(key, 0):,} {key}" for key in shown)
         if self._status is not None:
-            self._status.update(text)
+            from rich.text import Text  # noqa: PLC0415 - for terminals only
+
+            self._status.update(Text(visible(text)))  # as a plain string it could hold markup
             return
         is_news = text.split(",")[0] != self._last.split(",")[0]
         if text != self._last and (is_news or time.monotonic() - self._told_at >= LINE_SECONDS):

@@ -7,15 +7,20 @@ so, :func:`quickly` returns None, and the command looks properly, as :mod:`sched
 
 import os
 import re
-import tomllib
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
+from exporter.bounded_toml import loads
+from exporter.files import read_text
+from scheduler.health import UNREADABLE, read_unreadable, still_unreadable
 from scheduler.paths import config_path, default_storage_url, sqlite_file, state_directory
 from scheduler.synced import SYNCED, is_as_seen, matches
 from scheduler.views import JobLine, with_slots
 from storage.glance import Glance, NoGlance, glance
+from storage.values import StoredJob, StoredRun
 
 _SECTION = re.compile(r"^\[storage\][ \t]*(?:#.*)?$\n?(.*?)(?=^[ \t]*\[|\Z)", re.MULTILINE | re.DOTALL)
 _ELSEWHERE = re.compile(r"""^[ \t]*(?:\[\s*)*["']?storage\b""", re.MULTILINE)
@@ -45,7 +50,10 @@ def glanced(look: Callable[[Glance], _Found]) -> _Found | None:
 
 
 def connection_names() -> list[str]:
-    """Return the names of the connections of the config files, by name; a file that cannot be read has none."""
+    """Return the names of the connections of the config files, by name; a file that cannot be read has none.
+
+    A shell prints them while somebody types, so what is no name, since it holds what cannot be printed, is left out.
+    """
     path = config_path(None, os.environ).absolute()
     main = _tables(path)
     given = main.get("include")
@@ -55,13 +63,13 @@ def connection_names() -> list[str]:
     except ValueError:  # a NUL character
         fragments = []
     named = [each.get("connections") for each in (main, *fragments)]
-    return sorted({name for tables in named if isinstance(tables, dict) for name in tables})
+    return sorted({name for tables in named if isinstance(tables, dict) for name in tables if name.isprintable()})
 
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        return loads(read_text(path))
+    except (OSError, ValueError):
         return {}
 
 
@@ -77,16 +85,22 @@ def known_storage_url(given: Path | None) -> str | None:
 
 def all_lines(found: Glance) -> list[JobLine]:
     """Return every job, by name."""
-    last = found.last_runs()
-    return with_slots([JobLine(stored=job, last_run=last.get(job.name)) for job in found.jobs()])
+    return with_slots(_lines(found, found.jobs(), last=found.last_runs()))
 
 
 def line(found: Glance, name: str) -> JobLine | None:
     """Return one job, without its last run; None if there is none, which is told properly elsewhere."""
-    line = next((JobLine(stored=job) for job in found.jobs(name)), None)
-    if line is None or not line.after:
-        return line
-    return with_slots([line], [JobLine(stored=job) for job in found.jobs()])[0]
+    lines = _lines(found, found.jobs(name))
+    others = found.jobs() if lines and lines[0].after else []
+    return next(iter(with_slots(lines, _lines(found, others))), None)
+
+
+def _lines(found: Glance, jobs: list[StoredJob], last: Mapping[str, StoredRun] = MappingProxyType({})) -> list[JobLine]:
+    """Return jobs, with what a daemon found wrong with them: checking a definition whole takes its models."""
+    hosts = {socket.gethostname(), *(node.host for node in found.nodes())}
+    unreadable = read_unreadable(found.settings_beginning_with(UNREADABLE), hosts)
+    faults = still_unreadable(unreadable, jobs)
+    return [JobLine(stored=job, last_run=last.get(job.name), fault=faults.get(job.name)) for job in jobs]
 
 
 def storage_section(text: str) -> str | None:
@@ -102,8 +116,8 @@ def _state_file(path: Path) -> Path:
 
     A wrong guess does no harm: the state file then has another config file's mark, or none.
     """
-    section = storage_section(path.read_text(encoding="utf-8-sig"))
-    url = tomllib.loads(section or "").get("url")
+    section = storage_section(read_text(path))
+    url = loads(section or "").get("url")
     file = sqlite_file(url or default_storage_url(state_directory(os.environ)))
     if file is None or any(char in str(url or file) for char in "%?"):
         raise NoGlance

@@ -1,18 +1,23 @@
 """What `status` tells of a SQLite state file by plain SQL, as :mod:`scheduler.operations.health` tells it."""
 
+import json
 import socket
 from datetime import datetime
 
 from scheduler.health import (
     AHEAD,
+    CONFIG_UNCONFIRMED,
     DISK_FAULT,
     FAILED,
     OVERDUE,
     RECENT_FAILURES,
+    UNREADABLE,
     Health,
     disk_faults,
     held_apart,
+    read_unreadable,
     silence,
+    still_unreadable,
 )
 from scheduler.instance import living_daemon
 from scheduler.quota import HOLD, holds_among
@@ -26,6 +31,8 @@ def look(found: Glance, now: datetime) -> Health:
     auto_disabled, ahead = held_apart(found.held_back_jobs(now + AHEAD), now)
     hosts = {socket.gethostname(), *(node.host for node in nodes)}
     daemon = living_daemon(nodes, now)
+    unreadable = read_unreadable(found.settings_beginning_with(UNREADABLE), hosts)
+    known = [job for name in unreadable for job in found.jobs(name)]
     return Health(
         daemon=daemon,
         silence=silence(daemon, now),
@@ -43,4 +50,6 @@ def look(found: Glance, now: datetime) -> Health:
         holds=tuple(hold for _, hold in sorted(holds_among(found.settings_beginning_with(HOLD)).items())),
         overdue=queue["overdue"],
         ahead=ahead,
+        config_unconfirmed=json.loads(found.setting(CONFIG_UNCONFIRMED) or "null"),
+        unreadable=still_unreadable(unreadable, known),
     )

@@ -2,19 +2,20 @@
 
 import csv
 import os
-import sys
+import stat
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
+from scheduler.cli.guarding import guard
 from scheduler.cli.late import Late
-from scheduler.cli.output import JsonRows, put, put_json, put_sheet, put_table, say
+from scheduler.cli.output import JsonRows, TerminalRecords, csv_stream, put, put_json, put_sheet, put_table, say
 from scheduler.cli.problems import DEBUG
 from scheduler.cli.progress import ProgressDisplay
 from scheduler.cli.tables import STYLES, run_table
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from scheduler import logs
     from scheduler.cli import workbench
     from scheduler.cli.workbench import Bench
-    from scheduler.operations import execution, jobs, presence, retries, runs, waits
+    from scheduler.operations import abandon, execution, jobs, presence, retries, runs, waits
     from scheduler.operations.jobs import JobView
     from scheduler.operations.runs import RunDetails
     from storage.database import Database
@@ -38,6 +39,7 @@ else:
     waits = Late("scheduler.operations.waits")
     logs = Late("scheduler.logs")
     workbench = Late("scheduler.cli.workbench")
+    abandon = Late("scheduler.operations.abandon")
     execution = Late("scheduler.operations.execution")
     jobs = Late("scheduler.operations.jobs")
     presence = Late("scheduler.operations.presence")
@@ -58,6 +60,7 @@ def register(app: typer.Typer) -> None:
     group = add_group(app, "runs", help_="List the latest runs, or show one.", example=example, lists=True)
     add_command(group, "list", list_runs, example="schedctl runs list contacts --limit 5")
     add_command(group, "show", show_run, example="schedctl runs show 42")
+    add_command(group, "abandon", abandon_run, example="schedctl runs abandon 42")
     add_command(app, "cancel", cancel, example="schedctl cancel 42")
     add_command(app, "retry", retry, example="schedctl retry 42 --rejected --wait")
     add_command(app, "rejected", rejected, example="schedctl rejected 42 --csv refused.csv")
@@ -89,6 +92,7 @@ def run(
         raise usage("--count belongs to --from")
     with workbench.opened(config, now) as bench:
         view = jobs.view_job(bench.database, name)
+        _ = view.job  # one that cannot be read is refused here, and not by a run that fails
         slots = _slots(view, at, since, 1 if count is None else count, now)
         if slots is None:
             asked = runs.start(bench.database, view.stored, now)
@@ -177,6 +181,21 @@ def show_run(*, run_id: options.RunId, as_json: options.Json = False, config: op
         put_table(["at", "step", "mark", "batch", "data"], rows)
 
 
+def abandon_run(*, run_id: options.RunId, as_json: options.Json = False, config: options.Config = None) -> int:
+    """End a run that has begun and cannot go on.
+
+    Use it for a run whose spool is on a host that no longer exists. Nothing more is sent. The run fails with the counts
+    that the target confirms, and names the batches in doubt.
+    """
+    with workbench.opened(config, datetime.now(UTC)) as bench:
+        found = abandon.abandon(bench.database, bench.config, run_id, datetime.now(UTC))
+    if as_json:
+        put_json({"runs": [run_json(found)]})
+    else:
+        put(_line(found))
+    return 0
+
+
 def cancel(*, run_id: options.RunId, as_json: options.Json = False, config: options.Config = None) -> None:
     """Ask for a run to be stopped.
 
@@ -238,24 +257,34 @@ def rejected(
     *,
     run_id: options.RunId,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write them to a CSV file; - for stdout.")
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write them to a CSV file that only you can read; - for stdout."),
     ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="With --csv: the values as they are. A spreadsheet may execute some: for scripts."),
+    ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Show the refused rows of a run.
 
-    Each with its number in the query's result, its values as sent, and the reason.
+    Each with its number in the query's result, its values as sent, and the reason. In a CSV file, a ' stands before
+    what a spreadsheet would take for a formula, unless you say --raw.
     """
     now = datetime.now(UTC)
     if as_json and str(csv_file) == "-":
         raise usage("--csv - and --json both write to stdout: choose one, or name a file")
+    if raw and csv_file is None:
+        raise usage("--raw belongs to --csv")
     with workbench.opened_to_look(config, now) as look:
         kept = runs.rejected_count(look.database, run_id)
         rows = runs.rejected_rows(look.database, run_id)
         if csv_file is not None:
-            written = _write_csv(look.database, run_id, csv_file)
+            written, guarded = _write_csv(look.database, run_id, csv_file, raw=raw)
             say(f"{written:,} refused rows written to {csv_file}")
+            if guarded:
+                say(f"a ' stands before {guarded:,} values that a spreadsheet would execute; --raw leaves it out")
         if as_json:
             with JsonRows("rows") as out:
                 for row in rows:
@@ -362,29 +391,44 @@ def _data(data: Any) -> str:  # noqa: ANN401 - JSON
     return ", ".join(f"{key} = {value}" for key, value in dict(data).items())
 
 
-def _write_csv(database: "Database", run_id: int, path: Path) -> int:
-    """Write all refused rows: number, code, message, then the values' columns; return how many."""
+def _write_csv(database: "Database", run_id: int, path: Path, *, raw: bool) -> tuple[int, int]:
+    """Write all rejected rows: number, code, message, then the values' columns.
+
+    Returns how many rows, and how many cells were guarded.
+    """
     columns: dict[str, None] = {}
     for row in runs.rejected_rows(database, run_id):
         columns.update(dict.fromkeys(row.values))
-    names = ["number", "code", "message", *columns]
     if str(path) == "-":
-        return _write_rows(csv.writer(sys.stdout), names, list(columns), database, run_id)
+        return _write_rows(csv_stream(), list(columns), database, run_id, raw=raw)
     try:
-        with path.open("w", encoding="utf-8", newline="") as out:
-            return _write_rows(csv.writer(out), names, list(columns), database, run_id)
+        # Rows are their owner's business: the file is private from its first byte on, and so is one that was there.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
+            if stat.S_ISREG(os.fstat(handle).st_mode):
+                os.fchmod(handle, 0o600)
+                os.ftruncate(handle, 0)
+            return _write_rows(out, list(columns), database, run_id, raw=raw)
     except OSError as error:
         raise usage(f"--csv {path}: {error.strerror}") from error
 
 
-def _write_rows(writer: Any, names: list[str], columns: list[str], database: "Database", run_id: int) -> int:  # noqa: ANN401 - csv's writer has no public type
-    writer.writerow(names)
-    written = 0
+def _write_rows(
+    out: "TextIO | TerminalRecords", columns: list[str], database: "Database", run_id: int, *, raw: bool
+) -> tuple[int, int]:
+    # Each cell in quotes, so that no other separator of a spreadsheet's begins a new one in its middle.
+    writer = csv.writer(out, quoting=csv.QUOTE_MINIMAL if raw else csv.QUOTE_ALL)
+    written = guarded = 0
+    heads = ["number", "code", "message", *columns]
+    writer.writerow(heads if raw else map(guard, heads))
     for row in runs.rejected_rows(database, run_id):
         values = [row.values.get(column) for column in columns]
-        writer.writerow([row.number, row.code, row.message, *("" if value is None else value for value in values)])
+        cells = [str(row.number), row.code, row.message, *("" if value is None else value for value in values)]
+        safe = cells if raw else [guard(cell) for cell in cells]
+        guarded += sum(one != other for one, other in zip(cells, safe, strict=True))
+        writer.writerow(safe)
         written += 1
-    return written
+    return written, guarded
 
 
 def _put_rejected(rows: list[dict[str, Any]], kept: int, run_id: int) -> None:

@@ -1,5 +1,6 @@
 """`next` and `explain`: when a schedule fires, and what it means."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +15,12 @@ from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
 from scheduler.cli.output import put, put_json, put_sheet, put_table, put_text, say, warn
 from scheduler.cli.times import duration, is_naive, iso, local, parse_time, relative
-from scheduler.cron import MAX_TEXT
-from scheduler.errors import usage
+from scheduler.cron import MAX_TEXT, CronError, parse
+from scheduler.cron_fields import show
+from scheduler.errors import failed, usage
 from scheduler.fires import Fire, coming, fields
 from scheduler.instants import FIRST_INSTANT
+from scheduler.paths import config_path
 from scheduler.schedule import Schedule, make_schedule
 
 if TYPE_CHECKING:
@@ -188,7 +191,16 @@ def fire_json(fire: Fire) -> dict[str, Any]:
 
 
 def _line_of(name: str, config: Path | None, now: datetime) -> "JobLine":
+    path = config_path(config, os.environ)
+    if config is None and not os.environ.get("SCHEDCTL_CONFIG") and not os.path.lexists(path):
+        try:
+            parse(name)
+        except CronError as error:
+            what = f"{show(name)} is no cron expression: {error}"
+            raise usage(f"{what}; and no job either: there is no config file {path}") from error
     view = quick.quickly(config, lambda found: quick.line(found, name)) or workbench.view_job(config, name, now)
+    if view.fault is not None:
+        raise failed(f"job {name} cannot be read, so its times are not known: {view.fault}")
     if view.stored.disabled_at is not None:
         warn(f"{name} is disabled: it does not fire until schedctl enable {name}")
     return view
@@ -223,7 +235,8 @@ def _explain_follower(view: "JobLine", now: datetime, *, as_json: bool) -> None:
 def _put_slots(view: "JobLine", slots: Sequence[datetime], now: datetime) -> None:
     """Show slots that a job will run for once what it runs after has succeeded for them."""
     if not slots:
-        put(f"no slot is in sight: {join(view.after)} {'has' if len(view.after) == 1 else 'have'} none by a schedule")
+        has = "has" if len(view.after) == 1 else "have"
+        put(f"no slot is in sight: {join(view.after)} {has} none by a schedule, or cannot be read")
         return
     put_table(
         [f"slot ({view.timezone})", "UTC", "from now"],

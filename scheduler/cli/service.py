@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,12 +22,14 @@ from scheduler.errors import ErrorKind, OperationError, failed
 if TYPE_CHECKING:
     from exporter.emulator import server as emulator_server
     from scheduler import daemon as daemon_module
-    from scheduler import logs
+    from scheduler import fingerprints, logs
     from scheduler.cli import demo as demo_module
     from scheduler.cli import diffing, quick_health, workbench
     from scheduler.health import Health
-    from scheduler.operations import health
+    from scheduler.operations import connection_edits, health, jobs
     from scheduler.quota import Hold
+    from storage.database import Database
+    from storage.values import Node
 else:
     emulator_server = Late("exporter.emulator.server")
     daemon_module = Late("scheduler.daemon")
@@ -36,6 +39,9 @@ else:
     quick_health = Late("scheduler.cli.quick_health")
     workbench = Late("scheduler.cli.workbench")
     health = Late("scheduler.operations.health")
+    jobs = Late("scheduler.operations.jobs")
+    connection_edits = Late("scheduler.operations.connection_edits")
+    fingerprints = Late("scheduler.fingerprints")
 
 RELOAD_SECONDS = 10.0
 """How long `reload` waits for the daemon's answer; it looks about once a second."""
@@ -63,9 +69,9 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
     """Show how the daemon does.
 
     Alive or not, what waits and runs, the last failures, notices that are not sent yet, and what it says of the config
-    file. For monitors, the exit code is 1 if something needs a person: no daemon is alive, or it has told nothing of
-    itself for 30 s, the config file has faults, a disk is nearly full, failures disabled a job, runs are more than
-    five minutes late, or metrics are not served.
+    file. For monitors, the exit code is 1 if there are problems, and each of them has a line: no daemon is alive, or it
+    has told nothing of itself for 30 s, the config file has faults, a disk is nearly full, failures disabled a job, a
+    job cannot be read, the clock was set back, runs are more than five minutes late, or metrics are not served.
     """
     now = datetime.now(UTC)
     found = quick.quickly(config, lambda seen: quick_health.look(seen, now))
@@ -79,45 +85,80 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
     else:
         put_sheet(_sheet(found, now))
         if found.failures:
-            put("\nlast failures:")
+            put()
+            put("last failures:")
             put_table(*run_table(found.failures, now), styles=STYLES)
     return 1 if found.problems else 0
 
 
-def reload(*, as_json: options.Json = False, config: options.Config = None) -> None:
-    """Let the daemon read its config file again.
+def reload(
+    *,
+    confirm: Annotated[
+        bool,
+        typer.Option("--confirm", help="Also where the edit removes every job of the file, or more than half of them."),
+    ] = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Reload the config file.
 
-    It waits for what the daemon says: a bad file changes nothing, and the exit code is then 4. What the edit changed
-    is shown; the daemon notices a saved file by itself too, so it may have taken it over some seconds before.
+    It waits for the daemon's answer: a bad file changes nothing, and the exit code is then 4. So does an edit that
+    removes more than half of the file's jobs, until it is confirmed. What the edit changed is shown; the daemon notices
+    a saved file too, so it may have applied it some seconds before. Without a daemon, --confirm applies the edit.
     """
     now = datetime.now(UTC)
     with workbench.opened(config, now, sync=False) as bench:
+        removed = jobs.planned_changes(bench.database, bench.config).remove if confirm else frozenset()
         before, _ = health.config_read_at(bench.database)
-        node = health.request_reload(bench.database, now)
-        if node is None:
+        node = health.request_reload(bench.database, now, confirmed=removed)
+        if node is not None:
+            _await_answer(bench.database, before, node)
+        elif confirm:
+            jobs.sync_file_jobs(bench.database, bench.config, now, confirmed=removed)
+        else:
             raise failed("no daemon is alive; it reads the config file when it starts")
-        limit = time.monotonic() + RELOAD_SECONDS
-        read_at, fault = before, None
-        while read_at == before and time.monotonic() < limit:
-            time.sleep(0.1)
-            read_at, fault = health.config_read_at(bench.database)
         edits = health.last_edits(bench.database)
-    if read_at == before:
-        raise failed(f"the daemon (process {node.pid} on {node.host}) did not answer within {RELOAD_SECONDS:.0f} s")
-    if fault:
-        lines = fault.splitlines()
-        raise OperationError(ErrorKind.CONFIG, f"the daemon refused the config file: {lines[0]}", faults=lines)
-    taken_over = None if edits is None else datetime.fromisoformat(edits["at"])
+        by_connections = connection_edits.last_connection_edits(bench.database)
     if as_json:
-        put_json({"reloaded": True, "config": str(bench.path), "last_edit": _edits_json(edits, taken_over)})
+        taken_over = None if edits is None else datetime.fromisoformat(edits["at"])
+        last = {"last_edit": _edits_json(edits, taken_over), "last_connection_edit": by_connections}
+        put_json({"reloaded": node is not None, "config": str(bench.path), **last})
         return
-    put(f"the daemon has read {bench.path} again")
-    if edits is None or taken_over is None:
-        return
-    if taken_over >= now - JUST_NOW:
+    put(
+        f"the daemon has read {bench.path} again"
+        if node is not None
+        else f"no daemon is alive; {bench.path} is applied"
+    )
+    if by_connections is not None and _is_news(by_connections, now):
+        for each in by_connections["connections"]:
+            put(fingerprints.words(each["name"], tuple(each["keys"])))
+        for each in by_connections["enabled"]:
+            put(f"enabled again: {each['job']} ({each['reason']})")
+    if edits is not None and _is_news(edits, now):
         diffing.put_edits(edits, now)
-    else:
-        put(f"no job changed; the last edit that changed one was taken over {relative(taken_over, now)}")
+    elif edits is not None:
+        when = relative(datetime.fromisoformat(edits["at"]), now)
+        put(f"no job changed; the last edit that changed one was taken over {when}")
+
+
+def _await_answer(database: "Database", before: str | None, node: "Node") -> None:
+    """Wait until the daemon has read the config file, and raise what keeps it from applying it."""
+    limit = time.monotonic() + RELOAD_SECONDS
+    read_at, fault = before, None
+    while read_at == before:
+        if time.monotonic() > limit:
+            told = f"the daemon (process {node.pid} on {node.host}) did not answer within {RELOAD_SECONDS:.0f} s"
+            raise failed(told)
+        time.sleep(0.1)
+        read_at, fault = health.config_read_at(database)
+    if fault:
+        lines = fault.split("\n")
+        raise OperationError(ErrorKind.CONFIG, f"the daemon refused the config file: {lines[0]}", faults=lines)
+
+
+def _is_news(edit: Mapping[str, Any], now: datetime) -> bool:
+    """Whether an edit was taken over so short ago that it is what the person who asks has just saved."""
+    return datetime.fromisoformat(edit["at"]) >= now - JUST_NOW
 
 
 def daemon(
@@ -159,7 +200,8 @@ def emulator(
             state=state, port=port, schema=schema, client_id=client_id, client_secret=client_secret, announce=_announce
         )
     except OSError as error:
-        raise failed(f"the emulator cannot start: {error.strerror or error}") from error
+        file = f"{error.filename}: " if error.filename is not None else ""
+        raise failed(f"the emulator cannot start: {file}{error.strerror or error}") from error
 
 
 def _announce(url: str) -> None:
@@ -210,7 +252,12 @@ def _health_json(found: "Health") -> dict[str, Any]:
             "state": found.state,
             "metrics_fault": found.metrics_fault,
         },
-        "config": {"path": found.config_path, "read_at": _stored(found.config_read_at), "fault": found.config_fault},
+        "config": {
+            "path": found.config_path,
+            "read_at": _stored(found.config_read_at),
+            "fault": found.config_fault,
+            "unconfirmed": found.config_unconfirmed,
+        },
         "queue": {"waiting": found.waiting, "running": found.running},
         "jobs": {"total": found.jobs, "disabled": found.disabled, "auto_disabled": len(found.auto_disabled)},
         "failures": [run_json(run) for run in found.failures],
@@ -242,22 +289,18 @@ def _sheet(found: "Health", now: datetime) -> list[tuple[str, str | None]]:
     else:
         started = relative(node.started_at, now)
         alive = f"{_STATES[found.state]}, version {node.version}, process {node.pid} on {node.host}, started {started}"
+    is_listed = found.config_fault is not None and "\n" not in found.config_fault and found.config_unconfirmed is None
+    faults = None if is_listed else found.config_fault  # one line is among the problems already
     return [
         ("daemon", alive),
-        ("silent", found.silent_words),
+        ("problems", "\n".join(problem.message for problem in found.problems) or None),
         ("config", found.config_path),
-        ("config fault", found.config_fault),
+        ("config faults" if found.config_unconfirmed is None else "unconfirmed edit", faults),
+        ("resting jobs", ", ".join((found.config_unconfirmed or {}).get("resting", ())) or None),
         ("queue", f"{found.running} running, {found.waiting} waiting"),
-        ("overdue", f"{found.overdue} runs should have started long ago" if found.overdue else None),
         ("jobs", f"{found.jobs}, {found.disabled} of them disabled"),
-        ("disk", "\n".join(found.disk_faults) or None),
-        ("metrics", found.metrics_fault),
         ("held", "\n".join(_hold(hold, now) for hold in found.holds) or None),
         ("notices", _outbox(found, now)),
-        (
-            "disabled by failures",
-            "\n".join(f"{job.name}: {job.disabled_reason}" for job in found.auto_disabled) or None,
-        ),
     ]
 
 

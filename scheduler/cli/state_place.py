@@ -3,9 +3,10 @@
 import json
 import os
 import re
-import tomllib
 from pathlib import Path
 
+from exporter.bounded_toml import loads
+from exporter.files import read_text
 from scheduler.cli.quick import storage_section
 from scheduler.config import ConfigError, parse
 from scheduler.errors import ErrorKind, OperationError
@@ -37,12 +38,12 @@ def storage_url_despite(path: Path, faults: ConfigError) -> str:
 def _given(path: Path, faults: ConfigError) -> tuple[str | None, bool]:
     """Return ``url`` of the file, None for the default place; and whether the file is whole enough to say so."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except OSError:
         return None, False
     try:
-        storage = tomllib.loads(text).get("storage", {})
-    except (ValueError, RecursionError):
+        storage = loads(text).get("storage", {})
+    except ValueError:
         section = storage_section(text)
         return (None, False) if section is None else (_url_in(section), True)
     if "url" not in storage and any(fault.keys[:1] == ("storage",) for fault in faults.faults):
@@ -53,12 +54,12 @@ def _given(path: Path, faults: ConfigError) -> tuple[str | None, bool]:
 def _url_in(section: str) -> str | None:
     """Return ``url`` of a table that may be no TOML as a whole; None if it has none. Raises ValueError."""
     try:
-        return tomllib.loads(section).get("url")
+        return loads(section).get("url")
     except ValueError:
         lines = _URL.findall(section)
         if len(lines) != 1:
             raise
-        return str(tomllib.loads(lines[0])["url"])
+        return str(loads(lines[0])["url"])
 
 
 def _was_read_from(file: Path | None, path: Path) -> bool:
@@ -81,6 +82,6 @@ def _is_missing(file: Path) -> bool:
 
 
 def _untold(path: Path, faults: ConfigError) -> OperationError:
-    told = str(faults).splitlines()
+    told = str(faults).split("\n")
     told.append(f"{path}: where the state lies cannot be told from this file, so nothing of it is shown")
     return OperationError(ErrorKind.CONFIG, told[0], faults=told)

@@ -3,11 +3,15 @@
 import io
 import os
 import sys
+from pathlib import Path
 
-from scheduler.errors import OperationError, failed
+from exporter.files import read_given
+from scheduler.errors import OperationError, failed, usage
 
 _STANDARD = 3
 """How many descriptors are the standard streams: 0, 1 and 2."""
+MOST_IMPORTED = 2**26
+"""Bytes of a file to import: a list of 20,000 workflows with their queries takes a third of it."""
 
 
 class Stdout(io.TextIOWrapper):
@@ -54,6 +58,14 @@ def drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+def drop_stderr_if_broken() -> None:
+    """Let what stderr cannot take go nowhere: Python would make exit code 120 of it, whatever the command did."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def _fill_descriptors() -> None:
     """Take the numbers of closed streams, so that no file that is opened later gets them and what is printed.
 
@@ -62,6 +74,16 @@ def _fill_descriptors() -> None:
     while (number := os.open(os.devnull, os.O_RDONLY)) < _STANDARD:
         os.set_inheritable(number, True)  # noqa: FBT003 - its only argument
     os.close(number)
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a file that was named on the command line, ``-`` for stdin. Raises a usage error."""
+    try:
+        return sys.stdin.read() if str(file) == "-" else read_given(file, most=MOST_IMPORTED).decode("utf-8-sig")
+    except OSError as error:
+        raise usage(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise usage(f"{file} is not valid UTF-8") from error
 
 
 def _told(error: OSError) -> OSError | OperationError:

@@ -17,6 +17,7 @@ STYLES = {
     "interrupted": "red",
     "disabled": "yellow",
     "disabled by failures": "red",
+    "cannot be read": "red",
 }
 RUN_COLUMNS = ("id", "job", "slot (UTC)", "kind", "outcome", "read", "accepted", "rejected", "ended")
 

@@ -9,7 +9,7 @@ import typer
 from scheduler.cli import options
 from scheduler.cli.groups import add_command
 from scheduler.cli.late import Late
-from scheduler.cli.output import put, put_json, say, warn
+from scheduler.cli.output import put, put_json, put_lines, say, warn
 from scheduler.paths import SYSTEM_CONFIG, config_path
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def install_units(
             }
         )
     elif dry_run:
-        put(unit.text.rstrip("\n"))
+        put_lines(unit.text.rstrip("\n"))
     else:
         put(f"{unit.path}: {'written' if written else 'unchanged'}")
         say("next:")

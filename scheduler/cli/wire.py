@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from scheduler.operations.runs import RunDetails
     from scheduler.views import JobLine
     from storage.rejections import RejectedValues
+    from storage.removed import RemovedJob
     from storage.runs import StoredAttempt
     from storage.values import StoredRun
 
@@ -25,6 +26,7 @@ def job_json(view: "JobLine", now: datetime) -> dict[str, Any]:
         "delay": view.delay,
         "after": list(view.after),
         "state": view.state,
+        "fault": view.fault,
         "disabled_reason": view.stored.disabled_reason,
         "failure_streak": view.stored.failure_streak,
         "next_scheduled_time": iso(slot),
@@ -52,6 +54,21 @@ def job_details_json(view: "JobView", now: datetime) -> dict[str, Any]:
         "disabled_at": iso(stored.disabled_at),
         "last_success": iso(stored.last_success),
         "high_water": iso(stored.high_water),
+    }
+
+
+def removed_json(job: "RemovedJob") -> dict[str, Any]:
+    """Return what is kept of a removed job as `list --removed` shows it."""
+    return {
+        "name": job.name,
+        "origin": job.origin,
+        "removed_at": iso(job.removed_at),
+        "disabled_at": iso(job.disabled_at),
+        "disabled_by": job.disabled_by,
+        "disabled_reason": job.disabled_reason,
+        "failure_streak": job.failure_streak,
+        "last_success": iso(job.last_success),
+        "high_water": iso(job.high_water),
     }
 
 

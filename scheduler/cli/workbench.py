@@ -11,8 +11,9 @@ from scheduler.cli.output import warn
 from scheduler.cli.quick import known_storage_url
 from scheduler.cli.state_place import storage_url_despite
 from scheduler.config import Config, ConfigError, Reading, build, load, read
+from scheduler.config_files import wait_until_still
 from scheduler.edits import Edits, edits_of
-from scheduler.merge import LostParents, NameConflicts, merge
+from scheduler.merge import LostParents, NameConflicts, UnconfirmedRemovals, merge
 from scheduler.operations import jobs, presence
 from scheduler.operations.jobs import JobView
 from scheduler.paths import config_path
@@ -36,19 +37,26 @@ def find_config(given: Path | None) -> Path:
     return config_path(given, os.environ).absolute()
 
 
-def read_config(given: Path | None) -> Config:
-    """Read the config file; raises ConfigError."""
-    return load(find_config(given))
+def read_config(given: Path | None, *, pipes: bool = False) -> Config:
+    """Read the config file, with ``pipes`` also one that can be read but once; raises ConfigError."""
+    return load(find_config(given), pipes=pipes)
 
 
 @contextmanager
 def opened(
-    given: Path | None, now: datetime, *, sync: bool = True, giving_up: str | None = None, changing: str | None = None
+    given: Path | None,
+    now: datetime,
+    *,
+    sync: bool = True,
+    is_whole: bool = False,
+    giving_up: str | None = None,
+    changing: str | None = None,
 ) -> Iterator[Bench]:
     """Open the workbench. With ``sync`` the config file's jobs are stored first, as the daemon does it.
 
-    Raises ConfigError, StorageError, and NameConflicts, but not over the job that is being given up: without it there
-    would be no way out of the conflict. Nor LostParents over a job that is given up or changed.
+    ``is_whole``: this process wrote the file, so that nobody is in the middle of it. Raises ConfigError, StorageError,
+    and NameConflicts, but not over the job that is being given up: without it there would be no way out of the
+    conflict. Nor LostParents over a job that is given up or changed.
     """
     path = find_config(given)
     reading = read(path)
@@ -56,7 +64,7 @@ def opened(
     database = open_database(config.storage.url)
     try:
         if sync:
-            _sync(database, config, reading, now, giving_up=giving_up, changing=changing)
+            config = _sync(database, config, reading, now, is_whole=is_whole, giving_up=giving_up, changing=changing)
         yield Bench(config=config, path=path, database=database)
     finally:
         database.close()
@@ -91,8 +99,8 @@ def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False) -> 
             _warn_of(faults)
         elif sync:
             try:
-                _sync(database, config, reading, now, giving_up=None, changing=None)
-            except (NameConflicts, LostParents) as conflicts:
+                config = _sync(database, config, reading, now)
+            except (NameConflicts, ConfigError) as conflicts:
                 _warn_of(conflicts)
         yield Look(config=config, database=database)
     finally:
@@ -128,42 +136,48 @@ def storage_url(given: Path | None) -> str:
         return storage_url_despite(path, error)
 
 
-def planned_edits(given: Path | None, now: datetime) -> Edits:
-    """Return what the config file would change of the stored jobs, and store nothing.
+def planned_edits(path: Path, config: Config, now: datetime) -> tuple[Edits, UnconfirmedRemovals | None]:
+    """Return what the config file would change of the stored jobs, and whether that has to be confirmed; store nothing.
 
     Where there is no state yet, every job is new. Raises ConfigError, NameConflicts and StorageError.
     """
-    path = find_config(given)
-    config = load(path)
-    if _has_no_state(config):
-        return edits_of(merge(config.jobs, ()), (), now)
-    database = open_database(config.storage.url, migrate=False)
-    try:
+    with opened_if_there(config) as database:
+        if database is None:
+            return edits_of(merge(config.jobs, ()), (), now), None
         with database.read() as session:
             theirs = settings.get(session, "config_path")
         if theirs and Path(theirs) != path:
             warn(f"the daemon of this state database reads {theirs}, not {path}")
         return jobs.planned_edits(database, config, now)
+
+
+@contextmanager
+def opened_if_there(config: Config) -> Iterator[Database | None]:
+    """Open the state database as it is; None where nobody has stored anything yet. Raises StorageError."""
+    if _has_no_state(config):
+        yield None
+        return
+    database = open_database(config.storage.url, migrate=False)
+    try:
+        yield database
     finally:
         database.close()
 
 
-def check_names(config: Config) -> str | None:
-    """Raise NameConflicts if the stored jobs keep a daemon from taking over a sound config file.
+def check_stored(config: Config, now: datetime) -> str | None:
+    """Raise NameConflicts if the stored jobs keep a daemon from taking over a valid config file.
 
-    Nothing is stored. Returns why that cannot be told, where the state database cannot be read; None otherwise.
+    Nothing is stored. Returns why the daemon would wait for a person, or why that is not known, where the state
+    database cannot be read; None otherwise.
     """
     try:
-        if _has_no_state(config):
-            return None
-        database = open_database(config.storage.url, migrate=False)
+        with opened_if_there(config) as database:
+            unconfirmed = None if database is None else jobs.planned_edits(database, config, now)[1]
     except StorageError as error:
         return f"whether a name is taken by a job of schedctl add cannot be told: {error.message}"
-    try:
-        jobs.check_names(database, config)
-    finally:
-        database.close()
-    return None
+    except LostParents as lost:
+        return str(lost)
+    return None if unconfirmed is None else str(unconfirmed)
 
 
 def _has_no_state(config: Config) -> bool:
@@ -179,9 +193,9 @@ def view_job(given: Path | None, name: str, now: datetime) -> JobView:
 
 
 def _warn_of(faults: ConfigError | NameConflicts) -> None:
-    first, *others = str(faults).splitlines()
+    first, *others = str(faults).split("\n")
     more = f" (and {len(others)} more: schedctl check)" if others else ""
-    warn(f"{first}{more}; until that is mended, jobs are as they were last stored")
+    warn(f"{first}{more}; until that is fixed, jobs are as they were last stored")
 
 
 def _sync(
@@ -190,16 +204,27 @@ def _sync(
     reading: Reading,
     now: datetime,
     *,
-    giving_up: str | None,
-    changing: str | None,
-) -> None:
-    """Store the file's jobs, unless a daemon that lives reads another file: its jobs would be lost to it."""
+    is_whole: bool = False,
+    giving_up: str | None = None,
+    changing: str | None = None,
+) -> Config:
+    """Store the file's jobs, unless a daemon that lives reads another file: its jobs would be lost to it.
+
+    A file that may be half written is waited for. Returns the config, which is then another.
+    """
     with database.read() as session:
         theirs = settings.get(session, "config_path")
-    if theirs and Path(theirs) != reading.path and presence.live_daemon(database, now) is not None:
+    daemon = presence.live_daemon(database, now)
+    if theirs and Path(theirs) != reading.path and daemon is not None:
         warn(f"the daemon of this state database reads {theirs}, so the jobs in {reading.path} are left out")
-        return
+        return config
     try:
+        if not is_whole and not reading.seen.is_settled(now):
+            changes = jobs.planned_changes(database, config)
+            # What is new harms nobody if it is half written, as long as no daemon fires it.
+            if changes.remove or changes.replaced or (changes.put and daemon is not None):
+                reading = wait_until_still(reading)
+                config = build(reading)
         jobs.sync_file_jobs(database, config, now, seen=reading.seen.mark(now))
     except NameConflicts as conflicts:
         if giving_up not in conflicts.names:
@@ -207,3 +232,4 @@ def _sync(
     except LostParents as lost:
         if not lost.followers & {giving_up, changing}:
             raise
+    return config

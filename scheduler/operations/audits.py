@@ -8,7 +8,7 @@ from itertools import groupby
 from scheduler.audit import Audit, Change, Finding, SlotRow, audit_job
 from scheduler.completions import Success
 from scheduler.errors import not_found
-from scheduler.job import Job
+from scheduler.job import Job, UnreadableJobError
 from scheduler.logs import get_logger
 from storage import followers, jobs, notices, retention, runs, settings
 from storage.database import Database, Session
@@ -82,6 +82,9 @@ def audit_daily(database: Database, now: datetime) -> bool:
 def words(finding: Finding) -> str:
     """Say what is wrong in one line."""
     when = f"{finding.first:%Y-%m-%dT%H:%M:%SZ}"
+    if finding.kind == "unreadable":
+        when = f"{when} to {finding.last:%Y-%m-%dT%H:%M:%SZ}" if finding.last != finding.first else f"from {when} on"
+        return f"{finding.job}: {when}: its slots cannot be judged, since the job cannot be read: {finding.reason}"
     if finding.last != finding.first:
         when += f" to {finding.last:%Y-%m-%dT%H:%M:%SZ}"
     slots = "1 slot" if finding.count == 1 else f"{finding.count} slots"
@@ -157,18 +160,19 @@ def _changes(history: list[JobChange]) -> list[Change]:
 
 
 def _change(each: JobChange) -> Change:
+    job, fault = None, None
     try:
         job = Job.from_dict(each.definition)
-        schedule, after, ends = job.schedule, job.after, job.ends
-    except ValueError:  # another version wrote it, so this one never fired it
-        schedule, after, ends = None, (), None
+    except UnreadableJobError as error:
+        fault = error.reason
     return Change(
         change=each.change,  # type: ignore[arg-type] # one of the changes
-        schedule=schedule,
+        schedule=job.schedule if job is not None else None,
         valid_from=each.valid_from,
         anchored_at=each.anchored_at,
-        after=after,
-        ends=ends,
+        after=job.after if job is not None else (),
+        ends=job.ends if job is not None else None,
+        fault=fault,
     )
 
 

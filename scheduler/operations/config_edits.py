@@ -9,6 +9,7 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
+from exporter.files import read_regular
 from scheduler.config import Config, build
 from scheduler.config_files import read
 from scheduler.config_toml import with_section
@@ -87,6 +88,6 @@ def _require(found: Draft) -> None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        return read_regular(path).decode("utf-8")
     except OSError as error:
         raise failed(f"{path} cannot be read: {error.strerror}") from error

@@ -81,7 +81,9 @@ class Waiting:
 
     def _execute(self, run_id: int, node: Node, now: datetime) -> None:
         from scheduler.runner import LEASE_SECONDS, execute  # noqa: PLC0415 - drivers, which a daemon's runs do not need
+        from scheduler.spools import find_place  # noqa: PLC0415 - the same
 
+        place, places = find_place(self._database, self._config.storage.spool)
         with self._database.write() as session:
             gate = Gate(Limits.of(self._config.connections), holds(session), now)
             claimed = runs.claim_run(
@@ -92,6 +94,7 @@ class Waiting:
                 lease_seconds=LEASE_SECONDS,
                 gate=gate,
                 lease_from=shared_now(session, now),
+                places=places,
             )
         if claimed is None:  # another run goes on that this one must wait for, or a daemon was faster
             time.sleep(POLL_SECONDS)
@@ -103,6 +106,7 @@ class Waiting:
                 claimed,
                 owner=node.id,
                 spool_root=self._config.storage.spool,
+                place=place,
                 listen=lambda event: self._listen(claimed, event),
             )
         except ClaimLost:

@@ -1,5 +1,6 @@
 """The coming load of all jobs, with what their last runs took."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from exporter.connections import SalesforceExport
@@ -9,14 +10,21 @@ from storage.database import Database
 
 
 def coming_load(database: Database, now: datetime, days: int) -> Forecast:
-    """Count the runs of ``days`` days from this hour on; jobs that are disabled or run only when asked to add none."""
+    """Count the runs of ``days`` days from this hour on; jobs that are disabled or run only when asked to add none.
+
+    Nor do those that cannot be read: they are named.
+    """
     views = view_jobs(database)
-    return forecast(filter(None, map(_expected, views)), start=now, days=days)
+    found = forecast(filter(None, map(_expected, views)), start=now, days=days)
+    unreadable = {view.name: view.fault for view in views if view.fault is not None and view.is_enabled}
+    return replace(found, unreadable=unreadable)
 
 
 def _expected(view: JobView) -> Expected | None:
+    if view.fault is not None or view.stored.disabled_at is not None:
+        return None
     schedule = view.common if view.after else view.job.schedule
-    if schedule is None or view.stored.disabled_at is not None:
+    if schedule is None:
         return None
     options, last = view.job.export.options, view.last_run
     seconds = None

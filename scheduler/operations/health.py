@@ -1,15 +1,32 @@
 """How the daemon does: who is alive, what waits, what failed last, and what became of the config file."""
 
 import json
+import socket
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from scheduler.disk import faults_of
 from scheduler.edits import EDITS
-from scheduler.health import AHEAD, FAILED, OVERDUE, RECENT_FAILURES, Health, held_apart
+from scheduler.health import (
+    AHEAD,
+    CONFIG_UNCONFIRMED,
+    CONFIRMED,
+    FAILED,
+    OVERDUE,
+    RECENT_FAILURES,
+    UNREADABLE,
+    Health,
+    held_apart,
+    read_unreadable,
+    still_unreadable,
+)
 from scheduler.holds import holds
+from scheduler.instance import lives
 from scheduler.operations.presence import heard_daemon, live_daemon
+from scheduler.spools import away, places_of
 from storage import jobs, nodes, notices, runs, settings
+from storage.clock import shared_now
 from storage.database import Database
 from storage.nodes import Node
 
@@ -18,10 +35,15 @@ def look(database: Database, now: datetime) -> Health:
     """Look at the state database."""
     daemon, silent_for = heard_daemon(database, now)
     with database.read() as session:
+        known = nodes.all_nodes(session)
+        living = [node for node in known if node.kind == "daemon" and lives(node, shared_now(session, now))]
         total, disabled = jobs.count_jobs(session)
         auto_disabled, ahead = held_apart(jobs.held_back_jobs(session, now + AHEAD), now)
         queue = runs.queue(session, overdue=now - OVERDUE)
         failures = runs.list_runs(session, limit=RECENT_FAILURES, outcomes=FAILED)
+        hosts = {socket.gethostname(), *(node.host for node in known)}
+        unreadable = read_unreadable(settings.beginning_with(session, UNREADABLE), hosts)
+        named = [job for name in unreadable if (job := jobs.get_job(session, name)) is not None]
         return Health(
             daemon=daemon,
             silence=silent_for,
@@ -35,19 +57,27 @@ def look(database: Database, now: datetime) -> Health:
             auto_disabled=auto_disabled,
             failures=tuple(failures),
             outbox=notices.outbox(session),
-            disk_faults=faults_of(session, {node.host for node in nodes.all_nodes(session)}),
+            disk_faults=faults_of(session, hosts),
             holds=tuple(hold for _, hold in sorted(holds(session).items())),
             overdue=queue["overdue"],
             ahead=ahead,
+            unreadable=still_unreadable(unreadable, named),
+            away=tuple(away(session, places_of(living))),
+            config_unconfirmed=json.loads(settings.get(session, CONFIG_UNCONFIRMED) or "null"),
         )
 
 
-def request_reload(database: Database, now: datetime) -> Node | None:
-    """Ask the daemon to read its config file again; returns the daemon, None if there is none to do it."""
+def request_reload(database: Database, now: datetime, *, confirmed: Collection[str] = ()) -> Node | None:
+    """Ask the daemon to read its config file again; returns the daemon, None if there is none to do it.
+
+    ``confirmed`` are the jobs that a person agrees to remove.
+    """
     daemon = live_daemon(database, now)
     if daemon is not None:
+        request = now.isoformat()
         with database.write() as session:
-            settings.put(session, "reload_requested", now.isoformat())
+            settings.put(session, CONFIRMED, json.dumps({"request": request, "remove": sorted(confirmed)}))
+            settings.put(session, "reload_requested", request)
     return daemon
 
 
@@ -55,10 +85,16 @@ def last_edits(database: Database) -> dict[str, Any] | None:
     """Return what the last edit that a daemon took over changed, with ``at``, when; None if none changed a job yet."""
     with database.read() as session:
         kept = settings.get(session, EDITS)
-    return None if not kept else dict(json.loads(kept))
+    if not kept:
+        return None
+    edits: dict[str, Any] = json.loads(kept)
+    for edit in edits["jobs"]:  # an older version kept less
+        edit.setdefault("restored", False)
+        edit.setdefault("enabled_again", False)
+    return edits
 
 
 def config_read_at(database: Database) -> tuple[str | None, str | None]:
-    """Return when the daemon last read the config file and what it found wrong with it, if anything."""
+    """Return when the daemon last read the config file and what kept it from taking it over, if anything."""
     with database.read() as session:
         return settings.get(session, "config_read_at"), settings.get(session, "config_fault") or None

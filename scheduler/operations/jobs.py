@@ -1,20 +1,29 @@
 """Jobs as people look at them and change them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
+from exporter.files import read_text
 from scheduler.after import Timed, idle
 from scheduler.config import Config
 from scheduler.config_tables import NO_RELAY
 from scheduler.edits import EDITS, Edits, edits_of
 from scheduler.errors import failed, not_found, usage
 from scheduler.faults import ConfigError, Fault
-from scheduler.job import Job, parse_job
-from scheduler.merge import Changes, LostParents, NameConflicts, lost_parents, merge
+from scheduler.job import Job, UnreadableJobError, parse_job
+from scheduler.merge import (
+    Changes,
+    LostParents,
+    NameConflicts,
+    UnconfirmedRemovals,
+    check_removals,
+    lost_parents,
+    merge,
+)
 from scheduler.owed import CHANGED, DISABLED, settle_owed
 from scheduler.parents import KEY, graph_faults
 from scheduler.schedule import SCHEDULE_KEYS
@@ -22,9 +31,11 @@ from scheduler.second_opinion import disagreement
 from scheduler.synced import SYNCED
 from scheduler.toml_lines import key_lines, line_of
 from scheduler.views import JobLine, with_slots
-from storage import followers, jobs, runs, settings
+from storage import followers, jobs, removed, runs, settings, snapshots
 from storage.database import Database, Session
 from storage.jobs import StoredJob
+from storage.removed import RemovedJob
+from storage.runs import StoredRun
 from storage.statements import lock_names
 
 ENDED = ("succeeded", "partial", "failed", "canceled", "interrupted")
@@ -35,16 +46,26 @@ RECENT = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobView(JobLine):
-    """A job with its state, the run that ended last, and its checked definition."""
+    """A job with its state, the run that ended last, and its checked definition, unless that cannot be read."""
 
-    job: Job
+    read: Job | UnreadableJobError
+
+    @property
+    def job(self) -> Job:
+        """The checked definition. Raises UnreadableJobError."""
+        if isinstance(self.read, UnreadableJobError):
+            raise self.read
+        return self.read
 
 
-def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: str = "") -> Changes:
+def sync_file_jobs(
+    database: Database, config: Config, now: datetime, *, seen: str = "", confirmed: Collection[str] = ()
+) -> Changes:
     """Bring the stored jobs of origin ``file`` in line with the config file, in one transaction.
 
     State survives; jobs of origin ``cli`` are not touched. Raises NameConflicts if a name is in both, LostParents
-    if one is gone that they run after, and then changes nothing. ``seen`` says which files the config was read from,
+    if one is gone that they run after, UnconfirmedRemovals if more than half of the jobs would go (unless a person
+    confirmed these names), and then changes nothing. ``seen`` says which files the config was read from,
     and in what state: it is kept with what changes, so that a later command can tell that there is nothing to bring in
     line. What an edit changed is kept too, for the daemon to log and `reload` to show, whichever process was the first
     to notice the edit.
@@ -58,15 +79,15 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
             with database.write() as session:
                 settings.put(session, SYNCED, seen)
         return changes
-    _refuse_lost_parents(changes, stored, config)
+    _check_removals(changes, stored, config, confirmed)
     _ask_croniter(changes.put.values(), config, now)
     with database.write() as session:
         # All at once: taken in parts, these locks could cross those of others, such as of a run that is settled.
         lock_names(session, changes.remove | (changes.put.keys() & {each.name for each in stored}))
         stored = jobs.all_jobs(session)
         changes = _merged(config, stored)
-        _refuse_lost_parents(changes, stored, config)
-        known = {each.name: each.definition for each in stored}
+        _check_removals(changes, stored, config, confirmed)
+        known, kept = {each.name: each.definition for each in stored}, removed.removed_jobs(session)
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
         for name in changes.remove:
             jobs.remove_job(session, name, now=now)
@@ -77,27 +98,31 @@ def sync_file_jobs(database: Database, config: Config, now: datetime, *, seen: s
             _redefine(session, changes.put[name], definitions[name])
         settings.put(session, SYNCED, seen)
         # What a first config brings is no edit; and another process may have been faster, and told it.
-        if stored and (changes.put or changes.remove):
-            settings.put(session, EDITS, edits_of(changes, stored, now).record(now))
+        if (stored or kept) and (changes.put or changes.remove):
+            settings.put(session, EDITS, edits_of(changes, stored, now, kept=kept).record(now))
     return changes
 
 
-def planned_edits(database: Database, config: Config, now: datetime) -> Edits:
-    """Return what bringing the stored jobs in line with the config file would change.
+def planned_changes(database: Database, config: Config) -> Changes:
+    """Return what bringing the stored jobs in line with the config file would put and remove; raises NameConflicts."""
+    with database.read() as session:
+        return _merged(config, jobs.all_jobs(session))
+
+
+def planned_edits(database: Database, config: Config, now: datetime) -> tuple[Edits, UnconfirmedRemovals | None]:
+    """Return what bringing the stored jobs in line with the config file would change, and whether that takes a person.
 
     Raises NameConflicts and LostParents.
     """
     with database.read() as session:
-        stored = jobs.all_jobs(session)
+        stored, kept = jobs.all_jobs(session), removed.removed_jobs(session)
     changes = _merged(config, stored)
-    _refuse_lost_parents(changes, stored, config)
-    return edits_of(changes, stored, now)
-
-
-def check_names(database: Database, config: Config) -> None:
-    """Raise NameConflicts if a job of the config file has the name of one that was added by command."""
-    with database.read() as session:
-        _merged(config, jobs.all_jobs(session))
+    edits = edits_of(changes, stored, now, kept=kept)
+    try:
+        _check_removals(changes, stored, config)
+    except UnconfirmedRemovals as unconfirmed:
+        return edits, unconfirmed
+    return edits, None
 
 
 def _merged(config: Config, stored: Iterable[StoredJob]) -> Changes:
@@ -123,9 +148,13 @@ def _redefine(session: Session, job: Job, definition: Mapping[str, Any]) -> None
     runs.redefine_waiting(session, job.name, definition, delay=timedelta(seconds=job.delay), since=since)
 
 
-def _refuse_lost_parents(changes: Changes, stored: Iterable[StoredJob], config: Config) -> None:
+def _check_removals(
+    changes: Changes, stored: Sequence[StoredJob], config: Config, confirmed: Collection[str] = ()
+) -> None:
+    """Raise LostParents or UnconfirmedRemovals for what an edit removes."""
     if lost := lost_parents(changes, stored):
         raise LostParents(lost, name=config.name)
+    check_removals(changes, stored, name=config.name, confirmed=confirmed)
 
 
 def _ask_croniter(accepted: Iterable[Job], config: Config, now: datetime) -> None:
@@ -152,8 +181,7 @@ def view_jobs(database: Database) -> list[JobView]:
     """Return every job, by name."""
     with database.read() as session:
         stored, last = jobs.all_jobs(session), runs.last_runs(session)
-    views = [JobView(stored=each, job=Job.from_dict(each.definition), last_run=last.get(each.name)) for each in stored]
-    return with_slots(views)
+    return with_slots([_view(each, last.get(each.name)) for each in stored])
 
 
 def view_job(database: Database, name: str) -> JobView:
@@ -162,11 +190,20 @@ def view_job(database: Database, name: str) -> JobView:
         stored = jobs.get_job(session, name)
         ended = runs.list_runs(session, job=name, limit=RECENT, outcomes=ENDED) if stored is not None else []
         others = jobs.all_jobs(session) if stored is None or stored.definition.get(KEY) else []
+    if stored is None and (kept := kept_state(database, name)) is not None:
+        when = f"{kept.removed_at:%Y-%m-%dT%H:%M:%SZ}"
+        raise not_found(f"there is no job {name!r}: it was removed at {when}; its state comes back with its name")
     if stored is None:
         raise not_found(f"there is no job {name!r}{_nearest(name, [job.name for job in others])}")
     last = max(ended, key=lambda run: (run.finished_at or run.created_at, run.id), default=None)
-    view = JobView(stored=stored, job=Job.from_dict(stored.definition), last_run=last)
-    return with_slots([view], [JobLine(stored=each) for each in others])[0]
+    return with_slots([_view(stored, last)], [JobLine(stored=each) for each in others])[0]
+
+
+def _view(stored: StoredJob, last_run: StoredRun | None) -> JobView:
+    try:
+        return JobView(stored=stored, last_run=last_run, read=Job.from_dict(stored.definition))
+    except UnreadableJobError as error:
+        return JobView(stored=stored, last_run=last_run, read=error, fault=error.reason)
 
 
 def make_job(
@@ -214,7 +251,8 @@ def idle_follower(database: Database, job: Job, now: datetime) -> str | None:
     if not job.after:
         return None
     with database.read() as session:
-        known: dict[str, Timed] = {each.name: JobLine(stored=each) for each in jobs.all_jobs(session)}
+        lines = with_slots([JobLine(stored=each) for each in jobs.all_jobs(session)])
+    known: dict[str, Timed] = {each.name: each for each in lines}
     return idle(job.name, known | {job.name: job}, now)
 
 
@@ -264,10 +302,50 @@ def replace_job(database: Database, job: Job, now: datetime, *, revision: int) -
         return _put(session, job, "cli", now, same_schedule=same)
 
 
-def remove_job(database: Database, name: str, now: datetime) -> bool:
+def has_job(database: Database, name: str) -> bool:
+    """Whether there is a job of that name."""
+    with database.read() as session:
+        return jobs.get_job(session, name) is not None
+
+
+def kept_state(database: Database, name: str) -> RemovedJob | None:
+    """Return what is kept of a removed job for one of its name, if anything is."""
+    with database.read() as session:
+        return removed.get(session, name)
+
+
+def removed_jobs(database: Database) -> list[RemovedJob]:
+    """Return, by name, the removed jobs whose state is kept."""
+    with database.read() as session:
+        return removed.removed_jobs(session)
+
+
+def forget_job(database: Database, name: str) -> None:
+    """Throw away what is kept of a removed job, so that one of its name begins anew.
+
+    Raises not-found if nothing is kept, and failed while a run of it goes on, which would write to it at its end.
+    """
+    with database.write() as session:
+        lock_names(session, [name])
+        _forget(session, name)
+
+
+def _forget(session: Session, name: str) -> None:
+    going_on = runs.waiting_or_running(session, name)
+    if going_on:
+        raise failed(
+            f"run {going_on[0].id} of job {name} goes on: wait for its end, or schedctl cancel {going_on[0].id}"
+        )
+    is_known = removed.forget(session, name)
+    if not snapshots.forget(session, name) and not is_known:
+        raise not_found(f"there is no job {name!r}, and no state of a removed one; schedctl list --removed shows those")
+
+
+def remove_job(database: Database, name: str, now: datetime, *, forget: bool = False) -> bool:
     """Remove a job; its runs and history stay. Returns whether there was one.
 
-    Raises a usage error, which names them, if others run after it.
+    Its state is kept for a job of its name that comes later, unless it is to be forgotten. Raises a usage error, which
+    names them, if others run after it.
     """
     with database.write() as session:
         lock_names(session, [name])
@@ -278,7 +356,10 @@ def remove_job(database: Database, name: str, now: datetime) -> bool:
                 f"{them} another after or a cron"
             )
         settle_owed(session, [name], CHANGED, now)
-        return jobs.remove_job(session, name, now=now)
+        is_removed = jobs.remove_job(session, name, now=now)
+        if forget:
+            _forget(session, name)
+        return is_removed
 
 
 def disable_job(database: Database, name: str, reason: str, now: datetime) -> bool:
@@ -306,7 +387,8 @@ def table_of(definition: Mapping[str, Any]) -> dict[str, Any]:
     table: dict[str, Any] = _without_none(definition)
     table.pop("name", None)
     table.pop("query_file", None)  # its text is in ``query``
-    table["export"].pop("type", None)
+    if isinstance(export := table.get("export"), dict):
+        export.pop("type", None)
     return table
 
 
@@ -322,7 +404,7 @@ def _place_of(config: Config, name: str) -> str:
     """Return the file in which a job stands, with the line on which it begins if it can still be found there."""
     file = config.origins.get(("jobs", name), config.name)
     try:
-        line = line_of(key_lines(Path(file).read_text(encoding="utf-8-sig")), ("jobs", name))
+        line = line_of(key_lines(read_text(Path(file))), ("jobs", name))
     except (OSError, ValueError):
         line = None
     return file if line is None else f"{file}:{line}"

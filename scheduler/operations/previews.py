@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -141,6 +141,7 @@ def _compared(  # noqa: PLR0917 - what is compared, by what, and how much of it 
 ) -> Preview:
     from exporter.casts import TextCast  # noqa: PLC0415 - drivers, for those who ask only
     from exporter.comparison.staging import Staging  # noqa: PLC0415 - the same
+    from exporter.sources import ReadAgainError  # noqa: PLC0415 - the same
     from scheduler.changing import find_base  # noqa: PLC0415 - the same
 
     text_rules = _text_rules(config, job)
@@ -148,9 +149,14 @@ def _compared(  # noqa: PLR0917 - what is compared, by what, and how much of it 
     base = find_base(database, job.name, scope_of(job, config.connections[job.export.connection]))
     staging = Staging(config.storage.spool / f"preview-{secrets.token_hex(4)}")
     try:
-        with open_rows(config, job, now=now, batch_rows=10_000) as reader:
-            staging.fill(reader, TextCast(reader.schema, text_rules), rules, control=Unhurried())
-            columns = tuple(reader.schema.names)
+        while True:
+            try:
+                with open_rows(config, job, now=now, batch_rows=10_000) as reader:
+                    staging.fill(reader, TextCast(reader.schema, text_rules), rules, control=Unhurried())
+                    columns = tuple(reader.schema.names)
+                break
+            except ReadAgainError:
+                staging.discard()
         counts = staging.compare(base.file, rules, doubts_arrived=base.doubts_arrived, resend=base.resend)
         selected = staging.selected()
         asked = _ask(config, job, selected.schema)
@@ -175,12 +181,18 @@ def _compared(  # noqa: PLR0917 - what is compared, by what, and how much of it 
 
 def _preview(config: Config, job: Job, limit: int, now: datetime) -> Preview:
     from exporter.casts import TextCast  # noqa: PLC0415 - drivers, for those who ask only
+    from exporter.sources import ReadAgainError  # noqa: PLC0415 - the same
 
-    with open_rows(config, job, now=now, batch_rows=limit + 1) as reader:
-        cast = TextCast(reader.schema, _text_rules(config, job))
-        columns = tuple(reader.schema.names)
-        asked = _ask(config, job, reader.schema)
-        rows, complete = _first_rows(reader, cast, limit, asked.checks)
+    while True:
+        try:
+            with open_rows(config, job, now=now, batch_rows=limit + 1) as reader:
+                cast = TextCast(reader.schema, _text_rules(config, job))
+                columns = tuple(reader.schema.names)
+                asked = _ask(config, job, reader.schema)
+                rows, complete = _first_rows(reader, cast, limit, asked.checks)
+            break
+        except ReadAgainError:
+            continue
     return Preview(
         columns=columns,
         rows=rows,
@@ -276,3 +288,6 @@ class Unhurried:
     def wait(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Forget it: there is no stop."""

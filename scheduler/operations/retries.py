@@ -90,6 +90,11 @@ def _check_append(session: Session, before: StoredRun, target: str) -> None:
     ways = f"schedctl retry {before.id} --again sends all"
     if rejections.count(session, before.id):
         ways = f"schedctl retry {before.id} --rejected sends the refused ones, {ways}"
+    if before.failure_code == "LEDGER_GONE":
+        raise failed(
+            f"rows of the slot of run {before.id} were sent to {target} before this state database was put back, and "
+            f'mode = "append" might add them once more: look there first (schedctl runs show {before.id}); {ways}'
+        )
     if before.rows_accepted:
         raise failed(
             f"run {before.id} has {before.rows_accepted:,} rows in {target} already, and mode = "

@@ -127,7 +127,7 @@ def rejected_rows(database: Database, run_id: int) -> Iterator[RejectedValues]:
         with database.read() as session:
             page = rejections.read(session, run_id, after=after, limit=PAGE)
         yield from page
-        if len(page) < PAGE:
+        if not page:
             return
         after = page[-1].number
 

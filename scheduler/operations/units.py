@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from exporter.files import read_regular
 from scheduler.errors import failed, usage
 
 NAME = "schedctl.service"
@@ -133,7 +134,7 @@ def install(unit: Unit, *, force: bool) -> bool:
     OperationError if another text is there and not ``force``, or if it cannot be written.
     """
     try:
-        there = unit.path.read_text(encoding="utf-8", errors="replace") if unit.path.exists() else None
+        there = read_regular(unit.path).decode("utf-8", errors="replace") if unit.path.exists() else None
         if there == unit.text:
             return False
         if there is not None and not force:

@@ -1,14 +1,19 @@
 """What a run that waits is waiting for, in words."""
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from scheduler.config import Config
 from scheduler.disk import faults_of
+from scheduler.health import CONFIG_UNCONFIRMED
 from scheduler.holds import holds
+from scheduler.instance import lives
 from scheduler.limits import Limits
 from scheduler.operations.presence import live_daemon
-from storage import jobs, nodes, runs
+from scheduler.spools import away, place_of, places_of
+from storage import jobs, nodes, runs, settings
+from storage.clock import shared_now
 from storage.database import Database
 from storage.runs import StoredRun
 
@@ -34,11 +39,20 @@ def _reasons(database: Database, config: Config | None, run: StoredRun, now: dat
     with database.read() as session:
         job, held = jobs.get_job(session, run.job), sorted(holds(session).items())
         faults = () if here else faults_of(session, {node.host for node in nodes.all_nodes(session)})
+        living = [node for node in nodes.all_nodes(session) if lives(node, shared_now(session, now))]
+        places = places_of(living)
+        if here and config is not None and run.spool_place is not None:
+            places |= {place_of(config.storage.spool).id}
+        far = away(session, places, run_id=run.id)
         running, of_job = runs.running(session), runs.waiting_or_running(session, run.job)
+        unconfirmed = json.loads(settings.get(session, CONFIG_UNCONFIRMED) or "{}")
     if job is not None and job.disabled_at is not None and run.kind == "schedule" and run.started_at is None:
         yield f"job {run.job} to be enabled"
+    yield from far
     if not is_served:
         yield "a daemon: none is alive"
+    if run.job in unconfirmed.get("resting", ()):
+        yield "the edit of the config file that removes its job to be undone, or confirmed (schedctl reload --confirm)"
     yield from (f"room on a disk: {fault}" for fault in faults)
     for name, hold in held:
         if name in demand.connections and hold.is_in_force(now):

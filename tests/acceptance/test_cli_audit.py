@@ -21,7 +21,7 @@ def quick(tmp_path: Path) -> QuickCommand:
     database = open_database(f"sqlite:///{quick.state / 'state.db'}")
     now = datetime.now(UTC)
     quick.write(quick.config.read_text(encoding="utf-8").replace("[jobs.nightly", "[jobs.weekly"))
-    sync_file_jobs(database, load(quick.config), now - timedelta(days=21))
+    sync_file_jobs(database, load(quick.config), now - timedelta(days=21), confirmed={"nightly"})
     for days in (14, 7, 0):
         with database.write() as session:
             settle_owed(session, ["weekly"], "nobody was there", now - timedelta(days=days))

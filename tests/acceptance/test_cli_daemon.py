@@ -1,5 +1,6 @@
 """The command line beside a daemon that lives: status, reload, runs that it executes, and who may not disturb it."""
 
+import os
 import signal
 import subprocess
 import time
@@ -87,6 +88,18 @@ def test_a_reload_takes_a_good_file_and_refuses_a_bad_one(schedctl: Command, dae
     schedctl.write(CONFIG + NIGHTLY)
     wait_until(lambda: schedctl("status", code=None).code == 0)
     assert daemon.poll() is None
+
+
+def test_a_config_file_that_becomes_a_pipe_stops_neither_the_daemon_nor_its_end(
+    schedctl: Command, daemon: subprocess.Popen[bytes]
+) -> None:
+    schedctl.config.unlink()
+    os.mkfifo(schedctl.config)
+    wait_until(lambda: "it is a pipe" in str(schedctl("status", "--json", code=None).json["config"]["fault"]))
+    schedctl.fails("reload", code=4, says="it is a pipe, not a regular file")
+    assert "it is a pipe" in schedctl("list").err
+    daemon.terminate()
+    assert daemon.wait(timeout=60) == 0
 
 
 def test_a_name_that_is_given_up_heals_the_file_that_has_it(schedctl: Command, daemon: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from support.command import CONFIG, NIGHTLY, Command, QuickCommand
 
 LIST_KEYS = [
-    "name", "origin", "cron", "timezone", "delay", "after", "state", "disabled_reason", "failure_streak",
+    "name", "origin", "cron", "timezone", "delay", "after", "state", "fault", "disabled_reason", "failure_streak",
     "next_scheduled_time", "next_run_time", "last_run",
 ]  # fmt: skip
 ADD = ("add", "leads", "--source", "warehouse", "--query", "select 1 as a", "--to", "crm", "--object", "Lead")
@@ -51,6 +51,7 @@ def test_list_has_the_files_jobs_although_no_daemon_ever_ran(schedctl: Command) 
         "delay": 600,
         "after": [],
         "state": "enabled",
+        "fault": None,
         "disabled_reason": None,
         "failure_streak": 0,
         "last_run": None,
@@ -113,7 +114,7 @@ def test_a_dry_run_shows_everything_and_stores_nothing(quick: QuickCommand) -> N
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--cron", "60 * * * *"), "60 is not from 0 to 59 (column 1)"),
+        (("--cron", "60 * * * *"), "60 is not from 0 to 59; the next full hour is 0 (column 1)"),
         (("--cron", "0 3 * *"), "4 fields"),
         (("--timezone", "EST"), "America/New_York"),
         (("--delay", "soon"), "a duration is"),
@@ -222,6 +223,7 @@ def test_state_survives_a_change_of_the_file(quick: QuickCommand) -> None:
 def test_a_job_taken_out_of_the_file_is_gone_but_not_its_runs(quick: QuickCommand) -> None:
     quick("run", "nightly", "--json")
     quick.write(CONFIG)
+    quick("reload", "--confirm")
     assert jobs(quick) == {}
     assert [run["job"] for run in quick("runs", "nightly", "--json").json["runs"]] == ["nightly"]
 
@@ -229,7 +231,7 @@ def test_a_job_taken_out_of_the_file_is_gone_but_not_its_runs(quick: QuickComman
 def test_a_removed_job_is_gone_but_not_its_runs(quick: QuickCommand) -> None:
     quick(*ADD)
     quick("run", "leads")
-    assert quick("remove", "leads", "--json").json == {"removed": "leads"}
+    assert quick("remove", "leads", "--json").json == {"removed": "leads", "forgotten": False}
     assert "leads" not in jobs(quick)
     assert quick("runs", "leads", "--json").json["runs"]
 
@@ -250,7 +252,7 @@ def test_the_nearest_name_is_suggested(quick: QuickCommand) -> None:
 
 def test_a_name_in_file_and_database_is_a_config_fault(quick: QuickCommand) -> None:
     quick(*ADD)
-    quick.write(CONFIG + NIGHTLY.replace("nightly", "leads"))
+    quick.write(CONFIG + NIGHTLY.replace("nightly", "leads") + NIGHTLY)
     for command in (["check"], ["check", "--diff"], ["daemon"]):
         told = quick(*command, code=4).err
         assert f"{quick.config}:13: jobs.leads: a job of that name was added by schedctl add" in told
@@ -419,7 +421,18 @@ def test_a_terminal_gets_colours_only_if_it_wants_them(schedctl: Command) -> Non
 def test_forecast_counts_every_schedule(quick: QuickCommand) -> None:
     quick(*ADD, "--cron", "*/10 * * * *")
     answer = quick("forecast", "--days", "2", "--json").json
-    assert set(answer) == {"from", "days", "runs", "bulk_jobs", "api_calls", "hours", "peaks", "jobs", "how"}
+    assert set(answer) == {
+        "from",
+        "days",
+        "runs",
+        "bulk_jobs",
+        "api_calls",
+        "hours",
+        "peaks",
+        "jobs",
+        "unreadable",
+        "how",
+    }
     by_name = {job["name"]: job for job in answer["jobs"]}
     assert by_name["leads"]["runs"] == by_name["leads"]["bulk_jobs"] == 288
     assert by_name["nightly"]["bulk_jobs"] is None

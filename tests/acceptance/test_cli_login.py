@@ -203,16 +203,30 @@ def test_a_person_who_says_no_is_told_so(schedctl: Command, emulator: Emulator) 
     assert "access was denied in the browser (end-user denied authorization)" in said.err
 
 
-def test_an_answer_with_the_state_of_another_login_ends_this_one(schedctl: Command) -> None:
+def test_a_person_whose_app_is_not_installed_is_told_what_an_administrator_does(
+    schedctl: Command, emulator: Emulator
+) -> None:
+    rights(emulator, app_access="not_installed")
+    said = log_in(schedctl, "crm")
+    assert said.code == 1
+    assert "OAUTH_EC_APP_NOT_FOUND: External client app is not installed in this org" in said.err
+    assert "installs the app under Setup" in said.err
+
+
+def test_an_answer_with_the_state_of_another_login_is_ignored(schedctl: Command) -> None:
     port = free_port()
-    with waiting(schedctl, "crm", "--port", str(port)) as (process, _):
+    with waiting(schedctl, "crm", "--port", str(port)) as (process, url):
         root = f"http://127.0.0.1:{port}"
         assert requests.get(f"{root}/favicon.ico", timeout=10).status_code == 404
         assert requests.get(f"{root}/callback", timeout=10).status_code == 404
-        requests.get(f"{root}/callback?code=stolen&state=made-up", timeout=10)
+        for query in ("code=stolen&state=made-up", "code=stolen", "error=access_denied", "state=%FF&code=stolen"):
+            answer = requests.get(f"{root}/callback?{query}", timeout=10)
+            assert answer.status_code == 400
+            assert "another login" in answer.text
+        assert requests.get(url, timeout=10).status_code == 200
         said = ending(process)
-    assert said.code == 1
-    assert "belongs to another login" in said.err
+    assert said.code == 0, said
+    assert f"logged in as {USERNAME}" in said.out
     assert "stolen" not in said.err
 
 
@@ -292,6 +306,18 @@ def test_a_new_login_replaces_a_token_that_has_ended(schedctl: Command, emulator
     rights(emulator, refresh_seconds=3600)
     assert log_in(schedctl, "crm").code == 0
     assert "logged in" in schedctl("connections", "test", "crm").out
+
+
+def test_a_login_enables_the_jobs_that_a_missing_one_had_failed(schedctl: Command) -> None:
+    text = schedctl.config.read_text(encoding="utf-8").replace("[jobs.leads]", "[jobs.leads]\ndisable_after = 1")
+    schedctl.write(text + text[text.index("[jobs.leads]") :].replace("jobs.leads", "jobs.paused"))
+    schedctl("disable", "paused", "--reason", "mine")
+    schedctl("run", "leads", "--wait", code=1)
+    assert "disabled by failures" in schedctl("list").out
+    said = log_in(schedctl, "crm")
+    assert "enabled again, since failures had disabled them: leads" in said.err
+    states = {job["name"]: job["state"] for job in schedctl("list", "--json").json["jobs"]}
+    assert states == {"leads": "unscheduled", "paused": "disabled"}
 
 
 def test_runs_before_the_first_login_fail_on_their_configuration(quick: QuickCommand) -> None:

@@ -215,7 +215,7 @@ def test_a_jobs_name_is_completed_without_the_database_layer(config: Path) -> No
 def test_a_group_that_lists_completes_its_commands_and_what_its_list_takes(config: Path) -> None:
     run(config, "list")
     for line, offered in {
-        "runs ": ["list", "show", "a", "b"],
+        "runs ": ["list", "show", "abandon", "a", "b"],
         "runs sh": ["show"],
         "runs list ": ["a", "b"],
         "runs --out": ["--outcome"],

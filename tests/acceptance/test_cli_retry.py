@@ -119,7 +119,7 @@ def test_refused_rows_are_sent_once_more_and_only_they(org: Org, tmp_path: Path)
 def test_what_was_refused_for_a_reason_that_is_gone_is_in_afterwards_with_its_values(org: Org, tmp_path: Path) -> None:
     schedctl = command(org, tmp_path, rows=41, options='mode = "update"\nkey = "Ext_Id__c"')
     [first] = schedctl("run", "things", "--wait", "--json", code=1).json["runs"]
-    assert (first["failure"]["kind"], first["rows"]["rejected"]) == ("configuration", 40)
+    assert (first["failure"]["kind"], first["rows"]["rejected"]) == ("data", 40)
     text = schedctl.config.read_text(encoding="utf-8")
     schedctl.write(text.replace('key = "Ext_Id__c"', 'key = "Ext_Id__c"\nupsert = true'))
     [done] = schedctl("retry", str(first["id"]), "--rejected", "--wait", "--json").json["runs"]

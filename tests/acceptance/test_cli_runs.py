@@ -4,6 +4,7 @@ import csv
 import json
 import signal
 import sqlite3
+import stat
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
@@ -293,11 +294,49 @@ def test_refused_rows_are_shown_with_their_values_and_reasons(quick: QuickComman
     assert written[2000][-1] == "late"
     assert len(written) == 2501
     to_stdout = quick("rejected", str(asked["id"]), "--csv", "-")
-    assert to_stdout.out.startswith("number,code,message,Email")
+    assert to_stdout.out.startswith('"number","code","message","Email"')
+    as_it_is = quick("rejected", str(asked["id"]), "--csv", "-", "--raw")
+    assert as_it_is.out.startswith("number,code,message,Email")
+    quick.fails("rejected", str(asked["id"]), "--raw", code=2, says="--raw belongs to --csv")
     both = quick("rejected", str(asked["id"]), "--csv", "-", "--json", code=2)
     assert "both write to stdout" in both.error["message"]
     assert len(quick("rejected", str(asked["id"]), "--csv", file, "--json").json["rows"]) == 2500
     quick.fails("rejected", str(asked["id"]), "--csv", str(tmp_path / "no" / "file.csv"), code=2, says="No such file")
+
+
+@pytest.mark.parametrize("before", [None, 0o644])
+def test_refused_rows_in_a_file_are_private_and_execute_nothing(
+    quick: QuickCommand, tmp_path: Path, before: int | None
+) -> None:
+    [asked] = run_rows(quick, "nightly")
+    values = {
+        "=HEAD()": "=1+1",
+        "Phone": "+49 30 1",
+        "Sum": "-5.50",
+        "At": "@x",
+        "Tab": "\t=1",
+        "Name": "Ann",
+        "None": None,
+    }
+    refuse_rows(quick, asked["id"], [(1, values, "X", "-2+3 is wrong")])
+    file = tmp_path / "refused.csv"
+    if before is not None:
+        file.write_text("longer than what comes\n" * 100, encoding="utf-8")
+        file.chmod(before)
+    said = quick("rejected", str(asked["id"]), "--csv", file)
+    assert "a ' stands before 5 values" in said.err
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with file.open(encoding="utf-8", newline="") as lines:
+        head, row = list(csv.reader(lines))
+    assert head[3:] == ["'=HEAD()", *list(values)[1:]]
+    assert row == ["1", "X", "'-2+3 is wrong", "'=1+1", "'+49 30 1", "-5.50", "'@x", "'\t=1", "Ann", ""]
+    quick("rejected", str(asked["id"]), "--csv", file, "--raw")
+    with file.open(encoding="utf-8", newline="") as lines:
+        raw = list(csv.reader(lines))
+    assert raw == [
+        ["number", "code", "message", *values],
+        ["1", "X", "-2+3 is wrong", *("" if each is None else each for each in values.values())],
+    ]
 
 
 def test_status_without_a_daemon_is_exit_code_1(quick: QuickCommand) -> None:

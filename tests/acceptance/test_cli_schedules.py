@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from support.command import SCHEDCTL, Command, QuickCommand
 
+from scheduler.paths import SYSTEM_CONFIG
+
 HEAVY = ("sqlmodel", "sqlalchemy", "pyarrow", "duckdb", "simple_salesforce", "pydantic", "rich", "croniter", "alembic")
 FIRE_KEYS = {"scheduled_time", "run_time", "local", "note"}
 SCHEDULE_KEYS = {"cron", "timezone", "fires", "fields", "words", "warnings", "after", "slots"}
@@ -163,7 +165,9 @@ def test_an_impossible_date_and_no_schedule_are_explained_too(quick: QuickComman
         (("explain", "*/0 * * * *"), "the step must be from 1 to 59"),
         (("explain", "0 22-2 * * *"), "write 22-23,0-2"),
         (("explain", "0 0 * *"), "4 fields instead of 5"),
-        (("explain", "@reboot"), "@reboot is no schedule"),
+        (("explain", "@reboot"), "schedctl run NAME runs a job by hand"),
+        (("explain", "-*/15 * * * *"), "minute: '-*/15': write */15"),
+        (("next", "-5 3 * * *", "-n", "2"), "minute: '-5': a range has a first value: write 0-5, or 5 (column 1)"),
         (("explain", "٣ * * * *"), "use a number from 0 to 59"),
         (("explain", "\x1b[31m * * * *"), "minute"),
         (("explain", "x" * 5000), "at most 1,000"),
@@ -187,6 +191,19 @@ def test_what_makes_no_sense_is_one_line_and_exit_code_2(
     assert answer.error["kind"] == "usage"
     assert all(line.isprintable() for line in answer.err.splitlines())
     assert max(map(len, answer.err.splitlines())) < 400
+
+
+@pytest.mark.parametrize("command", ["next", "explain"])
+@pytest.mark.parametrize(("text", "says"), [("x", "1 field"), ("daily", "write @daily"), ("5m", "*/5 * *")])
+def test_without_a_config_file_they_speak_of_the_expression(tmp_path: Path, command: str, text: str, says: str) -> None:
+    quick = QuickCommand(tmp_path)
+    del quick.environment["SCHEDCTL_CONFIG"]
+    if not SYSTEM_CONFIG.exists():
+        answer = quick.fails(command, text, code=2, says=f"'{text}' is no cron expression: ")
+        assert says in answer.error["message"]
+        assert "there is no config file /etc/schedctl/config.toml" in answer.error["message"]
+    quick.environment["SCHEDCTL_CONFIG"] = str(tmp_path / "none.toml")
+    quick.fails(command, text, code=4, says="none.toml: cannot be read")
 
 
 def test_an_unquoted_expression_is_told_to_be_quoted(schedctl: Command) -> None:

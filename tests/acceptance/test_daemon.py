@@ -72,6 +72,28 @@ def test_a_hopeless_job_is_disabled_after_five_failures_and_the_others_go_on(ser
     assert len(service.numbers()) == 10
 
 
+def test_a_corrected_secret_enables_the_jobs_that_it_had_failed_and_reload_says_so(service: Service) -> None:
+    service.configure(*(JOB.format(name=name, rows=1, object="Row__c", size=9) for name in ("rows", "paused")))
+    secret = service.command.directory / "secret"
+    secret.write_text("wrong", encoding="utf-8")
+    secret.chmod(0o600)
+    text = service.command.config.read_text(encoding="utf-8").replace('{ env = "CRM_SECRET" }', '{ file = "secret" }')
+    service.command.write(text.replace("* * * * *", YEARLY).replace('source = "', 'disable_after = 1\nsource = "'))
+    service.command("disable", "paused", "--reason", "mine")
+    with service.daemon():
+        service.until(lambda: service.command("status", code=None).code == 0)
+        assert service.command("run", "rows", "--wait", "--json", code=1).json["runs"][0]["failure"]["code"]
+        assert "disabled by failures" in service.command("list").out
+        secret.write_text("secret", encoding="utf-8")
+        told = service.command("reload").out
+        assert "enabled again: rows (connection crm changed: client_" in told
+        states = {job["name"]: job["state"] for job in service.command("list", "--json").json["jobs"]}
+        assert states == {"rows": "enabled", "paused": "disabled"}
+        assert service.command("run", "rows", "--wait", "--json").json["runs"][0]["outcome"] == "succeeded"
+    log = service.log.read_text(encoding="utf-8")
+    assert '"event": "job.enabled", "job": "rows"' in log
+
+
 def test_a_second_daemon_on_the_same_file_is_refused_by_name(service: Service) -> None:
     service.configure(JOB.format(name="rows", rows=1, object="Row__c", size=100))
     with service.daemon() as first:

@@ -1,6 +1,7 @@
 """The daemon's own process under a wall clock that is set: forward, back, over DST nights and a leap day."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -124,6 +125,11 @@ def test_a_clock_set_back_an_hour_stops_no_chore_and_fires_no_slot_twice(clocked
         clocked.until(lambda: "more" in clocked("list", "--json").out)
         told = clocked("status", "--json").out
         assert [problem["code"] for problem in json.loads(told)["problems"]] == ["clock"]
+        shown = clocked("status")
+        assert shown.code == 1
+        assert (
+            "job rows has fired up to 2026-05-04T12:01:00Z, which is still to come: the clock was set back" in shown.out
+        )
         clocked.set(datetime(2026, 5, 4, 12, 2, 1, tzinfo=UTC))
         clocked.until(lambda: clocked.fired("rows") == ["2026-05-04T12:01", "2026-05-04T12:02"])
         assert clocked("status", "--json").code == 0
@@ -146,6 +152,38 @@ def test_a_clock_set_forward_a_day_ends_no_run_and_takes_none_from_who_has_it(cl
         assert clocked.steps()[-1] > 80_000
         assert "claims.expired" not in clocked.log
     assert set(clocked.service.numbers().values()) == {1}
+
+
+def test_a_clock_set_forward_ten_years_and_back_costs_the_daemon_nothing_and_the_ledger_is_complete(
+    clocked: Clocked,
+) -> None:
+    start = datetime(2026, 5, 4, 12, 0, 30, tzinfo=UTC)
+    clocked.set(start)
+    clocked.service.configure(rows(), rows(more='catch_up = "none"').replace("jobs.rows", "jobs.more"))
+    with clocked.daemon() as daemon:
+        before = cpu_seconds(daemon)
+        assert clocked("run", "rows").code == 0
+        clocked.until(lambda: any(run.kind == "manual" and run.outcome for run in clocked.service.runs("rows")))
+        clocked.set(datetime(2036, 5, 4, 12, 0, 30, tzinfo=UTC))
+        clocked.until(lambda: clocked.fired("rows") and clocked.fired("more"))
+        assert clocked.fired("rows")[-1].startswith("2036-05-04T12:0")
+        clocked.until(lambda: "audit.done" in clocked.log)
+        assert clocked("status", "--json").code == 0
+        clocked.set(start + timedelta(hours=1))
+        told = json.loads(clocked("status", "--json").out)
+        assert {problem["code"] for problem in told["problems"]} == {"clock"}
+        assert clocked.is_sound()
+        assert cpu_seconds(daemon) - before < 20
+    assert clocked.service.runs("rows")[0].kind == "manual"  # a history of 90 days does not go by a clock so new
+    lines = [json.loads(line) for line in clocked.log.splitlines()]
+    skipped = [line["count"] for line in lines if line["event"] == "slot.skipped" and line["job"] == "rows"]
+    assert sum(skipped) > 10 * 365 * 24 * 60
+
+
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """Return the CPU time that a process has used."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_job_goes_on_firing_after_edits_that_leave_its_schedule(clocked: Clocked) -> None:

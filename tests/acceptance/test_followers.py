@@ -212,6 +212,7 @@ def test_a_parent_that_leaves_the_file_is_refused_while_a_job_of_the_command_lin
     )
     command.fails("check", "--diff", code=4, says="jobs.nightly: it is gone")
     command("edit", "mail", "--after", "", "--cron", "0 5 * * *")
+    command("reload", "--confirm")
     assert [job["name"] for job in command("list", "--json").json["jobs"]] == ["mail"]
 
 

@@ -21,7 +21,7 @@ from exporter.connections import (
     OutputMapping,
     Segment,
 )
-from exporter.settings import SecretReference, parse_duration
+from exporter.settings import SecretReference, parse_duration, parse_size
 from scheduler.config import Config, parse
 from scheduler.config_tables import (
     DaemonSettings,
@@ -29,7 +29,6 @@ from scheduler.config_tables import (
     MetricsSettings,
     NotifySettings,
     StorageTable,
-    parse_size,
 )
 from scheduler.job import Job, JobDefaults
 from scheduler.recipients import Email

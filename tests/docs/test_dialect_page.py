@@ -166,6 +166,7 @@ CHECKS: dict[Row, Callable[..., None]] = {
     ("cron", "from", "next"): check_next,
     ("repeats every", "cron", "first dates from 2026-11-23 on"): check_repeat,
     ("text", "message"): check_refused,
+    ("text of other crons", "message"): check_refused,
     ("timezone", "message"): check_zone,
     ("cron", "timezone", "switches", "day", "fires there"): check_dst,
     ("cron", "switches", "what the page says", "first fires from 2026-11-23 on"): check_page,

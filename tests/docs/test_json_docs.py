@@ -18,7 +18,7 @@ from scheduler.cli.main import application
 
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 MARK = "<!-- The rest is written by tests/docs/test_json_docs.py from json-schema.json. -->\n"
-VARIANTS = {"add --dry-run", "connections add --dry-run", "check --diff", ERROR}
+VARIANTS = {"add --dry-run", "connections add --dry-run", "check --diff", "list --removed", ERROR}
 """Answers of the schema that are no command's only one."""
 
 
@@ -33,6 +33,7 @@ enable mine
 show mine
 remove mine
 list
+list --removed
 run nightly --wait
 runs
 runs show 1
@@ -168,7 +169,7 @@ def test_the_answers_of_plain_commands_are_as_promised(tmp_path: Path) -> None:
             name = check(words, answer.out)
             assert name != ERROR, answer
             seen.add(name)
-    assert COMMANDS.keys() - seen == {"reload", "login"}
+    assert COMMANDS.keys() - seen == {"reload", "login", "runs abandon"}
 
 
 if __name__ == "__main__":

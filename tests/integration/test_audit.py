@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from support.storage import damage
 
 from scheduler.audit import Audit
 from scheduler.errors import OperationError
 from scheduler.job import parse_job
 from scheduler.operations import jobs as operations
-from scheduler.operations.audits import audit, audit_daily
+from scheduler.operations.audits import audit, audit_daily, words
 from scheduler.owed import planned
 from scheduler.plan import Plan
 from scheduler.ticking import tick
@@ -129,6 +130,19 @@ def test_every_duplicated_row_is_a_double(household: Household) -> None:
         assert (finding.kind, finding.last) == ("double", slot)
         assert number in finding.runs
         household.execute("DELETE FROM run WHERE repeat = 1")
+
+
+def test_a_job_that_cannot_be_read_cannot_be_judged_and_the_others_are_sound(household: Household) -> None:
+    damage(household.database, "edited", cron="*/99 * * * *")
+    found = audit(household.database)
+    assert kinds(found) == [("unreadable", "edited", at(6.5), at(6.5))]
+    assert words(found.findings[0]).startswith(
+        "edited: from 2026-11-23T12:06:30Z on: its slots cannot be judged, since the job cannot be read: cron = "
+    )
+    household.put("edited", 31, "*/3 * * * *")
+    household.tick(33)
+    assert kinds(audit(household.database, "edited")) == [("unreadable", "edited", at(6.5), at(31))]
+    assert audit(household.database, "edited", since=at(31.1)).findings == ()
 
 
 def test_one_job_and_a_beginning_may_be_asked_for(household: Household) -> None:

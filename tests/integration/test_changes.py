@@ -14,6 +14,7 @@ from support.whole_runs import SECRET, Workplace
 from exporter.emulator.faults import CallFault, RowFault
 from exporter.emulator.server import Emulator
 from scheduler.errors import OperationError
+from scheduler.operations.jobs import forget_job
 from scheduler.operations.resyncs import resync
 from scheduler.rejected import RETRIED
 from scheduler.retention import clear
@@ -330,14 +331,16 @@ file = "things.csv"
     assert fault(shop.run(without_key([*things("a"), *things("a")])))[1:] == ("data", "CHANGES_KEY_NOT_UNIQUE")
 
 
-def test_the_snapshot_of_a_removed_job_is_forgotten_with_its_history(emulator: Emulator, tmp_path: Path) -> None:
+def test_the_snapshot_of_a_removed_job_goes_when_a_person_forgets_the_job(emulator: Emulator, tmp_path: Path) -> None:
     shop = Workplace(tmp_path, url=emulator.url, job=UPSERT)
     shop.run(things("a"))
     now = datetime.now(UTC)
     with shop.database() as database:
         with database.write() as session:
             jobs.remove_job(session, "things", now=now)
-        for days, left in ((1, 1), (2, 1), (60, 0)):
+        for days, left in ((1, 1), (60, 1), (61, 0)):
+            if not left:
+                forget_job(database, "things")
             moment = now + timedelta(days=days)
             clear(
                 database,

@@ -59,6 +59,12 @@ def told(work: Workplace, run: StoredRun) -> str:
     return "\n".join(each.body for each in claimed if each.run_id == run.id)
 
 
+def kept_ids(work: Workplace, run: StoredRun) -> Path:
+    """Return where the Ids are that a run was to delete."""
+    (found,) = work.config.storage.spool.glob(f"run-{run.id}-*-deleted")
+    return found
+
+
 def test_a_truncate_that_could_not_delete_all_says_what_is_gone_and_how_it_comes_back(
     emulator: Emulator, tmp_path: Path
 ) -> None:
@@ -67,7 +73,7 @@ def test_a_truncate_that_could_not_delete_all_says_what_is_gone_and_how_it_comes
         run = work.run(ROWS)
     assert (run.outcome, run.failure_code, run.rows_deleted) == ("failed", "NOT_DELETED", 4)
     assert emulator.org.count("Thing__c", deleted=True) == 4
-    kept = work.config.storage.spool / f"run-{run.id}-deleted"
+    kept = kept_ids(work, run)
     words = f"4 of 6 Thing__c records were deleted; their Ids are in {kept.absolute()}. To restore them, undelete"
     assert words in str(run.failure_message)
     assert kept.is_dir()
@@ -145,7 +151,7 @@ def test_a_mirror_that_fails_on_the_way_tells_what_it_deleted(emulator: Emulator
     assert (run.outcome, deleted, doubt) == ("failed", 0, 3)
     assert "It is not known whether 3 Thing__c records were deleted; their Ids are in" in str(run.failure_message)
     assert emulator.org.count("Thing__c", deleted=True) == 3
-    assert (work.config.storage.spool / f"run-{run.id}-deleted").is_dir()
+    assert kept_ids(work, run).is_dir()
 
 
 def test_a_run_that_deleted_nothing_and_one_that_succeeded_say_nothing_of_it(

@@ -177,15 +177,22 @@ def test_parents_are_found_by_id_or_by_their_external_id(org: Org) -> None:
     rows = csv_of(["Ext__c", "City__r.Ext_Id__c"], ["A", "ACME"], ["B", "nobody"], ["C", ""], ["D", "#N/A"])
     outcome = load(org, "insert", rows)
     assert outcome.errors == {
-        1: "INVALID_FIELD:Foreign key external ID: nobody not found for field Ext_Id__c in entity Account:--",
-        2: "INVALID_FIELD:Foreign key external ID:  not found for field Ext_Id__c in entity Account:--",
+        1: "INVALID_FIELD:Foreign key external ID: nobody not found for field Ext_Id__c in entity Account:--"
     }
-    assert [record["City__c"] for record in org.records("Airport__c")] == [account, None]
+    assert [record["City__c"] for record in org.records("Airport__c")] == [account, None, None]
     direct = load(
         org, "insert", csv_of(["Ext__c", "City__c"], ["E", account], ["F", "0015g000000zzzz"], ["G", USER_ID])
     )
     refused = "INVALID_CROSS_REFERENCE_KEY:invalid cross reference id:City__c --"
     assert direct.errors == {1: refused, 2: refused}
+
+
+def test_an_empty_parents_cell_leaves_the_link_alone_and_a_null_marker_empties_it(org: Org) -> None:
+    [account] = load(org, "insert", "Name,Ext_Id__c\nAcme,acme\n", name="Account").ids
+    assert load(org, "insert", csv_of(["Ext__c", "City__r.Ext_Id__c"], ["A", "acme"], ["B", "acme"])).errors == {}
+    rows = csv_of(["Ext__c", "City__r.Ext_Id__c"], ["A", ""], ["B", "#N/A"])
+    assert load(org, "upsert", rows, key="Ext__c").errors == {}
+    assert [record["City__c"] for record in org.records("Airport__c")] == [account, None]
 
 
 def test_a_path_to_one_of_several_objects_names_the_type_and_any_other_does_not(org: Org) -> None:

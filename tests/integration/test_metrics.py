@@ -1,11 +1,15 @@
 """The metrics: what they say after runs that ended one way or another, over HTTP and as a file."""
 
+import http.client
 import re
 import socket
+import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.storage import NOON, at, claimed, new_run, stored
@@ -143,6 +147,99 @@ def test_they_are_served_on_the_address_asked_for_and_no_longer_after_the_end(me
     assert metrics.port is None
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url, timeout=10)
+
+
+def asked(port: int | None, path: str = "/metrics", **headers: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port or 0, timeout=10)
+    with closing(connection):
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:9464", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:9464", 200),
+        ("localhost:9464", 200),
+        ("LOCALHOST.", 200),
+        ("scheduler.example.com:9464", 200),
+        (f"{socket.gethostname()}:9464", 200),
+        ("192.0.2.7:9464", 200),
+        ("elsewhere.example", 421),
+        ("elsewhere.example:9464", 421),
+        ("localhost.elsewhere.example", 421),
+        ("127.0.0.1.elsewhere.example", 421),
+        ("[::1", 421),
+        ("", 421),
+        ("a@localhost@b", 421),
+    ],
+)
+def test_only_who_calls_this_machine_by_its_name_gets_them(metrics: Metrics, host: str, status: int) -> None:
+    metrics.apply(MetricsSettings(listen="127.0.0.1:0", hosts=("scheduler.example.com",)))
+    assert asked(metrics.port, Host=host)[0] == status
+
+
+def test_they_are_at_one_path_in_the_format_asked_for(metrics: Metrics) -> None:
+    metrics.apply(MetricsSettings(listen="127.0.0.1:0"))
+    assert [asked(metrics.port, path)[0] for path in ("/", "/other", "/metrics/", "/metrics?name[]=x")] == [
+        404,
+        404,
+        404,
+        200,
+    ]
+    assert asked(metrics.port, Accept="application/openmetrics-text")[1].endswith("# EOF\n")
+
+
+def test_callers_that_say_nothing_or_drip_are_hung_up_on_and_keep_nobody_out(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.metrics._SCRAPE_SECONDS", 1.5)
+    metrics.apply(MetricsSettings(listen="127.0.0.1:0"))
+    threads = threading.active_count()
+    with ExitStack() as stack:
+        callers = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", metrics.port or 0), timeout=20))
+            for _ in range(40)
+        ]
+        for caller in callers[:4]:
+            caller.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        assert threading.active_count() < threads + 25
+        over = threading.Event()
+
+        def drip() -> None:
+            while not over.wait(0.05):
+                for caller in callers[:4]:
+                    with suppress(OSError):
+                        caller.sendall(b"x")
+
+        dripping = threading.Thread(target=drip, daemon=True)
+        dripping.start()
+        ended = [caller.recv(100) for caller in callers]
+        over.set()
+        dripping.join()
+    assert sum(answer.startswith(b"HTTP/1.0 503") for answer in ended) >= 30
+    assert asked(metrics.port)[0] == 200
+
+
+def test_what_goes_wrong_is_logged_and_not_written_to_stderr(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failures: list[dict[str, object]] = []
+    monkeypatch.setattr(
+        "scheduler.metrics.log",
+        SimpleNamespace(
+            info=lambda *_a, **_k: None, error=lambda event, **rest: failures.append({"event": event, **rest})
+        ),
+    )
+    monkeypatch.setattr(metrics, "collect", lambda: 1 / 0)
+    metrics.apply(MetricsSettings(listen="127.0.0.1:0"))
+    with pytest.raises(http.client.RemoteDisconnected):
+        asked(metrics.port)
+    assert failures == [{"event": "metrics.failed", "message": "ZeroDivisionError: division by zero"}]
+    assert capfd.readouterr().err == ""
 
 
 def test_an_address_that_is_taken_is_told_and_ends_nothing(metrics: Metrics, tmp_path: Path) -> None:

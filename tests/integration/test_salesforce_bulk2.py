@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from support.cases import SCHEMA
-from support.exports import ListLedger, make_context, make_spool, make_target
+from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target
 
 from exporter.emulator import jobs
 from exporter.emulator.faults import CallFault, RowFault
@@ -24,11 +24,8 @@ from exporter.targets.salesforce.target import SalesforceTarget
 NAMES = ("Name", "Ext_Id__c")
 
 
-class LiveControl:
+class LiveControl(QuickControl):
     """A control that waits, but not for long."""
-
-    def check(self) -> None:
-        """Go on."""
 
     def wait(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.01))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from support.exports import ListLedger, make_context, make_target
+from support.exports import ListLedger, QuickControl, make_context, make_target
 
 from exporter.connections import MappedColumn, OutputMapping
 from exporter.emulator.org import Rights
@@ -42,11 +42,8 @@ SCHEMA = {
 AWKWARD = ['a "quote", a comma', "two\r\nlines\nand\rmore", "ü😀\u2028", "x" * 80, "  blanks  ", "x"]
 
 
-class LiveControl:
+class LiveControl(QuickControl):
     """A control that waits, but not for long."""
-
-    def check(self) -> None:
-        """Go on."""
 
     def wait(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.05))

@@ -45,7 +45,7 @@ def test_refused_rows_are_kept_with_number_values_code_and_message(org: SmallOrg
     report = make_target(org.url).export(make_spool(tmp_path / "s", people(5)), make_context(ledger, events=events))
     assert (report.read, report.accepted, report.rejected) == (5, 3, 2)
     assert report.refusals == (
-        Refusal(code="INVALID_EMAIL_ADDRESS", message="Email: invalid email address: …", count=2),
+        Refusal(code="INVALID_EMAIL_ADDRESS", message="Email: invalid email address: …", count=2, fields=("Email",)),
     )
     assert ledger.rejected[5] == RejectedRow(
         number=5,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target, people
+from support.hostile import bomb
 from support.small_org import Fault, Reply, SmallOrg, small_org
 
 from exporter.events import Event, Retrying
@@ -32,6 +33,13 @@ FAULTS: dict[str, str | Reply] = {
     "busy": Reply(429, b"", headers=(("Retry-After", "7"),)),
     "empty answer": Reply(200, b""),
     "wrong answer": Reply(200, b"<html></html>", "text/html"),
+    "brackets": Reply(200, b"[" * 200_000),
+    "bomb": Reply(200, bomb(100_000_000), headers=(("Content-Encoding", "gzip"),)),
+    "an Id that leads elsewhere": Reply(
+        200,
+        b'<jobInfo xmlns="http://www.force.com/2009/06/asyncapi/dataload"><id>../../x</id><state>Open</state></jobInfo>',
+        "application/xml",
+    ),
 }
 SESSION = {
     "400": Reply(
@@ -112,7 +120,7 @@ def test_a_session_that_ends_again_right_after_the_new_login_is_renewed_once_mor
 
 
 @pytest.mark.parametrize("request_", list(REQUESTS))
-@pytest.mark.parametrize("fault", ["answer lost", "request lost", "web page"])
+@pytest.mark.parametrize("fault", ["answer lost", "request lost", "web page", "brackets", "bomb"])
 def test_a_fault_that_stays_is_transient_and_a_later_attempt_ends_well(
     org: SmallOrg, tmp_path: Path, request_: str, fault: str
 ) -> None:

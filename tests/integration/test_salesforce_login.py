@@ -10,6 +10,7 @@ from exporter.connections import SalesforceConnection, SalesforceExport
 from exporter.failures import ExportError, FailureKind
 from exporter.targets.salesforce import wire
 from exporter.targets.salesforce.auth import Login
+from exporter.targets.salesforce.logins.answer import check_instance, read_instance
 from exporter.targets.salesforce.target import SalesforceTarget
 
 TOKEN = "/services/oauth2/token"
@@ -78,13 +79,78 @@ def test_the_shared_login_hosts_are_refused_before_any_request(host: str, monkey
 
 @pytest.mark.parametrize(
     "instance_url",
-    ["http://elsewhere.example", "ftp://127.0.0.1", "https://", "", "javascript:x", "http://127.0.0.1.example"],
+    [
+        "http://elsewhere.example",
+        "https://elsewhere.example",
+        "https://salesforce.com.example",
+        "https://notsalesforce.com",
+        "http://127.0.0.1.example",
+        "https://[fe80::1]",
+    ],
 )
 def test_an_instance_that_cannot_be_trusted_gets_no_token(org: SmallOrg, instance_url: str) -> None:
     refuse_login(org, 200, {"access_token": "t", "instance_url": instance_url})
     with pytest.raises(ExportError, match="cannot be trusted") as caught:
         make_target(org.url).check()
     assert caught.value.kind is FailureKind.CONFIGURATION
+    assert len(org.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "instance_url",
+    [
+        "",
+        "https://",
+        "ftp://127.0.0.1",
+        "javascript:x",
+        "https://[::1",
+        "https://me@o.my.salesforce.com",
+        "https://me:secret@o.my.salesforce.com",
+        "https://o.my.salesforce.com:99999",
+        "https://o.my.salesforce.com:x",
+        "https://o.my.salesforce.com/services",
+        "https://o.my.salesforce.com?x",
+        "https://o.my.salesforce.com#x",
+        "https://o.my.salesforce.com\\.example",
+        "https://ö.my.salesforce.com",
+        "https://o.my.salesforce.com\r\nX: y",
+        " https://o.my.salesforce.com",
+        "//o.my.salesforce.com",
+        None,
+        7,
+        ["https://o.my.salesforce.com"],
+    ],
+)
+def test_an_instance_that_is_no_address_is_an_unreadable_answer(org: SmallOrg, instance_url: object) -> None:
+    refuse_login(org, 200, {"access_token": "t", "instance_url": instance_url})
+    with pytest.raises(ExportError, match="no instance") as caught:
+        make_target(org.url, connection={"retry_limit": 0}).check()
+    assert (caught.value.kind, caught.value.code) == (FailureKind.TRANSIENT, "UNREADABLE_ANSWER")
+    assert len(org.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("login_url", "instance_url"),
+    [
+        ("https://login.salesforce.com", "https://o.my.salesforce.com"),
+        ("https://o.my.salesforce.com", "https://o--dev.sandbox.my.salesforce.com"),
+        ("https://o.my.salesforce.com", "https://na139.salesforce.com"),
+        ("https://sf.corp.example", "https://o.my.salesforce.com"),
+        ("https://sf.corp.example", "https://o.corp.example"),
+        ("https://sf.example:8443", "https://SF.example:8443"),
+        ("https://o.my.sfcrmproducts.cn", "https://o.my.sfcrmproducts.cn"),
+    ],
+)
+def test_the_instances_that_there_are_get_the_token(login_url: str, instance_url: str) -> None:
+    check_instance(read_instance(f"{instance_url}/"), login_url)
+
+
+@pytest.mark.parametrize("token", ["€", "a b", "a\nb", "x" * 20_001, None, 7, {}, "\udc80"])
+def test_a_token_that_no_header_can_hold_is_an_unreadable_answer(org: SmallOrg, token: object) -> None:
+    refuse_login(org, 200, {"access_token": token, "instance_url": org.url})
+    with pytest.raises(ExportError) as caught:
+        make_target(org.url, connection={"retry_limit": 0}).check()
+    assert (caught.value.kind, caught.value.code) == (FailureKind.TRANSIENT, "UNREADABLE_ANSWER")
     assert len(org.calls) == 1
 
 

@@ -30,6 +30,7 @@ from support.logins import (
     target_of,
 )
 
+from exporter.connections import SalesforceConnection
 from exporter.emulator.faults import CallFault
 from exporter.emulator.org import USERNAME
 from exporter.emulator.server import Emulator
@@ -59,7 +60,10 @@ def bulk_jobs(emulator: Emulator) -> int:
 
 def refusal(emulator: Emulator, directory: Path, auth: str, **changes: Any) -> ExportError:
     """Return the error of a login that is refused; it says nothing that is secret, and is not repeated."""
-    connection = connect(auth, emulator, directory, **changes)
+    return refused(emulator, connect(auth, emulator, directory, **changes))
+
+
+def refused(emulator: Emulator, connection: SalesforceConnection) -> ExportError:
     before = logins(emulator)
     with pytest.raises(ExportError) as caught:
         identify(connection)
@@ -311,3 +315,58 @@ def test_a_server_that_echoes_secrets_has_them_hidden(emulator: Emulator, tmp_pa
     with pytest.raises(ExportError) as caught:
         identify(connection)
     assert "not ***, ***" in caught.value.message
+
+
+APPS = {
+    "not_installed": ("app_not_found", "Connected Apps OAuth Usage"),
+    "blocked": ("OAUTH_APP_BLOCKED", "unblock it"),
+    "not_approved": ("invalid_app_access", "permission set"),
+}
+
+
+@pytest.mark.parametrize("auth", ["client_credentials", "oauth", "jwt"])
+@pytest.mark.parametrize("access", APPS)
+def test_an_app_that_may_not_in_is_reported_with_what_an_administrator_has_to_do(
+    emulator: Emulator, tmp_path: Path, auth: str, access: str
+) -> None:
+    connection = connect(auth, emulator, tmp_path)
+    rights(emulator, app_access=access)
+    error = refused(emulator, connection)
+    code, words = APPS[access]
+    assert error.code == code
+    assert words in error.message
+    assert "client_secret" not in error.message
+
+
+@pytest.mark.parametrize("auth", ["client_credentials", "oauth", "jwt"])
+@pytest.mark.parametrize(
+    ("code", "description", "words"),
+    [
+        ("OAUTH_EC_APP_NOT_FOUND", "External client app is not installed in this org", "not installed in this org: an"),
+        ("invalid_client", "app must be installed into org", "installs the app under Setup"),
+        ("OAUTH_APP_ACCESS_DENIED", "user is not admin approved to access this app", "use the app"),
+        ("invalid_grant", "user is not admin approved to access this app", "use the app"),
+        ("OAUTH_AUTHORIZATION_BLOCKED", "Cross-org OAuth flows are not supported", "My Domain"),
+        ("OAUTH_APPROVAL_ERROR_GENERIC", "An unexpected error has occured during authentication.", "Setup"),
+        ("invalid_scope", "the requested scope is not allowed", "scopes"),
+    ],
+)
+def test_the_token_endpoints_words_for_a_restricted_app_are_understood(  # noqa: PLR0917 - pytest's fixtures
+    emulator: Emulator, tmp_path: Path, auth: str, code: str, description: str, words: str
+) -> None:
+    connection = connect(auth, emulator, tmp_path)
+    body = json.dumps({"error": code, "error_description": description})
+    emulator.faults.add(CallFault(pattern=TOKEN_CALL, action="answer", status=400, body=body, kind="application/json"))
+    error = refused(emulator, connection)
+    assert error.code == code
+    assert words in error.message
+
+
+def test_an_app_that_api_access_control_blocks_is_reported_at_the_soap_login(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    fault = "<e:Fault><faultcode>sf:CLIENT_NOT_ACCESSIBLE_FOR_USER</faultcode><faultstring>no</faultstring></e:Fault>"
+    emulator.faults.add(
+        CallFault(pattern="POST /services/Soap", action="answer", status=500, body=XML.format(fault), kind="text/xml")
+    )
+    assert "API Access Control" in refusal(emulator, tmp_path, "credentials").message

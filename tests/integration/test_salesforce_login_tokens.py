@@ -249,6 +249,19 @@ def test_a_token_that_others_can_read_is_not_used(emulator: Emulator, tmp_path: 
     refused(connection, "TOKEN_FILE", "chmod 600")
 
 
+@pytest.mark.parametrize(
+    ("suffix", "says"), [("", "it is a pipe, not a regular file"), (".new", "crm.json.new cannot be written")]
+)
+def test_a_pipe_in_the_place_of_a_token_is_not_waited_for(
+    emulator: Emulator, tmp_path: Path, path: Path, suffix: str, says: str
+) -> None:
+    connection = connect("oauth", emulator, tmp_path)
+    odd = path.with_name(path.name + suffix)
+    odd.unlink(missing_ok=True)
+    os.mkfifo(odd, mode=0o600)
+    refused(connection, "TOKEN_FILE", says)
+
+
 @pytest.mark.parametrize("content", [b"", b"null", b"[]", b"{}", b"\xff", b'{"refresh_token": 1, "client_id": "x"}'])
 def test_a_file_without_a_token_is_told(emulator: Emulator, tmp_path: Path, path: Path, content: bytes) -> None:
     connection = connect("oauth", emulator, tmp_path)

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 from support.cases import CASES, SCHEMA, Case
 from support.emulator_org import csv_of, load
-from support.exports import ListLedger, make_context, make_target
+from support.exports import ListLedger, QuickControl, make_context, make_target
 
 from exporter.emulator import jobs
 from exporter.emulator.faults import CallFault, RowFault
@@ -24,11 +24,8 @@ from exporter.spool import Spool
 Record = Callable[[str, object], None]
 
 
-class LiveControl:
+class LiveControl(QuickControl):
     """A control that waits, but not for long."""
-
-    def check(self) -> None:
-        """Go on."""
 
     def wait(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.01))

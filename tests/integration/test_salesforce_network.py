@@ -256,7 +256,9 @@ def test_a_ca_file_that_is_none_names_key_file_and_fix(
 
 
 def test_a_ca_file_that_is_a_directory_is_told(emulator: Emulator, tmp_path: Path) -> None:
-    assert "Is a directory" in fault(connect("client_credentials", emulator, tmp_path, ca_file=str(tmp_path))).message
+    assert (
+        "it is a directory" in fault(connect("client_credentials", emulator, tmp_path, ca_file=str(tmp_path))).message
+    )
 
 
 @pytest.mark.parametrize("auth", AUTHS)

@@ -2,11 +2,16 @@
 
 import io
 import logging
+import resource
+import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
+from support.hostile import OK, Act, answering, bomb, dripping, flooding, hostile, within
 from support.receivers import MailServer, WebHook, free_port, mail_server, silent_server, web_hook
 
+from scheduler import sending
 from scheduler.notices import NoticeText
 from scheduler.secrets import mask
 from scheduler.sending import is_usable, secrets_in, send
@@ -43,6 +48,17 @@ def test_a_line_break_in_a_subject_is_no_header_of_a_mail(mail: MailServer) -> N
     assert mail.subjects == ["schedctl: job a failed: X Bcc: thief@example.com"]
 
 
+def test_what_a_reader_cannot_see_or_a_terminal_obeys_is_in_no_message(mail: MailServer, hook: WebHook) -> None:
+    odd = NoticeText(
+        kind="failed", subject="job \x1b[31ma\u202e\x00 \u2028failed", body="Reason: \x9b2J\u202eexe\r\x85\nJob: a"
+    )
+    assert send(mail.url, odd, host="h").arrived
+    assert mail.subjects == [r"schedctl: job \u001b[31ma\u202e\u0000 failed"]
+    assert mail.mails[0].get_content().strip().splitlines()[:2] == [r"Reason: \u009b2J\u202eexe\r\u0085", "Job: a"]
+    assert send(hook.url, odd, host="h").arrived
+    assert hook.posts[0]["title"] == r"schedctl: job \u001b[31ma\u202e\u0000 failed"
+
+
 def test_a_web_hook_gets_title_message_and_type(hook: WebHook) -> None:
     assert send(hook.url, NOTICE, host="db-1").arrived
     (post,) = hook.posts
@@ -76,6 +92,48 @@ def test_a_server_that_never_answers_is_given_up(mail: MailServer) -> None:
             assert not sent.arrived
             assert "timed out" in sent.reason
     assert mail.mails == []
+
+
+def greeting(peer: socket.socket, ending: threading.Event) -> None:
+    """Begin as a mail server does, in a line that never ends."""
+    while not ending.wait(0.02):
+        peer.sendall(b"220-")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "act"),
+    [
+        ("json", dripping(OK + b"Content-Length: 100000\r\n\r\n", b" ")),
+        ("json", dripping(OK + b"X-Long: ", b"x")),
+        ("json", flooding(OK + b"Connection: close\r\n\r\n", b" " * 65536)),
+        ("mailto", greeting),
+    ],
+)
+def test_a_server_whose_answer_never_ends_holds_up_no_other_notice(
+    scheme: str, act: Act, hook: WebHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "SEND_SECONDS", 1.0)
+    with hostile(act) as server:
+        url = f"{scheme}://127.0.0.1:{server.port}{'?from=a@example.com' if scheme == 'mailto' else ''}"
+        url = url.replace("mailto://", "mailto://u@")
+
+        def tell() -> None:
+            sent = send(url, NOTICE, host="h")
+            assert not sent.arrived
+            assert sent.reason
+
+        within(20, tell)
+        within(20, tell)  # the message before this one may still be under way
+        assert send(hook.url, NOTICE, host="h").arrived
+
+
+def test_a_compressed_answer_does_not_fill_the_memory() -> None:
+    packed = bomb(800_000_000)
+    head = OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with hostile(answering(head, packed)) as server:
+        assert not send(f"json://127.0.0.1:{server.port}", NOTICE, host="h").arrived
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
 
 
 @pytest.mark.parametrize(

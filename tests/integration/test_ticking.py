@@ -129,6 +129,26 @@ def test_what_was_missed_is_one_row_with_its_count(database: Database) -> None:
     assert (missed.skipped, missed.first_slot, missed.scheduled_time) == (89, at(1), at(89))
 
 
+def test_a_long_backlog_is_stored_a_part_at_a_time_and_holds_up_no_other_job(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.ticking.SLOTS_PER_TRANSACTION", 100)
+    clockwork = Clockwork(database, catch_up="all")
+    other = Planned(name="other", schedule=make_schedule("0 0 * * *"), after=NOON, revision=1)
+    with database.write() as session:
+        jobs.put_job(session, name="other", origin="file", definition={}, now=NOON)
+    clockwork.definitions["other"] = {}
+    clockwork.plan.put(other)
+    parts = [tick(database, clockwork.plan, clockwork.definitions, at(13 * 60)) for _ in range(17)]
+    assert max(parts) <= 101
+    assert sum(parts[:2]) > 100  # the other job's slot of midnight is not behind 780 of the first one
+    with database.read() as session:
+        assert [run.scheduled_time for run in runs.list_runs(session, job="other")] == [at(12 * 60)]
+        stored = runs.list_runs(session, job="job", limit=1000)
+    assert sorted(run.scheduled_time for run in stored) == [at(minute) for minute in range(1, 13 * 60 + 1)]
+    assert clockwork.plan.next_wakeup() == at(13 * 60 + 1).timestamp()
+
+
 def test_a_plan_that_another_daemon_overtook_stores_no_slot_again(database: Database) -> None:
     ahead, behind = Clockwork(database), Clockwork(database)
     for minute in (1, 2, 3):

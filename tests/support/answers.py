@@ -25,7 +25,11 @@ def name_of(arguments: Sequence[str]) -> str:
         return "add --dry-run"
     if name == "connections add" and "--dry-run" in arguments:
         return "connections add --dry-run"
-    return "check --diff" if name == "check" and "--diff" in arguments else name
+    for variant in ("check --diff", "list --removed"):
+        command, flag = variant.split()
+        if name == command and flag in arguments:
+            return variant
+    return name
 
 
 def _words(arguments: Sequence[str]) -> list[str]:

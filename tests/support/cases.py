@@ -2,15 +2,18 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from support.emulator_org import csv_of, load
-from support.exports import make_spool
+from support.exports import QuickControl, make_spool
 
+from exporter.emulator.faults import RowFault
 from exporter.emulator.server import Emulator
 from exporter.spool import Spool
+from exporter.spooling import BatchLimits, spool_csv
 
 SCHEMA = {
     "objects": {
@@ -21,6 +24,7 @@ SCHEMA = {
                 "Ext_Id__c": {"type": "string", "length": 20, "external_id": True, "unique": True},
                 "Code__c": {"type": "string", "length": 20},
                 "Born__c": {"type": "date"},
+                "Parent__c": {"type": "reference", "reference_to": ["Thing__c"]},
             },
         }
     }
@@ -45,11 +49,14 @@ class Case:
     rejected: tuple[int, ...]
     deleted: int = 0
     in_bin: int = 0
-    locked: Mapping[str, int] = field(default_factory=dict)
+    faults: tuple[RowFault, ...] = ()
+    batch_size: int = 2
 
     def prepare(self, emulator: Emulator, directory: Path) -> Spool:
         """Make the org what it is before the export, and return the export's spool, made anew."""
         emulator.faults.clear()
+        for fault in self.faults:
+            emulator.faults.add(fault)
         with emulator.org.store.writing() as db:
             db.execute('DELETE FROM "Thing__c"')
         if self.there:
@@ -69,7 +76,14 @@ class Case:
         ]
         for left in (directory, directory.with_name(f"{directory.name}-deleted")):
             shutil.rmtree(left, ignore_errors=True)
-        return make_spool(directory, rows, names=self.columns)
+        if not any("." in name for name in self.columns):
+            return make_spool(directory, rows, names=self.columns, batch_size=self.batch_size)
+        columns = dict(zip(self.columns, zip(*rows, strict=True), strict=True))
+        spool = Spool(directory)
+        limits = BatchLimits(rows=self.batch_size)
+        control = QuickControl()
+        spool_csv(pa.table(columns).to_reader(), spool, control=control, listen=lambda _event: None, limits=limits)
+        return spool
 
     def lost_and_doubled(self, emulator: Emulator) -> tuple[int, int]:
         """Return how many records are missing, and how many are there that should not be."""
@@ -132,3 +146,55 @@ CASES = {
     ),
 }
 """By name; each is run with both bulk APIs."""
+
+SMALLEST_PIECE = 2
+"""For the cases below: into how small pieces a batch falls that met too many locks."""
+_CROWDED = ("TooManyLockFailure", "Too many lock failure 200 Trying again later.")
+_IN_A_TRIGGER = (
+    "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+    "T: execution of AfterInsert; first error: UNABLE_TO_LOCK_ROW, x",
+)
+
+
+def _resent(*faults: RowFault) -> Case:
+    return Case(options={}, rows=NEW, left=TAKEN, rejected=(3,), faults=faults, batch_size=5)
+
+
+RESENT = {
+    "locks in a trigger": _resent(
+        RowFault(object="Thing__c", column="Ext_Id__c", values=("e2", "e4"), error=_IN_A_TRIGGER),
+        RowFault(object="Thing__c", column="Ext_Id__c", values=("e5",), times=3),
+    ),
+    "too many locks": _resent(
+        RowFault(object="Thing__c", larger=2, times=1000, batch_message=" : ".join(_CROWDED), error=_CROWDED)
+    ),
+    "too many locks, a part processed": _resent(
+        RowFault(
+            object="Thing__c", larger=2, times=1000, batch_message=" : ".join(_CROWDED), error=_CROWDED, processed=2
+        )
+    ),
+    "no rows taken for a while": _resent(
+        RowFault(object="Thing__c", every=1, times=2, error=("SERVER_UNAVAILABLE", "not now"))
+    ),
+    "some without a parent": Case(
+        options={"mode": "update", "upsert": True, "key": "Ext_Id__c"},
+        there=OLD[:2],
+        columns=(*NAMES, "Parent__r.Ext_Id__c"),
+        rows=tuple((*row, "e1" if number % 2 else "") for number, row in enumerate(NEW)),
+        left=TAKEN,
+        rejected=(3,),
+        faults=(RowFault(object="Thing__c", column="Ext_Id__c", values=("e2", "e5")),),
+    ),
+    "some without a parent, by another key": Case(
+        options={"mode": "update", "key": "Code__c"},
+        there=TWICE,
+        columns=("Code__c", "Name", "Parent__r.Ext_Id__c"),
+        rows=(
+            *((code, name, "" if code in {"c1", "c4"} else "e1") for name, _, code in NEW),
+            *(("nowhere", "x", ""), ("", "x", "e1")),
+        ),
+        left=(TAKEN - {NEW[4]}) | {OLD[2], *TWICE[4:]},
+        rejected=(3, 5, 6, 7),
+    ),
+}
+"""Exports whose rows do not go out as they came, once each and in their order: some again, some in other batches."""

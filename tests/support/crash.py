@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from support.exports import make_context, make_target
+from support.exports import QuickControl, make_context, make_target
 
 from exporter.ledger import Entry, Mark
 from exporter.report import RejectedRow
 from exporter.spool import Spool
+from exporter.targets.salesforce import delivery
 
 
 class StopError(Exception):
@@ -78,6 +79,7 @@ def perform(cell: dict[str, Any]) -> None:
     )
     connection = {"read_timeout": 5, "client_id": "emulator", "client_secret": SecretStr("secret")}
     target = make_target(cell["url"], connection=connection, **cell["options"])
+    delivery.SMALLEST_PIECE = cell.get("smallest_piece", delivery.SMALLEST_PIECE)
     spool, context = Spool(Path(cell["spool"])), make_context(ledger, control=_BriskControl())
     if not cell.get("stop_after"):
         target.export(spool, context)
@@ -89,11 +91,8 @@ def perform(cell: dict[str, Any]) -> None:
     target.abort(spool, context)
 
 
-class _BriskControl:
+class _BriskControl(QuickControl):
     """A control that waits, but not for long: the emulator needs its time."""
-
-    def check(self) -> None:
-        """Go on."""
 
     def wait(self, seconds: float) -> None:
         time.sleep(min(seconds, 0.01))

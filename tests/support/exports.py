@@ -3,7 +3,7 @@
 import csv
 import io
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,9 @@ class QuickControl:
 
     def wait(self, seconds: float) -> None:
         self.waits.append(seconds)
+
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Forget it: nobody stops this."""
 
 
 def csv_batch(names: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:

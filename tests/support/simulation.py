@@ -88,6 +88,7 @@ class Simulation:
         """Jobs that nobody edits, disables or makes fail for good: what they owe can be told without their history."""
         self.parents: set[str] = set()
         """Jobs that others run after."""
+        self._gone: list[tuple[str, list[str]]] = []
         self._is_over = False
         self._events: list[tuple[datetime, int, Callable[[], None]]] = []
         self._ends: list[tuple[datetime, int]] = []
@@ -228,11 +229,21 @@ class Simulation:
 
     def _remove(self) -> None:
         for name in self._some_job():
+            with self.database.read() as session:
+                stored = jobs.get_job(session, name)
             with suppress(OperationError):  # others run after it
-                operations.remove_job(self.database, name, self.now)
-                self.figures.faults["remove"] += 1
+                if stored is not None and operations.remove_job(self.database, name, self.now):
+                    self.figures.faults["remove"] += 1
+                    self._gone.append((name, stored.definition["after"]))
 
     def _add(self) -> None:
+        if self._gone and self.lot.random() < 0.5:  # its state comes back with it
+            self.figures.faults["add again"] += 1
+            name, after = self._gone.pop()
+            again = self._job(name, cron="", after=after) if after else self._job(name)
+            with suppress(OperationError):  # what it ran after is gone too
+                operations.add_job(self.database, again, self.now)
+            return
         self.figures.faults["add"] += 1
         operations.add_job(self.database, self._job(f"new-{self.figures.faults['add']:05}"), self.now)
 

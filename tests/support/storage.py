@@ -8,9 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
+from sqlalchemy import select, update
+
 from storage.database import Database
+from storage.definitions import DEFINITION, digest
+from storage.models import table
 from storage.runs import NewRun, StoredRun, claim_run, insert_runs
 
+JOB = table("job")
 NOON = datetime(2026, 3, 8, 12, 0, tzinfo=UTC)
 
 
@@ -46,6 +51,15 @@ def claimed(database: Database, run: NewRun | None = None, *, owner: str = "node
         claim = claim_run(session, number, owner=owner, now=NOON, lease_seconds=60)
     assert claim is not None
     return claim
+
+
+def damage(database: Database, job: str, **keys: Any) -> None:
+    """Change keys of a job's stored definition as no command would: another version wrote them, or zone data went."""
+    with database.write() as session:
+        number = session.execute(select(JOB.c.definition_id).where(JOB.c.name == job)).scalar_one()
+        body = session.execute(select(DEFINITION.c.body).where(DEFINITION.c.id == number)).scalar_one()
+        new = {**body, **keys}
+        session.execute(update(DEFINITION).where(DEFINITION.c.id == number).values(body=new, digest=digest(new)))
 
 
 def token_of(run: StoredRun) -> str:

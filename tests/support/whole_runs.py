@@ -27,9 +27,11 @@ from scheduler.control import RunControl
 from scheduler.job import Job
 from scheduler.limits import Gate, Limits
 from scheduler.runner import perform
+from scheduler.spools import find_place
 from scheduler.work import RunWork
-from storage import jobs, runs, snapshots
+from storage import jobs, ledger, runs, snapshots
 from storage.database import Database, open_database
+from storage.ledger import LedgerRow
 from storage.runs import NewRun, StoredRun
 from storage.snapshots import StoredSnapshot
 
@@ -38,6 +40,7 @@ SECRET = "m4de-up-s3cret"
 CONFIG = """
 [storage]
 url = "{storage}"
+{more}
 [connections.files]
 type = "duckdb"
 [connections.crm]
@@ -65,15 +68,26 @@ class Workplace:
     """A directory with a config of the job ``things``, the rows that its query gives, its state and its snapshots."""
 
     def __init__(
-        self, directory: Path, *, url: str = "http://127.0.0.1:1", job: str = "", storage: str | None = None
+        self,
+        directory: Path,
+        *,
+        url: str = "http://127.0.0.1:1",
+        job: str = "",
+        storage: str | None = None,
+        more: str = "",
     ) -> None:
-        """``job`` are more lines of the job's table, and its export's. None of it: the directory is one already."""
+        """``job`` are more lines of the job's table, and its export's; ``more`` of the storage's.
+
+        Without ``job`` the directory is one already.
+        """
         self.directory = directory
         self.file = directory / "config.toml"
         if job:
             directory.mkdir(parents=True, exist_ok=True)
             storage = storage or f"sqlite:///{directory / 'state.db'}"
-            self.file.write_text(CONFIG.format(storage=storage, url=url, job=job, secret=SECRET), encoding="utf-8")
+            self.file.write_text(
+                CONFIG.format(storage=storage, more=more, url=url, job=job, secret=SECRET), encoding="utf-8"
+            )
             self.file.chmod(0o600)
         self.config = load(self.file)
 
@@ -93,7 +107,14 @@ class Workplace:
         """Say what the job's query gives from now on."""
         pq.write_table(pa.Table.from_pylist(list(rows)), self.directory / "rows.parquet")
 
-    def ask(self, *, kind: str = "manual", reason: str | None = None, retry_of: int | None = None) -> int:
+    def ask(
+        self,
+        *,
+        kind: str = "manual",
+        reason: str | None = None,
+        retry_of: int | None = None,
+        now: datetime = _start,
+    ) -> int:
         """Ask for a run and return its number."""
         definition = self.job.to_dict()
         with self.database() as database, database.write() as session:
@@ -108,17 +129,21 @@ class Workplace:
                 reason=reason,
                 retry_of=retry_of,
             )
-            [number] = runs.insert_runs(session, [new], now=_start)
+            [number] = runs.insert_runs(session, [new], now=now)
         assert number is not None
         return number
 
     def attempt(self, number: int) -> StoredRun | None:
         """Claim a run and perform one attempt of it; None if it may not start."""
         with self.database() as database:
+            place, places = find_place(database, self.config.storage.spool)
             with database.write() as session:
                 runs.take_back(session, owners=[OWNER], now=_start)
                 gate = Gate(Limits.of(self.config.connections), {}, _start)
-                run = runs.claim_run(session, number, owner=OWNER, now=datetime.now(UTC), lease_seconds=3600, gate=gate)
+                now = datetime.now(UTC)
+                run = runs.claim_run(
+                    session, number, owner=OWNER, now=now, lease_seconds=3600, gate=gate, places=places
+                )
             if run is None:
                 return None
             return perform(
@@ -128,6 +153,7 @@ class Workplace:
                     run=run,
                     spool_root=self.config.storage.spool,
                     control=RunControl(timeout=120),
+                    place=place,
                 )
             )
 
@@ -138,6 +164,11 @@ class Workplace:
             if run is not None and run.state == "finished":
                 return run
         raise AssertionError(f"run {number} does not end")
+
+    def entries(self, number: int) -> list[LedgerRow]:
+        """Return the ledger of a run."""
+        with self.database() as database, database.read() as session:
+            return ledger.entries(session, number)
 
     def is_finished(self, number: int) -> bool:
         with self.database() as database, database.read() as session:

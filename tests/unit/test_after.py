@@ -112,7 +112,7 @@ def test_the_load_of_one_parent_is_that_of_its_schedule() -> None:
     [
         ((job("a", cron="0 3 * * *"),), None),
         ((job("a"),), "a has no schedule"),
-        ((), "a has no schedule, or is disabled or gone"),
+        ((), "a has no schedule that can be read, or is disabled or gone"),
         ((job("a", cron="0 3 * * *", ends_on="2026-01-01"),), "a is over"),
     ],
 )

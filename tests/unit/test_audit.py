@@ -1,12 +1,13 @@
 """What was owed against the rows there are: holes, doubles, strays, over edits, disables, removals and odd clocks."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from scheduler.audit import Audit, Change, SlotRow, audit_job
-from scheduler.schedule import make_schedule
+from scheduler.schedule import Schedule, make_schedule
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -150,3 +151,61 @@ def test_dst_is_counted_as_the_schedule_has_it() -> None:
     assert audit_job("job", [put], found, settled_until=slots[-1]).sound == 3
     late = audit_job("job", [put], [found[0], found[2]], settled_until=slots[-1])
     assert [(each.kind, each.first) for each in late.findings] == [("hole", slots[1])]
+
+
+TEN_YEARS = 3653 * 24 * 60
+
+
+@pytest.mark.parametrize("since", [None, 700_000.1])
+def test_a_row_for_ten_years_of_slots_is_counted_and_few_of_them_are_listed(
+    monkeypatch: pytest.MonkeyPatch, since: float | None
+) -> None:
+    listed: list[int] = []
+    list_them = Schedule.epochs_between
+
+    def watched(schedule: Schedule, a: int, b: int) -> list[int]:
+        listed.extend(found := list_them(schedule, a, b))
+        return found
+
+    monkeypatch.setattr(Schedule, "epochs_between", watched)
+    missed = SlotRow(run=2, slot=at(TEN_YEARS), first=at(3), count=TEN_YEARS - 2)
+    rest = rows(TEN_YEARS + 1)
+    audit = audited([change("put", 0)], [*rows(1, 2), missed, *rest], until=TEN_YEARS + 2, since=since)
+    owed = TEN_YEARS + 2 - int(since or 0)
+    assert (audit.owed, audit.sound, told(audit)) == (owed, owed - 1, [("hole", TEN_YEARS + 2, TEN_YEARS + 2, 1)])
+    assert len(listed) <= 2 * 24 * 60
+
+
+def test_a_second_row_for_a_slot_that_is_not_listed_is_a_double_and_a_time_between_slots_a_stray() -> None:
+    missed = SlotRow(run=9, slot=at(5000), first=at(1), count=5000)
+    audit = audited([change("put", 0)], [*rows(700), missed, *rows(5000)], until=5000)
+    assert told(audit) == [("double", 700, 700, 1), ("double", 5000, 5000, 1)]
+    assert (audit.owed, audit.sound) == (5000, 4998)
+    assert told(audited([change("put", 0)], [missed, *rows(5001)], until=5001)) == []
+    half = SlotRow(run=8, slot=at(99.5))
+    assert told(audited([change("put", 0)], [missed, half, *rows(5001)], until=5001)) == [("stray", 99, 99, 1)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_found_does_not_depend_on_which_slots_are_listed(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    dice = random.Random(seed)
+    monkeypatch.setattr("scheduler.audit.AHEAD", dice.choice([0, 60, 1800, 86_400]))
+    changes = [change("put", 0, "*/2 * * * *"), change("put", 200), change("disabled", 300), change("enabled", 320)]
+    found: list[SlotRow] = []
+    minute, number = 1, 0
+    while minute < 500:
+        number += 1
+        length = dice.choice([1, 1, 2, 30])
+        last = minute + length - 1
+        cron = "*/2 * * * *" if last <= 200 else "* * * * *"
+        count = make_schedule(cron).count(at(minute - 1), at(last))
+        if count and dice.random() > 0.1:
+            row = SlotRow(run=number, slot=at(last), first=at(minute) if count > 1 else None, count=count)
+            found += [row] * dice.choice([1, 1, 1, 2])
+        minute = last + 1
+    found.sort(key=lambda row: (row.slot, row.run))
+    audits: list[Audit] = []
+    for listed in (10**9, 1):
+        monkeypatch.setattr("scheduler.audit.LISTED", listed)
+        audits.append(audited(changes, found, until=480, since=seed * 7 if seed % 2 else None))
+    assert audits[0] == audits[1]

@@ -241,7 +241,7 @@ def test_what_is_no_regular_file_is_a_fault_and_not_waited_for(folder: Path, nam
     os.mkfifo(folder / "jobs.d" / name)
     (told,) = faults(path)
     assert f"jobs.d/{name}" in told
-    assert told.endswith("cannot be read: it is no regular file")
+    assert told.endswith("cannot be read: it is a pipe, not a regular file")
 
 
 def test_a_plain_secret_is_warned_of_in_the_file_that_others_can_read(folder: Path) -> None:

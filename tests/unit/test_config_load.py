@@ -1,5 +1,6 @@
 """Reading a config file from disk: the files it names, what cannot be read, and who else may read it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,8 +82,28 @@ def test_a_missing_config_file_says_what_to_do(path: Path) -> None:
 
 
 def test_a_directory_is_no_config_file(path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match="cannot be read: it is a directory, not a regular file"):
         load(path.parent)
+
+
+def test_a_pipe_is_no_config_file_and_nobody_waits_for_it(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="cannot be read: it is a pipe, not a regular file"):
+        load(path)
+
+
+def test_a_shells_pipe_is_read_once_for_a_look_and_refused_for_all_else(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    reader, writer = os.pipe()
+    os.write(writer, b'[connections.files]\ntype = "file"\ndirectory = "out"\n')
+    os.close(writer)
+    with pytest.raises(ConfigError, match="only schedctl check reads a pipe"):
+        load(Path(f"/dev/fd/{reader}"))
+    files = load(Path(f"/dev/fd/{reader}"), pipes=True).connections["files"]
+    os.close(reader)
+    assert files.directory == str(path.parent / "out")  # type: ignore[union-attr] # it is a file connection
 
 
 def test_text_in_another_encoding_names_its_line(path: Path) -> None:

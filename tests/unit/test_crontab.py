@@ -41,7 +41,7 @@ def test_a_crontab_is_read_line_by_line() -> None:
             cron="@reboot",
             timezone=york,
             command="/usr/bin/start",
-            fault="@reboot is no schedule: a daemon's restart is not a time",
+            fault="unknown alias '@reboot': a daemon's restart is not a time; schedctl run NAME runs a job by hand",
         ),
         CrontabLine(
             number=12,

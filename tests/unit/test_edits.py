@@ -111,4 +111,6 @@ def test_it_is_told_in_utc() -> None:
         "next_before": None,
         "next_after": "2026-11-25T08:00:00Z",
         "after": [],
+        "restored": False,
+        "enabled_again": False,
     }

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from exporter.emulator.content import BatchError, Table, read_table
+from exporter.emulator.content import BatchError, Table, parse_xml, read_table
 
 
 def _rows(table: Table) -> list[tuple[str, ...]]:
@@ -89,3 +89,10 @@ def test_xml_says_what_csv_would() -> None:
 def test_xml_that_is_no_list_of_records_is_refused(content: bytes) -> None:
     with pytest.raises(BatchError):
         read_table(content, "XML")
+
+
+@pytest.mark.parametrize("padding", [0, 5000])
+def test_a_document_type_is_refused_behind_a_comment_too(padding: int) -> None:
+    text = f'<!--{"x" * padding}--><!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>'
+    with pytest.raises(ValueError, match="document type"):
+        parse_xml(text)

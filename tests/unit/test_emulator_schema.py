@@ -67,7 +67,12 @@ def test_a_fault_in_a_schema_is_named(given: dict[str, Any], message: str) -> No
 
 def test_a_fault_in_a_file_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "org.toml"
-    path.write_text("[objects")
-    with pytest.raises(SchemaError) as refused:
+    for text in ("[objects", ".".join(["a"] * 100_000) + " = 1", "x = " + "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(SchemaError) as refused:
+            load_schema(path)
+        assert str(refused.value).startswith(f"{path}: ")
+    path = tmp_path / "org.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(SchemaError, match="nested too deeply"):
         load_schema(path)
-    assert str(refused.value).startswith(f"{path}: ")

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from support.storage import NOON, at, new_run, stored
 
+from scheduler.cli.service import _sheet
 from scheduler.health import DRAINING, METRICS_FAULT, Health, Problem, silence
 from scheduler.instance import this_node
 from scheduler.operations.health import look
 from storage import jobs, nodes, settings
 from storage.database import open_database, sqlite_url
+from storage.values import Outbox
 
 DAEMON = this_node("daemon", datetime(2026, 1, 1, tzinfo=UTC))
 HEALTHY: dict[str, Any] = {
@@ -41,6 +43,7 @@ def test_work_that_waits_and_what_a_person_disabled_are_no_problem() -> None:
     [
         ({"daemon": None}, "no_daemon", "no daemon"),
         ({"config_fault": "c.toml:3: bad\nc.toml:4: worse"}, "config", "c.toml:3: bad"),
+        ({"config_fault": "c.toml: it removes all", "config_unconfirmed": {"count": 3}}, "config_unconfirmed", "all"),
         ({"disk_faults": ("h: full",)}, "disk", "h: full"),
         ({"overdue": 3}, "overdue", "3 runs"),
         ({"silence": timedelta(seconds=31)}, "silent", "for 31 s: it is stopped or stuck"),
@@ -52,6 +55,25 @@ def test_each_thing_that_needs_a_person_has_its_code(change: dict[str, Any], cod
     assert problem.code == code
     assert says in problem.message
     assert "\n" not in problem.message
+
+
+def test_status_shows_a_line_for_each_problem_that_makes_it_exit_with_1() -> None:
+    faulty = {
+        "config_fault": "c.toml:3: bad\nc.toml:4: worse",
+        "disk_faults": ("h: full",),
+        "overdue": 3,
+        "silence": timedelta(seconds=31),
+        "daemon": replace(DAEMON, info={METRICS_FAULT: "textfile = /m: no"}),
+        "unreadable": {"zoned": "timezone = Mars"},
+        "outbox": Outbox(pending=0, oldest=None, error=None),
+    }
+    health = Health(**HEALTHY | faulty)
+    shown = dict(_sheet(health, NOON))
+    assert {problem.code for problem in health.problems} >= {"config", "disk", "overdue", "silent", "metrics"}
+    assert str(shown["problems"]).splitlines() == [problem.message for problem in health.problems]
+    assert shown["config faults"] == faulty["config_fault"]
+    healthy = dict(_sheet(Health(**HEALTHY | {"outbox": faulty["outbox"]}), NOON))
+    assert healthy["problems"] is None
 
 
 @pytest.mark.parametrize(

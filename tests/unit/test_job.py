@@ -19,7 +19,7 @@ from exporter.connections import (
 )
 from scheduler.cron import CronError
 from scheduler.faults import ConfigError
-from scheduler.job import Export, Job, Unreadable, parse_job
+from scheduler.job import Export, Job, Unreadable, UnreadableJobError, parse_job
 
 TABLE = {"source": "warehouse", "query": "select 1", "export": {"connection": "files"}}
 TYPES = {"warehouse": "duckdb", "files": "file", "crm": "salesforce", "broken": None}
@@ -118,11 +118,30 @@ def test_a_definition_from_before_a_key_existed_takes_its_default() -> None:
     assert Job.from_dict(stored) == job
 
 
-@pytest.mark.parametrize("change", [{"timeout": "1s", "unknown": 1}, {"export": {"connection": "a", "type": "ftp"}}])
-def test_a_definition_that_this_version_cannot_read_is_refused(change: dict[str, Any]) -> None:
-    stored = parse_job("a", TABLE, connections=TYPES).to_dict()
-    with pytest.raises((ValidationError, ValueError)):
+UNREADABLE: dict[str, tuple[dict[str, Any], str]] = {
+    "a key of another version": ({"colour": "red"}, "colour: unknown key"),
+    "such a key of the export": (
+        {"export": {"connection": "a", "type": "file", "colour": 1}},
+        "export.colour: unknown key",
+    ),
+    "a value of another version": ({"timeout": "soon"}, 'timeout = "soon"'),
+    "a kind of connection": ({"export": {"connection": "a", "type": "ftp"}}, 'export.type = "ftp": this version'),
+    "no export": ({"export": None}, "export = "),
+    "a zone that is gone": ({"timezone": "Mars/Base"}, "timezone = \"Mars/Base\": 'Mars/Base' is no IANA time zone"),
+    "a cron": ({"cron": "0 99 * * *"}, "cron = \"0 99 * * *\": hour: '99': 99 is not from 0 to 23"),
+    "a last day in such a zone": ({"after": ["b"], "ends_on": "2026-12-01", "timezone": "Mars/Base"}, "Mars/Base"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_stored_job_that_this_version_cannot_read_is_refused_with_key_and_value_on_one_line(case: str) -> None:
+    change, says = UNREADABLE[case]
+    stored = parse_job("a", {**TABLE, "cron": "0 3 * * *"}, connections=TYPES).to_dict()
+    with pytest.raises(UnreadableJobError) as refused:
         Job.from_dict({**stored, **change})
+    assert says in refused.value.reason
+    assert refused.value.message.startswith("the stored job a cannot be read: ")
+    assert "\n" not in refused.value.message
 
 
 def test_a_job_without_cron_has_no_schedule() -> None:

@@ -128,3 +128,9 @@ def test_a_run_that_sends_changes_writes_alone_and_waits_for_one_of_its_job_that
     assert admitted(gate(by_changes()), definition()) == [False]
     file = by_changes() | {"export": {"connection": "out", "type": "file", "file": "a.csv"}}
     assert admitted(gate(begun=(file,)), file, file | {"name": "other"}) == [False, True]
+
+
+def test_no_run_of_a_resting_job_starts() -> None:
+    made = Gate(Limits(), {}, NOON, resting={"leads"})
+    made.begin((), ())
+    assert admitted(made, definition() | {"name": "leads"}, definition() | {"name": "others"}) == [False, True]

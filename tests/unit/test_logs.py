@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pty
+import re
 import subprocess
 import sys
 import warnings
@@ -134,6 +135,20 @@ def test_the_console_shows_events_and_plain_tracebacks_without_local_variables(s
     assert "\x1b" not in text  # no terminal, no colors
     assert "message = " not in text
     assert "a row's value" not in text
+
+
+@pytest.mark.parametrize("mode", ["console", "json", "journal"])
+def test_no_line_holds_what_a_terminal_obeys(stream: io.StringIO, mode: Any) -> None:
+    odd = "\x1b]0;owned\x07\x9b2J\u202eexe\u2028\u200f\x85\x7f\r\nend"
+    configure(stream, mode=mode)
+    try:
+        raise ValueError(odd)
+    except ValueError:
+        get_logger("x").exception(f"run.{odd}", message=odd, parts=[odd, {odd: odd}], **{odd: odd})
+    logging.getLogger("urllib3").warning("from %s", odd)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200f\u2028\u202e]", stream.getvalue())
+    if mode == "json":
+        assert json.loads(stream.getvalue().splitlines()[0])["message"] == odd
 
 
 def test_what_others_sent_cannot_pass_for_a_line_or_steer_the_terminal(stream: io.StringIO) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.job import Job, parse_job
-from scheduler.merge import NameConflicts, merge
+from scheduler.merge import NameConflicts, UnconfirmedRemovals, check_removals, merge
 
 TYPES = {"warehouse": "duckdb", "files": "file"}
 
@@ -36,7 +36,7 @@ def test_new_changed_and_gone_jobs_are_told_apart() -> None:
     changes = merge(file_jobs, [stored(job("changed")), stored(file_jobs["same"]), stored(job("gone"))])
     assert set(changes.put) == {"new", "changed"}
     assert changes.put["changed"].query == "select 2"
-    assert (changes.remove, changes.unchanged) == ({"gone"}, {"same"})
+    assert (changes.remove, changes.unchanged, changes.replaced) == ({"gone"}, {"same"}, {"changed"})
 
 
 def test_jobs_of_the_command_line_are_left_alone() -> None:
@@ -79,3 +79,46 @@ def test_putting_and_removing_the_changes_makes_the_stored_jobs_those_of_the_fil
     assert changes.unchanged == {name for name in known.keys() & wanted.keys() if known[name] == wanted[name]}
     again = merge(wanted, map(stored, wanted.values()))
     assert (again.put, again.remove) == ({}, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_held"),
+    [
+        ("a", "", True),
+        ("a", "b", True),
+        ("ab", "a", False),
+        ("abc", "ab", False),
+        ("abc", "a", True),
+        ("abc", "axy", True),
+        ("abcd", "ab", False),
+        ("abcd", "a", True),
+        ("abc", "abcde", False),
+        ("", "ab", False),
+    ],
+)
+def test_an_edit_that_removes_more_than_half_of_the_files_jobs_takes_a_person(
+    before: str, after: str, *, is_held: bool
+) -> None:
+    """A new name is a removal too: what was kept of the old one does not go with it."""
+    known = [*map(stored, map(job, before)), *(stored(job(name), "cli") for name in ("mine", "yours", "theirs"))]
+    changes = merge({name: job(name) for name in after}, known)
+    if not is_held:
+        check_removals(changes, known, name="config.toml")
+        return
+    with pytest.raises(UnconfirmedRemovals, match=r"^config\.toml: .* schedctl reload --confirm") as held:
+        check_removals(changes, known, name="config.toml")
+    assert (held.value.names, held.value.total) == (tuple(sorted(set(before) - set(after))), len(before))
+
+
+def test_a_confirmed_removal_passes_and_no_other_one() -> None:
+    known = list(map(stored, map(job, "abc")))
+    check_removals(merge({"c": job("c")}, known), known, name="", confirmed={"a", "b"})
+    check_removals(merge({"c": job("c")}, known), known, name="", confirmed={"a", "b", "c"})
+    with pytest.raises(UnconfirmedRemovals, match="all 3 jobs"):
+        check_removals(merge({}, known), known, name="", confirmed={"a", "b"})
+
+
+def test_of_many_removed_jobs_the_first_are_named() -> None:
+    known = [stored(job(f"job_{number:02}")) for number in range(40)]
+    with pytest.raises(UnconfirmedRemovals, match=r"\(job_00, .*, job_09 and 30 more\)"):
+        check_removals(merge({}, known), known, name="")

@@ -67,7 +67,7 @@ def test_syncing_twice_changes_nothing_the_second_time(database: Database) -> No
 def test_a_job_that_left_the_file_is_removed_and_one_of_the_command_line_is_not(database: Database) -> None:
     sync_file_jobs(database, config(), NOW)
     jobs.add_job(database, job(), NOW)
-    sync_file_jobs(database, config(TEXT.partition("[jobs.")[0]), NOW)
+    sync_file_jobs(database, config(TEXT.partition("[jobs.")[0]), NOW, confirmed={"nightly"})
     assert [view.name for view in jobs.view_jobs(database)] == ["mine"]
 
 

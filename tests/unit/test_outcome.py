@@ -6,9 +6,13 @@ from exporter.failures import ExportError, FailureKind
 from exporter.report import ExportReport, Refusal
 from scheduler.outcome import Outcome, conclude, conclude_cancel, conclude_error, conclude_timeout
 
+DATA, CONFIGURATION, TRANSIENT = FailureKind.DATA, FailureKind.CONFIGURATION, FailureKind.TRANSIENT
 
-def report(read: int, rejected: int, *reasons: tuple[str, int]) -> ExportReport:
-    refusals = tuple(Refusal(code=code, message="why", count=count) for code, count in reasons)
+
+def report(
+    read: int, rejected: int, *reasons: tuple[str, int], kind: FailureKind = DATA, quota: bool = False
+) -> ExportReport:
+    refusals = tuple(Refusal(code=code, message="why", count=count, kind=kind, quota=quota) for code, count in reasons)
     return ExportReport(read=read, accepted=read - rejected, rejected=rejected, refusals=refusals)
 
 
@@ -24,30 +28,52 @@ def test_some_rows_refused_is_partial_and_says_how_many_and_why() -> None:
     conclusion = conclude(report(10, 2, ("REQUIRED_FIELD_MISSING", 2)))
     assert conclusion.outcome is Outcome.PARTIAL
     assert conclusion.failure is not None
-    assert conclusion.failure.message == "2 of 10 rows were refused: REQUIRED_FIELD_MISSING: why"
+    assert conclusion.failure.message == "2 of 10 rows were rejected: REQUIRED_FIELD_MISSING: why"
 
 
-def test_all_rows_refused_for_one_reason_is_a_configuration_failure() -> None:
-    conclusion = conclude(report(10, 10, ("INSUFFICIENT_ACCESS_OR_READONLY", 10)))
+def test_all_rows_refused_for_a_column_a_type_or_a_right_is_a_configuration_failure() -> None:
+    conclusion = conclude(report(10, 10, ("INSUFFICIENT_ACCESS_OR_READONLY", 10), kind=CONFIGURATION))
     assert conclusion.outcome is Outcome.FAILED
     assert conclusion.failure is not None
-    assert conclusion.failure.kind is FailureKind.CONFIGURATION
+    assert conclusion.failure.kind is CONFIGURATION
+
+
+def test_a_value_that_is_refused_in_every_row_says_nothing_against_the_configuration() -> None:
+    conclusion = conclude(report(1, 1, ("INVALID_EMAIL_ADDRESS", 1)))
+    assert conclusion.failure is not None
+    assert (conclusion.failure.kind, conclusion.failure.code) == (DATA, "INVALID_EMAIL_ADDRESS")
+    assert conclusion.failure.message == "the only row was rejected: INVALID_EMAIL_ADDRESS: why"
 
 
 def test_refused_rows_that_are_all_refused_again_say_nothing_against_the_configuration() -> None:
-    conclusion = conclude(report(1, 1, ("INVALID_EMAIL_ADDRESS", 1)), of_refused=True)
+    conclusion = conclude(report(1, 1, ("FIELD_NOT_UPDATABLE", 1), kind=CONFIGURATION), of_refused=True)
     assert conclusion.outcome is Outcome.FAILED
     assert conclusion.failure is not None
-    assert (conclusion.failure.kind, conclusion.failure.code) == (FailureKind.DATA, "INVALID_EMAIL_ADDRESS")
-    locked = conclude(report(4, 4, ("UNABLE_TO_LOCK_ROW", 4)), of_refused=True)
+    assert (conclusion.failure.kind, conclusion.failure.code) == (DATA, "FIELD_NOT_UPDATABLE")
+    locked = conclude(report(4, 4, ("UNABLE_TO_LOCK_ROW", 4), kind=TRANSIENT), of_refused=True)
     assert locked.failure is not None
-    assert locked.failure.kind is FailureKind.TRANSIENT
+    assert locked.failure.kind is TRANSIENT
 
 
-def test_all_rows_locked_says_nothing_against_the_configuration() -> None:
-    conclusion = conclude(report(4, 4, ("UNABLE_TO_LOCK_ROW", 4)))
+def test_rows_that_may_all_go_in_later_say_nothing_against_the_configuration() -> None:
+    for reasons in ([("UNABLE_TO_LOCK_ROW", 4)], [("UNABLE_TO_LOCK_ROW", 3), ("SERVER_UNAVAILABLE", 1)]):
+        conclusion = conclude(report(4, 4, *reasons, kind=TRANSIENT))
+        assert conclusion.failure is not None
+        assert (conclusion.failure.kind, conclusion.final, conclusion.quota) == (TRANSIENT, True, False)
+    some = conclude(report(5, 4, ("UNABLE_TO_LOCK_ROW", 4), kind=TRANSIENT))
+    assert some.failure is not None
+    assert (some.outcome, some.failure.kind) == (Outcome.PARTIAL, TRANSIENT)
+
+
+def test_rows_that_are_all_refused_for_a_quota_hold_the_runs_that_would_meet_it_too() -> None:
+    assert conclude(report(4, 4, ("STORAGE_LIMIT_EXCEEDED", 4), kind=TRANSIENT, quota=True)).quota
+
+
+def test_what_to_do_follows_the_reason() -> None:
+    refusal = Refusal(code="A", message="why", count=2, kind=TRANSIENT, advice="wait")
+    conclusion = conclude(ExportReport(read=2, rejected=2, refusals=(refusal,)))
     assert conclusion.failure is not None
-    assert conclusion.failure.kind is FailureKind.TRANSIENT
+    assert conclusion.failure.message == "all 2 rows were rejected: A: why: wait"
 
 
 def test_all_rows_refused_for_several_reasons_is_a_data_failure() -> None:
@@ -118,7 +144,7 @@ def test_records_that_a_mirror_could_not_delete_make_it_partial_and_are_counted(
     refusals = (Refusal(code="BAD", message="why", count=1),)
     both = conclude(ExportReport(read=3, accepted=2, rejected=1, refusals=refusals, undeleted=2, reasons=why))
     assert both.failure is not None
-    assert both.failure.message == f"1 of 3 rows were refused: BAD: why; {words}"
+    assert both.failure.message == f"1 of 3 rows were rejected: BAD: why; {words}"
 
 
 def test_a_mirror_that_failed_for_its_rows_says_that_it_deleted_nothing() -> None:

@@ -97,6 +97,34 @@ def test_a_year_of_an_every_minute_job_is_one_row_and_one_run() -> None:
     assert [count for _, _, count, _ in passed(found)] == [365 * 1440 - 1]
 
 
+@pytest.mark.parametrize("policy", ["latest", "all", "none"])
+@pytest.mark.parametrize("delay", [0, 3 * 3600])
+def test_asked_for_a_few_at_a_time_each_slot_is_kept_or_passed_over_once(policy: str, delay: int) -> None:
+    planned = hourly(at(3), delay=delay, catch_up=policy, window=timedelta(hours=19))
+    now = at(3) + timedelta(hours=30, minutes=5)
+    whole = due(planned, now)
+    assert whole is not None
+    fires, passed_over = [], []
+    while (part := due(planned, now, 2)) is not None:
+        assert len(part.fires) <= 2
+        fires += part.fires
+        passed_over += part.passed_over
+        planned = replace(planned, after=part.high_water)
+    assert tuple(fires) == whole.fires
+    assert tuple(passed_over) == whole.passed_over
+    assert planned.after == whole.high_water
+
+
+def test_ten_years_of_an_every_minute_job_are_taken_a_part_at_a_time() -> None:
+    ten_years = timedelta(days=3653)
+    schedule = make_schedule("* * * * *", timezone="Europe/Berlin")
+    planned = Planned(name="job", schedule=schedule, after=DAY, catch_up="all", catch_up_window=2 * ten_years)
+    found = due(planned, DAY + ten_years, 3)
+    assert slots(found) == [at(0, 1), at(0, 2), at(0, 3)]
+    assert found is not None
+    assert (found.high_water, found.passed_over) == (at(0, 3), ())
+
+
 def test_the_plan_wakes_for_the_earliest_slot_and_hands_out_what_is_due() -> None:
     plan = Plan()
     plan.put(hourly(at(3)))

@@ -59,23 +59,29 @@ def test_a_long_page_is_quoted_shortly() -> None:
 
 def test_a_bulk_job_is_read_with_its_age() -> None:
     body = (
-        b'<jobInfo xmlns="' + NAMESPACE + b'"><id>750x</id><createdDate>2026-11-23T03:00:00.000Z</createdDate>'
+        b'<jobInfo xmlns="'
+        + NAMESPACE
+        + b'"><id>750000000000001AAA</id><createdDate>2026-11-23T03:00:00.000Z</createdDate>'
         b"<state>Open</state></jobInfo>"
     )
     info = read_bulk_job(body)
-    assert (info.id, info.state, info.created_at) == ("750x", "Open", datetime(2026, 11, 23, 3, tzinfo=UTC))
+    assert (info.id, info.state, info.created_at) == (
+        "750000000000001AAA",
+        "Open",
+        datetime(2026, 11, 23, 3, tzinfo=UTC),
+    )
 
 
 def test_batches_are_read_in_their_order() -> None:
     body = (
-        b'<batchInfoList xmlns="' + NAMESPACE + b'"><batchInfo><id>751a</id><state>Failed</state>'
+        b'<batchInfoList xmlns="' + NAMESPACE + b'"><batchInfo><id>751000000000001</id><state>Failed</state>'
         b"<stateMessage>InvalidBatch : Field name not found : X</stateMessage>"
         b"<numberRecordsProcessed>0</numberRecordsProcessed></batchInfo>"
-        b"<batchInfo><id>751b</id><state>Not Processed</state></batchInfo></batchInfoList>"
+        b"<batchInfo><id>751000000000002AAA</id><state>Not Processed</state></batchInfo></batchInfoList>"
     )
     assert read_batches(body) == [
-        BatchInfo(id="751a", state="Failed", message="InvalidBatch : Field name not found : X", processed=0),
-        BatchInfo(id="751b", state="NotProcessed", message="", processed=0),
+        BatchInfo(id="751000000000001", state="Failed", message="InvalidBatch : Field name not found : X", processed=0),
+        BatchInfo(id="751000000000002AAA", state="NotProcessed", message="", processed=0),
     ]
 
 

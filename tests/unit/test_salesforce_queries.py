@@ -47,7 +47,10 @@ def ids(tmp_path: Path, pages: Pages) -> list[str]:
 
 
 def test_pages_are_read_to_the_last(tmp_path: Path) -> None:
-    pages = {FIRST: page(["a", "b"], total=3, following="/next-2"), "/next-2": page(["c"], total=3)}
+    pages = {
+        FIRST: page(["a", "b"], total=3, following="/services/data/v62.0/query/01g0000000000001-2"),
+        "/services/data/v62.0/query/01g0000000000001-2": page(["c"], total=3),
+    }
     assert ids(tmp_path, pages) == ["a", "b", "c"]
 
 
@@ -57,13 +60,22 @@ def test_pages_are_read_to_the_last(tmp_path: Path) -> None:
         {FIRST: page(["a", "b"], total=3)},
         {FIRST: page(["a", "b"], total=1)},
         {
-            FIRST: page(["a"], total=3, following="/next-1"),
-            "/next-1": page(["b"], total=3, following="/next-1"),
+            FIRST: page(["a"], total=3, following="/services/data/v62.0/query/01g0000000000001-1"),
+            "/services/data/v62.0/query/01g0000000000001-1": page(
+                ["b"], total=3, following="/services/data/v62.0/query/01g0000000000001-1"
+            ),
         },
-        {FIRST: page([], total=3, following="/next-1"), "/next-1": page([], total=3, following="/next-1")},
         {
-            FIRST: page(["a"], total=2, following="/next-1"),
-            "/next-1": configuration("INVALID_QUERY_LOCATOR", "invalid query locator"),
+            FIRST: page([], total=3, following="/services/data/v62.0/query/01g0000000000001-1"),
+            "/services/data/v62.0/query/01g0000000000001-1": page(
+                [], total=3, following="/services/data/v62.0/query/01g0000000000001-1"
+            ),
+        },
+        {
+            FIRST: page(["a"], total=2, following="/services/data/v62.0/query/01g0000000000001-1"),
+            "/services/data/v62.0/query/01g0000000000001-1": configuration(
+                "INVALID_QUERY_LOCATOR", "invalid query locator"
+            ),
         },
     ],
     ids=["too-few", "too-many", "one-page-twice", "without-end", "locator-gone"],

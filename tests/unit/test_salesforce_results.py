@@ -2,16 +2,19 @@ import csv
 import io
 
 import pytest
+from support.hostile import within
 
+from exporter.failures import FailureKind
 from exporter.report import Refusal
 from exporter.targets.salesforce.answers import UnreadableAnswerError
 from exporter.targets.salesforce.results import (
     ACCEPTED,
     RowResult,
     count_reasons,
+    read_refusals,
     read_results,
     read_row_error,
-    reason,
+    write_refusals,
 )
 
 
@@ -29,7 +32,7 @@ def test_results_come_in_row_order_with_all_that_a_message_may_hold() -> None:
     content = answer("", 'A_CODE:he said "no",\r\nthen\u2028ü\x85:Email --', "", f"B_CODE:{long}:--")
     results = list(read_results(content))
     assert results[0] == results[2] == ACCEPTED
-    assert results[1] == RowResult(code="A_CODE", message='he said "no", then ü [Email]')
+    assert results[1] == RowResult(code="A_CODE", message='he said "no", then ü', fields=("Email",))
     assert results[3] == RowResult(code="B_CODE", message=long)
 
 
@@ -61,45 +64,76 @@ def test_an_answer_that_breaks_off_is_not_read_as_fewer_rows(content: bytes) -> 
         ("A_CODE:fields are missing: [LastName]:LastName --", "A_CODE", "fields are missing: [LastName]"),
         ("A_CODE:too long (max length=40):Name,Email --", "A_CODE", "too long (max length=40) [Name,Email]"),
         ("A_CODE:invalid cross reference id:--", "A_CODE", "invalid cross reference id"),
+        ("TooManyLockFailure:Too many lock failure 200 Trying again later.:--", "TooManyLockFailure", "Too many lock"),
         ("A_CODE:no end", "A_CODE", "no end"),
         ("words only", "UNKNOWN", "words only"),
         ("", "UNKNOWN", "refused without a reason"),
     ],
 )
-def test_a_rows_error_is_split_into_code_and_message(text: str, code: str, message: str) -> None:
-    assert read_row_error(text) == RowResult(code=code, message=message)
+def test_a_rows_error_is_split_into_code_and_message_with_its_fields(text: str, code: str, message: str) -> None:
+    found = read_row_error(text)
+    assert found.code == code
+    assert found.text.startswith(message)
 
 
-def test_only_a_lock_makes_a_row_locked() -> None:
-    assert read_row_error("UNABLE_TO_LOCK_ROW:unable to obtain exclusive access:--").locked
-    assert not read_row_error("DUPLICATE_VALUE:x:--").locked
-    assert not ACCEPTED.locked
+def reasons(*errors: str, cells: tuple[str | None, ...] = ()) -> list[tuple[str, str, int]]:
+    counted = count_reasons((read_row_error(error), cells) for error in errors)
+    return [(each.code, each.message, each.count) for each in counted]
 
 
-@pytest.mark.parametrize(
-    ("message", "masked"),
-    [
-        ("Email: invalid email address: jo: [x]@y [Email]", "Email: invalid email address: … [Email]"),
-        (
-            "Name: data value too large: Me (max length=5) (max length=40)",
-            "Name: data value too large: … (max length=40)",
-        ),
-        ("Color: bad value for restricted picklist field: Me", "Color: bad value for restricted picklist field: …"),
-        ("duplicates value on record with id: 0035g00000AbCdE", "duplicates value on record with id: …"),
-        ("id 0035g00000AbCdEAAV is gone", "id … is gone"),
-        ("Due to, 'it's me' is not a valid value for the type", "Due to, '…' is not a valid value for the type"),
-        ("Foreign key external ID: me not found for field X", "Foreign key external ID: … not found for field X"),
-        ("are missing: [Internationalization, Ext_Id__c]", "are missing: [Internationalization, Ext_Id__c]"),
-        ("id value of incorrect type: me", "id value of incorrect type: …"),
-    ],
-)
-def test_a_reason_holds_no_value_of_the_row(message: str, masked: str) -> None:
-    assert reason(RowResult(code="X", message=message)) == ("X", masked)
+def test_reasons_are_told_apart_by_code_and_fields_and_not_by_the_value() -> None:
+    errors = [
+        f"INVALID_EMAIL_ADDRESS:Email: invalid email address: {name}:Email --" for name in ("a", "b: [x]", "c --")
+    ]
+    errors += ["INVALID_EMAIL_ADDRESS:Other: invalid email address: d:Other__c --"]
+    errors += [f"SOMETHING_NEW:not with {name}:Email --" for name in ("Jane", "Joe")]
+    assert reasons(*errors, cells=("Jane", "Joe")) == [
+        ("INVALID_EMAIL_ADDRESS", "Email: invalid email address: …", 3),
+        ("SOMETHING_NEW", "not with … [Email]", 2),
+        ("INVALID_EMAIL_ADDRESS", "Other: invalid email address: … [Other__c]", 1),
+    ]
+
+
+def test_without_fields_reasons_are_told_apart_by_their_words() -> None:
+    shape = "INVALID_FIELD:Foreign key external ID: {} not found for field {} in entity Account:--"
+    assert reasons(shape.format("a", "X__c"), shape.format("b", "X__c"), shape.format("c", "Y__c")) == [
+        ("INVALID_FIELD", "Foreign key external ID: … not found for field X__c in entity Account", 2),
+        ("INVALID_FIELD", "Foreign key external ID: … not found for field Y__c in entity Account", 1),
+    ]
 
 
 def test_reasons_are_counted_the_most_frequent_first_and_not_too_many() -> None:
-    rows = [RowResult(code="A", message="invalid email address: " + name) for name in ("a", "b", "c")]
-    rows += [RowResult(code="B", message=f"reason {number}") for number in range(50)]
-    counted = count_reasons(rows)
-    assert counted[0] == Refusal(code="A", message="invalid email address: …", count=3)
+    errors = ["INVALID_EMAIL_ADDRESS:invalid email address: x:--"] * 3
+    errors += [f"B:reason {'x' * number}:--" for number in range(50)]
+    counted = reasons(*errors)
+    assert counted[0] == ("INVALID_EMAIL_ADDRESS", "invalid email address: …", 3)
     assert len(counted) == 20
+
+
+def test_a_reason_says_whose_move_it_is_also_when_it_comes_back_from_the_ledger() -> None:
+    errors = (
+        "STORAGE_LIMIT_EXCEEDED:storage limit exceeded:--",
+        "FIELD_NOT_UPDATABLE:no:Name --",
+        "UNABLE_TO_LOCK_ROW:unable to obtain exclusive access to this record:--",
+        "STRING_TOO_LONG:x:Name --",
+    )
+    counted = count_reasons((read_row_error(error), ()) for error in errors)
+    kinds = {each.code: (each.kind, each.quota, bool(each.advice)) for each in counted}
+    assert kinds == {
+        "STORAGE_LIMIT_EXCEEDED": (FailureKind.TRANSIENT, True, True),
+        "FIELD_NOT_UPDATABLE": (FailureKind.CONFIGURATION, False, True),
+        "UNABLE_TO_LOCK_ROW": (FailureKind.TRANSIENT, False, True),
+        "STRING_TOO_LONG": (FailureKind.DATA, False, False),
+    }
+    assert tuple(read_refusals(write_refusals(counted))) == counted
+    assert read_refusals([{"code": "A", "message": "b", "count": 2}]) == [Refusal(code="A", message="b", count=2)]
+
+
+def test_a_long_run_of_blanks_in_an_error_takes_no_time() -> None:
+    """It took time by the square of their number: minutes for what one field may hold."""
+
+    def read() -> None:
+        found = read_row_error("X:a" + " " * 131_072 + "b:F --")
+        assert (found.code, found.message, found.fields) == ("X", "a b", ("F",))
+
+    within(30, read)

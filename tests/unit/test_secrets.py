@@ -117,7 +117,8 @@ def test_everything_else_of_the_connection_stays() -> None:
         ({"env": "A"}, 'client_secret = { env = "A" }: the variable is not set; set it in the daemon\'s environment'),
         ({"env": "EMPTY"}, 'client_secret = { env = "EMPTY" }: it is empty; put the secret in the daemon\'s'),
         ({"file": "/gone"}, 'client_secret = { file = "/gone" }: /gone cannot be read: No such file or directory'),
-        ({"file": "/"}, "/ cannot be read: Is a directory"),
+        ({"file": "/dev/zero"}, "/dev/zero cannot be read: it is a device, not a regular file"),
+        ({"file": "/"}, "/ cannot be read: it is a directory, not a regular file"),
         ({"credential": "c"}, "there are no systemd credentials here ($CREDENTIALS_DIRECTORY is not set)"),
         ({"credential": "c"}, "LoadCredential=c:FILE"),
     ],
@@ -127,6 +128,13 @@ def test_a_secret_that_is_not_there_names_the_reference_and_the_fix(secret: dict
         resolved(secret, environ={"EMPTY": "\n"})
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_no_secret_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c", mode=0o600)
+    for secret in ({"file": str(tmp_path / "c")}, {"credential": "c"}):
+        with pytest.raises(SecretError, match="c cannot be read: it is a pipe, not a regular file"):
+            resolved(secret, credentials_directory=tmp_path)
 
 
 def test_a_credential_that_systemd_did_not_give(tmp_path: Path) -> None:

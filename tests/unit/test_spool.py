@@ -1,15 +1,18 @@
 import errno
 import hashlib
+import json
 import os
 import stat
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporter import disk, spool
 from exporter.failures import ExportError, FailureKind
 from exporter.report import RejectedRow
-from exporter.spool import Spool, SpooledBatch, SpooledColumn
+from exporter.spool import Spool, SpooledBatch, SpooledColumn, pick
 
 COLUMNS = (SpooledColumn(name="Email", type="string"), SpooledColumn(name="Score__c", type="int64"))
 FIRST = b'"Email","Score__c"\n"a@example.org","1"\n"b, ""b""\r\n","2"\n'
@@ -277,3 +280,53 @@ def test_every_file_is_synced_before_the_manifest_appears(tmp_path: Path, monkey
 def test_row_numbers_skip_the_gaps() -> None:
     batch = SpooledBatch(number=1, file="f", rows=3, bytes=1, sha256="", first_row=8, gaps=(9, 11))
     assert list(batch.row_numbers()) == [8, 10, 12]
+
+
+@given(st.sets(st.integers(1, 5000), min_size=1, max_size=60).map(sorted))
+def test_picked_row_numbers_come_back(numbers: list[int]) -> None:
+    batch = SpooledBatch(
+        number=1, file="", rows=len(numbers), bytes=0, sha256="", first_row=numbers[0], picked=pick(numbers)
+    )
+    assert list(batch.row_numbers()) == numbers
+
+
+def test_picked_rows_take_about_a_bit_each_and_not_more_for_those_between() -> None:
+    assert len(pick(range(1, 80_000, 2))) < 200
+    assert len(pick([1, 80_000])) < 200
+
+
+def test_the_values_of_a_batch_have_the_columns_that_were_left_out_of_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s")
+    with spool.begin() as writer:
+        writer.add(b'"A","C"\n"a",""\n', rows=1, first_row=1, left_out=("B",))
+        writer.close([SpooledColumn(name=name, type="string") for name in "ABC"], rows=1)
+    manifest = spool.manifest()
+    assert manifest is not None
+    assert list(spool.values(manifest.batches[0], [1])) == [(1, {"A": "a", "B": None, "C": None})]
+    assert list(next(iter(spool.values(manifest.batches[0], [1])))[1]) == ["A", "B", "C"]
+
+
+def test_a_manifest_of_before_rows_were_picked_is_still_read(filled: Spool) -> None:
+    before = filled.manifest()
+    file = filled.directory / "manifest.json"
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    for batch in stored["batches"]:
+        del batch["picked"], batch["left_out"]
+    file.write_text(json.dumps(stored), encoding="utf-8")
+    assert filled.manifest() == before
+
+
+def test_rejected_rows_come_some_at_a_time_by_their_number_and_their_size(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    wide = [
+        RejectedRow(number=number, values={"a": "x" * 1_500_000, "b": None}, code="C", message="m")
+        for number in range(1, 6)
+    ]
+    narrow = [RejectedRow(number=number, values={"a": "x"}, code="C", message="m") for number in range(6, 1_600)]
+    with spool.begin() as writer:
+        writer.reject(wide)
+        writer.reject(narrow)
+        writer.close([], rows=1_599)
+    assert [len(some) for some in spool.rejected_after(0)] == [3, 1_000, 596]
+    assert [row.number for some in spool.rejected_after(4) for row in some] == list(range(5, 1_600))
+    assert list(spool.rejected_after(1_599)) == []

@@ -18,7 +18,7 @@ from exporter.casts import TextRules, salesforce_rules
 from exporter.events import Event, RowsSpooled
 from exporter.failures import ExportError
 from exporter.spool import Spool, SpoolManifest
-from exporter.spooling import BatchLimits, spool_csv
+from exporter.spooling import PATTERNS, BatchLimits, spool_csv
 
 Row = dict[str, Any]
 
@@ -219,3 +219,81 @@ def test_times_that_the_target_cannot_take_are_kept_as_the_source_gave_them(tmp_
     assert str(first.values["At__c"]).startswith("1600-01-02 03:04:05")
     assert first.values["Endless__c"]
     assert str(second.values["Local__c"]).startswith("2026-03-08 02:30")
+
+
+PARENTS = ("Account.Ext__c", "Owner.Email", "Parent__r.Key__c")
+
+
+@given(
+    cells=st.lists(st.tuples(*[st.sampled_from(["", "a", "b", "\0"])] * 3), max_size=60),
+    rows=st.integers(1, 9),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_batch_holds_an_empty_cell_of_a_parents_column_and_every_row_is_in_one(
+    cells: list[tuple[str, ...]], rows: int
+) -> None:
+    schema = pa.schema([("Name", pa.string()), *((name, pa.string()) for name in PARENTS)])
+    given_rows = [{"Name": f"n{number}", **dict(zip(PARENTS, row, strict=True))} for number, row in enumerate(cells, 1)]
+    batch = pa.RecordBatch.from_pylist(given_rows, schema=schema)
+    with TemporaryDirectory() as directory:
+        spool, manifest, _ = fill(Path(directory), [batch], limits=BatchLimits(rows=rows))
+        kept = {row.number: dict(row.values) for row in spool.rejected()}
+        for batch in manifest.batches:
+            numbers = list(batch.row_numbers())
+            assert len(numbers) == batch.rows <= rows
+            header, *lines = csv.reader(io.StringIO(spool.read(batch).decode(), newline=""))
+            assert sorted([*header, *batch.left_out]) == sorted(schema.names)
+            assert all(all(line) for line in lines)
+            kept |= dict(spool.values(batch, numbers))
+    assert [{name: cell or "" for name, cell in kept[each].items()} for each in sorted(kept)] == given_rows
+
+
+def test_rows_without_parents_come_first_so_that_children_find_them(tmp_path: Path) -> None:
+    rows = [{"Key__c": f"k{n}", "Parent__r.Key__c": f"k{n - 1}" if n % 2 else None} for n in range(1, 41)]
+    _, manifest, _ = fill(tmp_path, pa.Table.from_pylist(rows).to_batches(), limits=BatchLimits(rows=10))
+    assert [batch.left_out for batch in manifest.batches] == [("Parent__r.Key__c",)] * 2 + [()] * 2
+    assert [batch.rows for batch in manifest.batches] == [10] * 4
+    assert list(manifest.batches[0].row_numbers()) == list(range(2, 21, 2))
+
+
+def test_a_result_whose_parents_are_all_there_or_all_missing_makes_the_batches_that_it_always_made(
+    tmp_path: Path,
+) -> None:
+    rows = [{"Name": "n", "Account.Ext__c": "a", "Owner.Email": None} for _ in range(25)]
+    schema = pa.schema([("Name", pa.string()), ("Account.Ext__c", pa.string()), ("Owner.Email", pa.string())])
+    table = pa.Table.from_pylist(rows, schema=schema)
+    _, manifest, _ = fill(tmp_path, table.to_batches(), limits=BatchLimits(rows=10))
+    assert [(batch.first_row, batch.rows, batch.picked) for batch in manifest.batches] == [
+        (1, 10, ""),
+        (11, 10, ""),
+        (21, 5, ""),
+    ]
+    assert {batch.left_out for batch in manifest.batches} == {("Owner.Email",)}
+
+
+def test_many_patterns_of_empty_cells_make_few_more_batches(tmp_path: Path) -> None:
+    names = [f"P{number}__r.Key__c" for number in range(9)]
+    rows = [
+        {"Name": "n", **{name: "x" if number >> place & 1 else "" for place, name in enumerate(names)}}
+        for number in range(512)
+    ] * 4
+    spool, manifest, _ = fill(tmp_path, pa.Table.from_pylist(rows).to_batches(), limits=BatchLimits(rows=100))
+    assert len(manifest.batches) <= 2048 / 100 + 3 * PATTERNS
+    assert len(read_back(spool)) == 2048
+    assert (tmp_path / "spool" / "manifest.json").stat().st_size < 60 * len(manifest.batches) * 10
+
+
+def test_a_row_of_nothing_but_missing_parents_keeps_a_column(tmp_path: Path) -> None:
+    batch = pa.record_batch(
+        {"A.X": [None, "a"], "B.X": [None, None]}, schema=pa.schema([("A.X", pa.string()), ("B.X", pa.string())])
+    )
+    spool, manifest, _ = fill(tmp_path, [batch])
+    assert [each.left_out for each in manifest.batches] == [("B.X",), ("B.X",)]
+    assert [spool.read(each) for each in manifest.batches] == [b'"A.X"\n""\n', b'"A.X"\n"a"\n']
+
+
+def test_a_cell_that_empties_its_field_stays_where_it_is(tmp_path: Path) -> None:
+    batch = pa.record_batch({"Name": ["a", "b"], "Account.Ext__c": [None, "x"]})
+    spool, manifest, _ = fill(tmp_path, [batch], rules=salesforce_rules(nulls="clear"))
+    (only,) = manifest.batches
+    assert spool.read(only) == b'"Name","Account.Ext__c"\n"a","#N/A"\n"b","x"\n'

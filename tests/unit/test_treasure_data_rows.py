@@ -9,6 +9,7 @@ import msgpack
 import pyarrow as pa
 import pytest
 
+from exporter.casts import TextCast, salesforce_rules
 from exporter.failures import ExportError, FailureKind
 from exporter.sources.treasure_data_rows import read_batches, result_columns, result_schema
 
@@ -105,7 +106,6 @@ def test_each_type_keeps_its_values_and_null(kind: str, sent: object, got: objec
         ("timestamp", "2026-11-23 03:04:05 UTC"),
         ("timestamp", "2026-11-23 03:04:05.1234567"),
         ("timestamp with time zone", "2026-11-23 03:04:05 Mars/Base"),
-        ("array(double)", [float("nan")]),
     ],
 )
 def test_a_value_that_is_none_of_its_type_is_a_fault_that_names_the_column_alone(kind: str, sent: object) -> None:
@@ -114,6 +114,15 @@ def test_a_value_that_is_none_of_its_type_is_a_fault_that_names_the_column_alone
     assert (caught.value.kind, caught.value.code) == (FailureKind.CONFIGURATION, "VALUE_NOT_SUPPORTED")
     assert '"x"' in caught.value.message
     assert str(sent) not in caught.value.message
+
+
+def test_a_number_that_is_none_in_a_list_rejects_its_row() -> None:
+    columns = result_columns([["x", "array(double)"]])
+    content = packed([[[1.5, float("nan")]], [[2.5]]])
+    [batch] = read_batches(io.BytesIO(content), columns, records=2, batch_rows=10)
+    text = TextCast(batch.schema, salesforce_rules()).apply(batch)
+    assert [(fault.index, fault.code) for fault in text.faults] == [(0, "NOT_A_NUMBER")]
+    assert text.batch.to_pylist()[1] == {"x": "[2.5]"}
 
 
 def test_rows_come_in_batches_and_an_empty_result_has_its_columns() -> None:

@@ -4,11 +4,12 @@ import random
 import re
 import threading
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
-from scheduler.zones import Zone, ZoneError, tzdata_version, zone
+from scheduler.zones import CAPITALS, Zone, ZoneError, tzdata_version, zone
 
 HOUR, DAY = 3600, 86_400
 FROM_1990, TO_2037, TO_2110 = 631_152_000, 2_145_916_800, 4_417_977_600
@@ -17,7 +18,7 @@ SHARDS = 8
 
 def full_names() -> list[str]:
     names = available_timezones() - {"Factory"}
-    return sorted(name for name in names if name == "UTC" or (name[0].isupper() and not name.isupper()))
+    return sorted(name for name in names if name in CAPITALS or (name[0].isupper() and not name.isupper()))
 
 
 def real_offset(info: ZoneInfo, instant: int) -> int:
@@ -91,6 +92,40 @@ def test_every_table_is_what_zoneinfo_says_each_hour_from_1990_to_2037_and_each_
     print(f"\nzone tables {shard + 1}/{SHARDS}: {len(names)} zones, {looks:,} looks, 0 differences")  # noqa: T201 - the figure is the point
 
 
+ABBREVIATIONS = {"CET", "EET", "EST", "GMT", "HST", "MET", "MST", "WET"}
+
+
+def test_each_name_of_the_tz_database_is_a_zone_or_an_abbreviation_or_no_place() -> None:
+    listed = set(resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8").split())
+    assert listed > CAPITALS
+    refused = set()
+    for name in listed:
+        try:
+            zone(name)
+        except ZoneError:
+            refused.add(name)
+    assert refused == ABBREVIATIONS | {"Factory"}
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("EST5EDT", "America/New_York"),
+        ("CST6CDT", "America/Chicago"),
+        ("MST7MDT", "America/Denver"),
+        ("PST8PDT", "America/Los_Angeles"),
+        ("GB", "Europe/London"),
+        ("UCT", "UTC"),
+    ],
+)
+def test_a_name_in_capitals_has_the_times_of_the_place_whatever_version_of_the_zone_data_there_is(
+    name: str, same: str
+) -> None:
+    names, sames = ZoneInfo(name), ZoneInfo(same)
+    now = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp())
+    assert all(real_offset(names, at) == real_offset(sames, at) for at in range(now, TO_2037, 7 * DAY + HOUR))
+
+
 @pytest.mark.parametrize("name", ["UTC", "America/New_York", "Etc/GMT+5", "America/Argentina/Buenos_Aires", "Japan"])
 def test_full_names_are_zones(name: str) -> None:
     assert zone(name).name == name
@@ -107,7 +142,8 @@ def test_full_names_are_zones(name: str) -> None:
         ("America/New York", "did you mean America/New_York?"),
         ("America/NewYork", "did you mean America/New_York?"),
         ("Europe/Kyviv", "did you mean Europe/Kyiv?"),
-        ("EST5EDT", "is no IANA time zone"),
+        ("gb", "did you mean GB?"),
+        ("EST4EDT", "did you mean EST5EDT?"),
         ("right/America/New_York", "did you mean America/New_York?"),
         ("localtime", "is no IANA time zone"),
         ("Factory", "is no IANA time zone"),
@@ -117,7 +153,10 @@ def test_full_names_are_zones(name: str) -> None:
         ("/etc/localtime", "is no IANA time zone"),
         ("Ame\x00rica", "is no IANA time zone"),
         ("\uff21merica/New_York", "did you mean America/New_York?"),
-        ("+09:00", "write one such as America/New_York, or UTC"),
+        ("+09:00", "or Etc/GMT-9 for UTC+9 all year"),
+        ("utc+9", "or Etc/GMT-9 for UTC+9 all year"),
+        ("GMT-0330", "is an offset, which knows no summer time; write a place such as America/New_York"),
+        ("UTC-13", "is an offset, which knows no summer time; write a place such as America/New_York"),
         ("", "write one such as America/New_York, or UTC"),
         ("X" + "y" * 5_000, "is no IANA time zone"),
     ],

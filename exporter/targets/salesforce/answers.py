@@ -1,13 +1,34 @@
-"""Reading the bodies that Salesforce answers with: errors in their several shapes, and Bulk API 1.0's XML. Pure."""
+"""Reading the bodies that Salesforce answers with: errors in their several shapes, and Bulk API 1.0's XML. Pure.
+
+What is valid by itself may still be no answer of Salesforce's: every oddity is an UnreadableAnswerError.
+"""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Any, NoReturn
 from xml.etree import ElementTree as ET
+
+from exporter.plain_xml import XmlError, parse_plain
 
 _SHOWN = 200
 """How much of a body that is no error report is quoted."""
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,99}")
+_LONGEST_MESSAGE = 2000
+"""Characters of an error's message that are kept."""
+_ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
+_COUNT = re.compile(r"[0-9]{1,15}")
+_TOKEN = re.compile(r"[!-~]{1,20000}")
+_MOST_VALUES = 2_000_000
+"""Values of one answer in JSON: each takes some 60 bytes here, however short it is there."""
+_MOST_ELEMENTS = 400_000
+"""Elements of one answer in XML: 15,000 batches (Bulk API limits) have a dozen each."""
+_HALF_LETTER = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_LARGEST_EXPONENT = 400
+"""Salesforce's numbers are doubles, which end at 1.8e308."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,10 +73,28 @@ def read_error(content: bytes) -> ReportedError:
     return found or ReportedError(code="", message=_describe(text))
 
 
+_OUTER = re.compile(r"(?P<code>[A-Za-z][A-Za-z0-9_]*) ?:(?P<message>.*)", re.DOTALL)
+_INNER_CODE = r"[A-Z][A-Z0-9]*_[A-Z0-9_]+|[A-Z][a-z]+(?:[A-Z][a-z]+)+"
+_INNER = re.compile(rf"\s*Failed to process query: ?(?P<code>{_INNER_CODE})\b ?:?(?P<message>.*)", re.DOTALL)
+
+
+def read_state_message(text: str) -> ReportedError:
+    """Read what a batch or a BulkJob says of its failure: ``InvalidBatch : Field name not found : X``.
+
+    Of a query, the code is the one inside: ``InvalidBatch : Failed to process query: QUERY_TIMEOUT: …``.
+    """
+    outer = _OUTER.fullmatch(text.strip())
+    if outer is None:
+        return ReportedError(code="", message=text.strip())
+    inner = _INNER.fullmatch(outer["message"])
+    found = inner or outer
+    return ReportedError(code=found["code"], message=found["message"].strip() or text.strip())
+
+
 def _json_error(text: str) -> ReportedError | None:
     try:
-        body = json.loads(text)
-    except ValueError:
+        body = parse_json(text.encode("utf-8", errors="replace"))
+    except UnreadableAnswerError:
         return None
     first = body[0] if isinstance(body, list) and body else body
     if not isinstance(first, Mapping):
@@ -66,7 +105,7 @@ def _json_error(text: str) -> ReportedError | None:
         ("error", "error_description"),
     ):
         if isinstance(first.get(code), str) and first[code]:
-            return ReportedError(code=first[code], message=str(first.get(message) or ""))
+            return _reported(first[code], str(first.get(message) or ""))
     return None
 
 
@@ -78,7 +117,14 @@ def _xml_error(text: str) -> ReportedError | None:
     code = find_text(root, "exceptionCode") or find_text(root, "faultcode").rpartition(":")[2]
     if not code:
         return None
-    return ReportedError(code=code, message=find_text(root, "exceptionMessage") or find_text(root, "faultstring"))
+    return _reported(code, find_text(root, "exceptionMessage") or find_text(root, "faultstring"))
+
+
+def _reported(code: str, message: str) -> ReportedError | None:
+    if not _CODE.fullmatch(code):
+        return None
+    shown = message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}…"
+    return ReportedError(code=code, message=shown)
 
 
 def _describe(text: str) -> str:
@@ -89,16 +135,67 @@ def _describe(text: str) -> str:
     return f"an unexpected answer: {text[:_SHOWN]}"
 
 
+def parse_json(content: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Parse one JSON document in UTF-8; fractions become Decimals. Raises UnreadableAnswerError.
+
+    Refused too is what parsers take in different ways: a key twice, NaN, half of a letter, numbers beyond a double's.
+    """
+    if sum(content.count(mark) for mark in (b",", b"[", b"{")) > _MOST_VALUES:
+        raise UnreadableAnswerError("the answer holds too many values")
+    try:
+        found = json.loads(
+            content.decode("utf-8-sig"),
+            parse_float=_fraction,
+            parse_constant=_no_number,
+            object_pairs_hook=_object,
+        )
+        if _HALF_LETTER.search(content):  # most come in pairs, which are a letter
+            json.dumps(found, ensure_ascii=False, default=str).encode()
+    except UnreadableAnswerError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UnreadableAnswerError("the answer is not complete JSON") from error
+    return found
+
+
+def _fraction(text: str) -> Decimal:
+    found = Decimal(text)
+    if abs(found.adjusted()) > _LARGEST_EXPONENT and found:
+        raise UnreadableAnswerError("the answer holds a number that no field can have")
+    return found
+
+
+def _no_number(_text: str) -> NoReturn:
+    raise UnreadableAnswerError("the answer holds what is not a number")
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise UnreadableAnswerError("the answer holds one key twice")
+    return found
+
+
 def parse_xml(content: str | bytes) -> ET.Element:
     """Parse one XML document. Raises UnreadableAnswerError."""
-    start = content[:1000]
-    declared = "<!DOCTYPE" in start if isinstance(start, str) else b"<!DOCTYPE" in start
-    if declared:
-        raise UnreadableAnswerError("a document type in an answer")
     try:
-        return ET.fromstring(content)  # noqa: S314 - entities need a document type, which is refused above
-    except (ET.ParseError, ValueError) as error:
-        raise UnreadableAnswerError("the answer is no complete XML") from error
+        return parse_plain(content, most=_MOST_ELEMENTS)
+    except XmlError as error:
+        raise UnreadableAnswerError(f"the answer is no XML to be read: {error}") from error
+
+
+def read_id(text: object) -> str:
+    """Return an Id of a record, a BulkJob, a batch or a result. Raises UnreadableAnswerError for any other text."""
+    if not isinstance(text, str) or not _ID.fullmatch(text):
+        raise UnreadableAnswerError("the answer holds what is not an Id")
+    return text
+
+
+def read_token(text: object) -> str:
+    """Return a token that an HTTP header can hold. Raises UnreadableAnswerError for any other text."""
+    if not isinstance(text, str) or not _TOKEN.fullmatch(text):
+        raise UnreadableAnswerError("the answer to the login holds no token that can be used: check login_url")
+    return text
 
 
 def find_text(element: ET.Element, name: str) -> str:
@@ -107,9 +204,12 @@ def find_text(element: ET.Element, name: str) -> str:
     return (found.text or "").strip() if found is not None else ""
 
 
-def find_texts(content: bytes, name: str) -> list[str]:
-    """Return the texts of all descendants of an XML document called ``name``. Raises UnreadableAnswerError."""
-    return [(found.text or "").strip() for found in parse_xml(content).iterfind(f".//{{*}}{name}")]
+def read_result_ids(content: bytes) -> list[str]:
+    """Read a result-list: the Ids of the parts of a bulk query's result. Raises UnreadableAnswerError."""
+    root = parse_xml(content)
+    if not root.tag.endswith("result-list"):
+        raise UnreadableAnswerError("the answer is no result-list")
+    return [read_id((found.text or "").strip()) for found in root.findall("{*}result")]
 
 
 def read_bulk_job(content: bytes) -> BulkJobInfo:
@@ -118,7 +218,7 @@ def read_bulk_job(content: bytes) -> BulkJobInfo:
     job, state = find_text(root, "id"), find_text(root, "state")
     if not job or not state:
         raise UnreadableAnswerError("the answer is no jobInfo")
-    return BulkJobInfo(id=job, state=state, created_at=_time(find_text(root, "createdDate")))
+    return BulkJobInfo(id=read_id(job), state=state, created_at=_time(find_text(root, "createdDate")))
 
 
 def read_batch(content: bytes) -> BatchInfo:
@@ -140,10 +240,10 @@ def _batch(element: ET.Element) -> BatchInfo:
         raise UnreadableAnswerError("the answer is no batchInfo")
     processed = find_text(element, "numberRecordsProcessed")
     return BatchInfo(
-        id=batch,
+        id=read_id(batch),
         state=state.replace("Not Processed", "NotProcessed"),  # the guide writes it both ways
         message=find_text(element, "stateMessage"),
-        processed=int(processed) if processed.isdecimal() else 0,
+        processed=int(processed) if _COUNT.fullmatch(processed) else 0,
     )
 
 

@@ -10,15 +10,15 @@ from exporter.targets.salesforce.answers import (
     BatchInfo,
     BulkJobInfo,
     bulk_job_request,
-    find_texts,
     read_batch,
     read_batches,
     read_bulk_job,
+    read_result_ids,
 )
 from exporter.targets.salesforce.client import Client
 from exporter.targets.salesforce.modes import Plan
 from exporter.targets.salesforce.results import RowResult, read_results
-from exporter.targets.salesforce.wire import Answer, OrgSession
+from exporter.targets.salesforce.wire import LARGEST_ANSWER, LARGEST_LIST, LARGEST_RESULT, Answer, OrgSession
 
 _XML = "application/xml; charset=UTF-8"
 _CSV = "text/csv; charset=UTF-8"
@@ -56,7 +56,7 @@ class Bulk1:
     def query_results(self, bulk_job: str, batch: str) -> list[str]:
         """Return the ids of the parts of a query's result."""
         path = f"job/{bulk_job}/batch/{batch}/result"
-        return self._client.call(lambda org, s: find_texts(_exchange(org, s, "GET", path).content, "result"))
+        return self._client.call(lambda org, s: read_result_ids(_exchange(org, s, "GET", path).content))
 
     def store_query_result(self, bulk_job: str, batch: str, result: str, file: IO[bytes]) -> None:
         """Write one part of a query's result into ``file``, which holds nothing else afterwards."""
@@ -79,12 +79,15 @@ class Bulk1:
     def batches(self, bulk_job: str) -> list[BatchInfo]:
         """Return all batches of a BulkJob, in one call."""
         path = f"job/{bulk_job}/batch"
-        return self._client.call(lambda org, s: read_batches(_exchange(org, s, "GET", path).content))
+        return self._client.call(
+            lambda org, s: read_batches(_exchange(org, s, "GET", path, largest=LARGEST_LIST).content)
+        )
 
     def sent_sha256(self, bulk_job: str, batch: str) -> str:
         """Return the sha256 of what a batch was sent as."""
         path = f"job/{bulk_job}/batch/{batch}/request"
-        return hashlib.sha256(self._client.call(lambda org, s: _exchange(org, s, "GET", path).content)).hexdigest()
+        content = self._client.call(lambda org, s: _exchange(org, s, "GET", path, largest=LARGEST_LIST).content)
+        return hashlib.sha256(content).hexdigest()
 
     def results(self, bulk_job: str, batch: str, rows: int) -> list[RowResult]:
         """Return what became of each row of a batch, in row order.
@@ -95,7 +98,9 @@ class Bulk1:
         path = f"job/{bulk_job}/batch/{batch}/result"
         found: list[RowResult] = []
         for _ in range(2):  # an answer cut at the end of a line looks whole
-            found = self._client.call(lambda org, s: list(read_results(_exchange(org, s, "GET", path).content)))
+            found = self._client.call(
+                lambda org, s: list(read_results(_exchange(org, s, "GET", path, largest=LARGEST_RESULT).content))
+            )
             if len(found) == rows:
                 break
         return found
@@ -128,9 +133,16 @@ class Bulk1:
 
 
 def _exchange(
-    org: Salesforce, session: OrgSession, method: str, path: str, body: bytes | None = None, *, kind: str = _XML
+    org: Salesforce,
+    session: OrgSession,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    *,
+    kind: str = _XML,
+    largest: int = LARGEST_ANSWER,
 ) -> Answer:
     headers = {"X-SFDC-Session": org.session_id}
     if body is not None:
         headers["Content-Type"] = kind
-    return session.exchange(method, f"{org.bulk_url}{path}", headers=headers, body=body)
+    return session.exchange(method, f"{org.bulk_url}{path}", headers=headers, body=body, largest=largest)

@@ -1,15 +1,16 @@
 """The calls of Bulk API 2.0 that an export makes, each one request."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simple_salesforce.api import Salesforce
 
 from exporter.failures import ExportError, internal
-from exporter.targets.salesforce.answers import UnreadableAnswerError
+from exporter.targets.salesforce.answers import UnreadableAnswerError, parse_json, read_id
 from exporter.targets.salesforce.client import Client
 from exporter.targets.salesforce.modes import Plan
-from exporter.targets.salesforce.wire import Answer, OrgSession
+from exporter.targets.salesforce.wire import LARGEST_ANSWER, LARGEST_RESULT, Answer, OrgSession
 
 _JSON = "application/json; charset=UTF-8"
 _CSV = "text/csv"
@@ -91,21 +92,26 @@ class Bulk2:
 
     def results(self, bulk_job: str, kind: str) -> bytes:
         """Return one of the three :data:`RESULTS` as CSV."""
-        return self._client.call(lambda org, s: _exchange(org, s, "GET", f"/{bulk_job}/{kind}", accept=_CSV)).content
+        path = f"/{bulk_job}/{kind}"
+        return self._client.call(
+            lambda org, s: _exchange(org, s, "GET", path, accept=_CSV, largest=LARGEST_RESULT)
+        ).content
 
 
 def read_ingest(content: bytes) -> IngestInfo:
     """Read a BulkJob's JSON. Raises UnreadableAnswerError."""
-    try:
-        body = json.loads(content)
-        return IngestInfo(
-            id=str(body["id"]),
-            state=str(body["state"]),
-            processed=int(body.get("numberRecordsProcessed") or 0),
-            message=str(body.get("errorMessage") or ""),
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UnreadableAnswerError("the answer is no BulkJob") from error
+    body = parse_json(content)
+    if not isinstance(body, Mapping) or not isinstance(body.get("state"), str):
+        raise UnreadableAnswerError("the answer is no BulkJob")
+    processed = body.get("numberRecordsProcessed") or 0
+    if not isinstance(processed, int):
+        raise UnreadableAnswerError("the answer is no BulkJob")
+    return IngestInfo(
+        id=read_id(body.get("id")),
+        state=body["state"],
+        processed=processed,
+        message=str(body.get("errorMessage") or ""),
+    )
 
 
 def _exchange(
@@ -117,8 +123,9 @@ def _exchange(
     *,
     kind: str = _JSON,
     accept: str = "application/json",
+    largest: int = LARGEST_ANSWER,
 ) -> Answer:
     headers = {"Authorization": f"Bearer {org.session_id}", "Accept": accept}
     if body is not None:
         headers["Content-Type"] = kind
-    return session.exchange(method, f"{org.base_url}jobs/ingest{path}", headers=headers, body=body)
+    return session.exchange(method, f"{org.base_url}jobs/ingest{path}", headers=headers, body=body, largest=largest)

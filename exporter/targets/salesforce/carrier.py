@@ -54,6 +54,9 @@ class Carrier(Protocol):
         Empty if there are no results at all.
         """
 
+    def tally(self, ending: Ending) -> Sequence[RowResult | None]:
+        """Return what :meth:`results` does, in any order, of a sending whose content is gone."""
+
     def give_up(self, ending: Ending) -> None:
         """Take note that others stopped what a sending was in. Raises if that has happened too often."""
 

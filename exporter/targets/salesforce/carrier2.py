@@ -14,7 +14,7 @@ from exporter.targets.salesforce.bulk2 import RESULTS, Bulk2
 from exporter.targets.salesforce.carrier import Ending, note_stop
 from exporter.targets.salesforce.codes import Verdict
 from exporter.targets.salesforce.effects import Effect
-from exporter.targets.salesforce.matching import UnmatchedError, match_results
+from exporter.targets.salesforce.matching import UnmatchedError, match_results, read_all
 from exporter.targets.salesforce.results import RowResult
 from exporter.targets.salesforce.wire import CallError, Received
 from exporter.targets.salesforce.work import ExportWork
@@ -124,6 +124,14 @@ class Bulk2Carrier:
         if ending.whole or ending.processed:
             raise UnmatchedError("there are none, but rows were processed")
         return []
+
+    def tally(self, ending: Ending) -> Sequence[RowResult | None]:
+        """Read the three results, line by line; a result that cannot be read tells nothing."""
+        parts = [self._bulk.results(ending.sending.bulk_job, kind) for kind in RESULTS]
+        try:
+            return list(read_all(*parts))
+        except UnmatchedError:
+            return []
 
     def give_up(self, ending: Ending) -> None:
         """Take note that others aborted a BulkJob."""

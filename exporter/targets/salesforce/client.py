@@ -49,7 +49,7 @@ class Backoff:
 class Client:
     """One org for the time of one export. A context manager, for it keeps connections open; thread-safe.
 
-    Every method raises ExportError, or what ``control`` raises.
+    Every method raises ExportError, or what ``control`` raises: at once if it stops while a call is made.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Client:
         self._control = control
         self._listen = listen
         self._session = OrgSession(connection, listen)
+        control.on_stop(self._session.line.stop)
         self._lock = threading.Lock()
         self._org: Salesforce | None = None
         self._login = login
@@ -130,6 +131,7 @@ class Client:
                 with diagnosing(Where.CALL, urlsplit(org.base_url).netloc):
                     return act(org, self._session)
             except CallError as error:
+                self._control.check()  # a call that was stopped looks like a failed one
                 if error.rule.verdict is Verdict.SESSION:
                     seconds = 0.0 if not renewed else backoff.delay(None)
                     if renewed == RENEWALS or seconds is None or not can_renew(self._connection):
@@ -163,6 +165,7 @@ class Client:
             try:
                 return log_in(self._session, self._connection)
             except CallError as error:
+                self._control.check()
                 self.back_off(backoff, error)
 
     def _forget(self, refused: Salesforce) -> None:

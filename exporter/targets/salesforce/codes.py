@@ -1,12 +1,16 @@
-"""What each of Salesforce's errors asks for, as a table. Pure.
+"""What each of Salesforce's errors asks for. Pure.
 
 Neither the HTTP status nor the code alone says it: INVALID_FIELD names a missing column in one place and a bad value in
-another. So a rule is found by where the error came up, its code, and words of its message.
+another. So a rule is found by where the error came up, its code, and words of its message; a code without a rule of its
+own means what the table of all codes says (:mod:`~exporter.targets.salesforce.code_table`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from exporter.targets.salesforce.code_table import CODES, CODES_OF_ANY_CASE, Meaning
+from exporter.targets.salesforce.wording import inner_codes
 
 
 class Where(StrEnum):
@@ -23,14 +27,14 @@ class Where(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What an error asks for."""
+    """What an error asks for. Of a row's error, it says why the row was refused."""
 
     CONFIGURATION = "configuration"
-    """A person has to act."""
+    """A person has to act: on a column, a type, a right, a setting of the org."""
     TRANSIENT = "transient"
-    """The same call may work a little later."""
+    """The same call, or the same row, may work a little later."""
     QUOTA = "quota"
-    """The same call may work hours later: not to be tried again at once."""
+    """The same call, or the same row, may work hours later: not to be tried again at once."""
     SESSION = "session"
     """Log in anew, then the same call."""
     JOB_OVER = "job_over"
@@ -38,9 +42,9 @@ class Verdict(StrEnum):
     INTERNAL = "internal"
     """schedctl's own fault."""
     ROW = "row"
-    """The row is refused."""
+    """The row is refused for its values, or the request for the values in it."""
     ROW_LOCKED = "row_locked"
-    """The row was refused because another transaction held its record or parent: that row may be sent again."""
+    """Another transaction held the record or its parent: what was refused may be sent again, best alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,9 +81,31 @@ _APPROVE = "let the run-as user use the app: its permission set, or the app's po
 _PASSWORD = "check username, password and security token"  # noqa: S105 - it says where to look, it is none
 _ADDRESS = "allow this machine's address (or source_address) in the org's trusted IP ranges"
 _RIGHTS = "give the user the permission"
+_COLUMN = "check the column's name and the user's access to it"
+_INSTALL = (
+    "an administrator installs the app under Setup, Connected Apps OAuth Usage (or makes an app in this org), and lets "
+    "the user use it; check client_id, and login_url, which has to be this org's own address (My Domain)"
+)
+_UNBLOCK = "an administrator has blocked the app: unblock it under Setup, Connected Apps OAuth Usage"
+_SCOPES = "add the scopes api and refresh_token to the app's OAuth settings"
+_OWN_ORG = (
+    "the app is for the org only in which it was made: set login_url to that org's own address (My Domain), or use an "
+    "app of this org"
+)
 
 # Token endpoint: help.salesforce.com "OAuth 2.0 Authorization Errors"; SOAP: "login()" in the SOAP API guide.
+# Apps: help article 005132365 (usage restrictions since September 2025); the OAUTH_ codes are those of the error pages.
 _LOGIN: tuple[tuple[str, str, Verdict, str], ...] = (
+    ("OAUTH_EC_APP_NOT_FOUND", "", _CONFIGURATION, _INSTALL),
+    ("app_not_found", "", _CONFIGURATION, _INSTALL),
+    ("invalid_client", "app must be installed", _CONFIGURATION, _INSTALL),
+    ("OAUTH_APPROVAL_ERROR_GENERIC", "", _CONFIGURATION, f"{_INSTALL}; {_SCOPES}"),
+    ("OAUTH_APP_BLOCKED", "", _CONFIGURATION, _UNBLOCK),
+    ("invalid_client", "blocked by admin", _CONFIGURATION, _UNBLOCK),
+    ("OAUTH_APP_ACCESS_DENIED", "", _CONFIGURATION, _APPROVE),
+    ("invalid_grant", "not admin approved", _CONFIGURATION, _APPROVE),
+    ("OAUTH_AUTHORIZATION_BLOCKED", "", _CONFIGURATION, _OWN_ORG),
+    ("invalid_scope", "", _CONFIGURATION, _SCOPES),
     ("invalid_client_id", "", _CONFIGURATION, _CLIENT_ID),
     ("invalid_client", "", _CONFIGURATION, _APP),
     ("invalid_grant", "no client credentials user enabled", _CONFIGURATION, _RUN_AS),
@@ -100,84 +126,39 @@ _LOGIN: tuple[tuple[str, str, Verdict, str], ...] = (
     ("server_error", "", _TRANSIENT, ""),
     ("temporarily_unavailable", "", _TRANSIENT, ""),
     ("unknown_error", "retry", _TRANSIENT, ""),
-    ("INVALID_LOGIN", "", _CONFIGURATION, _PASSWORD),
-    ("LOGIN_MUST_USE_SECURITY_TOKEN", "", _CONFIGURATION, _PASSWORD),
-    ("PASSWORD_LOCKOUT", "", _CONFIGURATION, "unlock the user"),
-    ("INVALID_OPERATION_WITH_EXPIRED_PASSWORD", "", _CONFIGURATION, "set a new password for the user"),
-    ("API_DISABLED_FOR_ORG", "", _CONFIGURATION, "the org's edition has no API access"),
-    ("UNSUPPORTED_API_VERSION", "", _CONFIGURATION, "set a newer api_version"),
     ("INSUFFICIENT_ACCESS", "", _CONFIGURATION, f"{_RIGHTS} Use Any API Auth"),
-    ("LOGIN_DURING_RESTRICTED_DOMAIN", "", _CONFIGURATION, _ADDRESS),
-    ("LOGIN_DURING_RESTRICTED_TIME", "", _CONFIGURATION, "widen the login hours of the user's profile"),
-    ("LOGIN_CHALLENGE_ISSUED", "", _CONFIGURATION, _ADDRESS),
-    ("LOGIN_CHALLENGE_PENDING", "", _CONFIGURATION, _ADDRESS),
-    ("ORG_LOCKED", "", _CONFIGURATION, "the org is locked: ask Salesforce"),
-    ("TRIAL_EXPIRED", "", _CONFIGURATION, "the org's trial is over: check login_url"),
-    ("REQUEST_LIMIT_EXCEEDED", "", _QUOTA, "the org's API calls of 24 hours are used up"),
-    ("SERVER_UNAVAILABLE", "", _TRANSIENT, ""),
 )
 
-# "Errors" in the Bulk API guide, and status codes of the REST API guide.
+# Where a code means something else than the table says, or its message decides: "Errors" in the Bulk API guide, and
+# status codes of the REST API guide.
 _CALL: tuple[tuple[str, str, Verdict, str], ...] = (
-    ("INVALID_SESSION_ID", "", _SESSION, ""),
-    ("InvalidSessionId", "", _SESSION, ""),
     ("REQUEST_LIMIT_EXCEEDED", "concurrent", _TRANSIENT, ""),
-    ("REQUEST_LIMIT_EXCEEDED", "", _QUOTA, "the org's API calls of 24 hours are used up"),
-    ("ExceededQuota", "", _QUOTA, "the org's bulk quota of 24 hours is used up"),
-    ("LIMIT_EXCEEDED", "", _QUOTA, "a limit of the org is used up"),
-    ("STORAGE_LIMIT_EXCEEDED", "", _QUOTA, "the org's storage is full: make room there"),
-    ("SERVER_UNAVAILABLE", "", _TRANSIENT, ""),
-    ("UNABLE_TO_LOCK_ROW", "", _TRANSIENT, ""),
-    ("UNKNOWN_EXCEPTION", "", _TRANSIENT, ""),
-    ("QUERY_TIMEOUT", "", _TRANSIENT, ""),
-    ("Timeout", "", _TRANSIENT, ""),
-    ("InternalServerError", "", _TRANSIENT, ""),
-    ("Unknown", "", _TRANSIENT, ""),
-    ("TooManyLockFailure", "", _TRANSIENT, ""),
-    ("InvalidJobState", "", Verdict.JOB_OVER, ""),
     ("INVALIDENTITY", "not supported by the Bulk API", _CONFIGURATION, "choose another object"),
-    ("InvalidEntity", "", _CONFIGURATION, "choose another object"),
     ("InvalidJob", "Unable to find object", _CONFIGURATION, "check object, and the user's access to it"),
     ("InvalidJob", "external ID field does not exist", _CONFIGURATION, "check key: it has to be an external id"),
-    ("INVALID_TYPE", "", _CONFIGURATION, "check object, and the user's access to it"),
-    ("NOT_FOUND", "", _CONFIGURATION, "check object, api_version, and the user's access"),
-    ("INVALID_FIELD", "No such column", _CONFIGURATION, "check the column's name and the user's access to it"),
+    ("InvalidJob", "Invalid job id", Verdict.INTERNAL, ""),
+    ("INVALID_FIELD", "filter criterion", Verdict.ROW, ""),
+    ("INVALID_FIELD", "", _CONFIGURATION, _COLUMN),
     ("FeatureNotEnabled", "hardDelete", _CONFIGURATION, f"{_RIGHTS} Bulk API Hard Delete"),
-    ("FeatureNotEnabled", "", _CONFIGURATION, "the Bulk API is not enabled for this org or user"),
-    ("InvalidUser", "", _CONFIGURATION, f"{_RIGHTS} to use the Bulk API"),
-    ("API_DISABLED_FOR_ORG", "", _CONFIGURATION, f"{_RIGHTS} API Enabled"),
-    ("API_CURRENTLY_DISABLED", "", _CONFIGURATION, "API access of the user is switched off"),
-    ("InvalidVersion", "", _CONFIGURATION, "set a newer api_version"),
-    ("UNSUPPORTED_API_VERSION", "", _CONFIGURATION, "set a newer api_version"),
-    ("GONE", "", _CONFIGURATION, "set a newer api_version"),
-    ("INSUFFICIENT_ACCESS", "", _CONFIGURATION, "give the user access"),
-    ("FUNCTIONALITY_NOT_ENABLED", "", _CONFIGURATION, "the org does not have this feature"),
-    ("ClientInputError", "", Verdict.INTERNAL, ""),
-    ("InvalidXML", "", Verdict.INTERNAL, ""),
-    ("InvalidUrl", "", Verdict.INTERNAL, ""),
-    ("InvalidOperation", "", Verdict.INTERNAL, ""),
 )
 
-_HEADER = "check the column's name and the user's access to it"
 _BATCH: tuple[tuple[str, str, Verdict, str], ...] = (
-    ("InvalidBatch", "Field name not found", _CONFIGURATION, _HEADER),
+    ("InvalidBatch", "Field name not found", _CONFIGURATION, _COLUMN),
     (
         "InvalidBatch",
         "type is not needed for non polymorphic",
         _CONFIGURATION,
         "write the parent's column without type",
     ),
-    ("InvalidBatch", "", Verdict.INTERNAL, ""),
-    ("ClientInputError", "LineEnding is invalid", Verdict.INTERNAL, ""),
-    ("ClientInputError", "", Verdict.INTERNAL, ""),
-    ("TooManyLockFailure", "", _TRANSIENT, ""),
-    ("InternalServerError", "", _TRANSIENT, ""),
-    ("Timeout", "", _TRANSIENT, ""),
-    ("Unknown", "", _TRANSIENT, ""),
-    ("ExceededQuota", "", _QUOTA, "the org's bulk quota of 24 hours is used up"),
+    ("INVALID_FIELD", "filter criterion", Verdict.ROW, ""),
+    ("INVALID_FIELD", "", _CONFIGURATION, _COLUMN),
+    ("FeatureNotEnabled", "hardDelete", _CONFIGURATION, f"{_RIGHTS} Bulk API Hard Delete"),
 )
 
-_ROW: tuple[tuple[str, str, Verdict, str], ...] = (("UNABLE_TO_LOCK_ROW", "", Verdict.ROW_LOCKED, ""),)
+_ROW: tuple[tuple[str, str, Verdict, str], ...] = (
+    ("INVALID_FIELD", "No such column", _CONFIGURATION, _COLUMN),
+    ("INVALID_FIELD_FOR_INSERT_UPDATE", "person account", Verdict.ROW, ""),
+)
 
 
 def _rules(where: Where, lines: Iterable[tuple[str, str, Verdict, str]]) -> tuple[Rule, ...]:
@@ -195,27 +176,77 @@ RULES = (
 )
 """Every rule; of those that fit an error, the first counts."""
 
+_RULES_BY_CODE: dict[tuple[Where, str], list[Rule]] = {}
+for _rule in RULES:
+    _RULES_BY_CODE.setdefault((_rule.where, _rule.code.lower()), []).append(_rule)
+
 BUSY_STATUSES = frozenset({406, 408, 420, 429})
 """HTTP statuses below 500 with which Salesforce, or what stands before it, says: not now."""
 _SERVER_ERROR = 500
-_NO_CODE = Rule(where=Where.CALL, code="", words="", verdict=Verdict.TRANSIENT)
-_UNKNOWN = Rule(where=Where.CALL, code="", words="", verdict=Verdict.CONFIGURATION)
-_REFUSED_ROW = Rule(where=Where.ROW, code="", words="", verdict=Verdict.ROW)
+
+_VERDICTS: Mapping[Meaning, Verdict] = {
+    Meaning.DATA: Verdict.ROW,
+    Meaning.CONFIGURATION: Verdict.CONFIGURATION,
+    Meaning.TRANSIENT: Verdict.TRANSIENT,
+    Meaning.QUOTA: Verdict.QUOTA,
+    Meaning.LOCK: Verdict.TRANSIENT,
+    Meaning.SESSION: Verdict.SESSION,
+    Meaning.JOB_OVER: Verdict.JOB_OVER,
+    Meaning.INTERNAL: Verdict.INTERNAL,
+}
+_AFTERWARDS: Mapping[Meaning, Verdict] = {
+    Meaning.LOCK: Verdict.ROW_LOCKED,
+    Meaning.SESSION: Verdict.TRANSIENT,
+    Meaning.JOB_OVER: Verdict.TRANSIENT,
+}
+"""What a code asks for when it comes in the result of a batch, and not as the answer to a call."""
+
+_WRAPPING = frozenset(
+    {
+        *("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER", "FIELD_CUSTOM_VALIDATION_EXCEPTION"),
+        *("FLOW_EXCEPTION", "APEX_FAILED", "CUSTOM_APEX_ERROR", "UNKNOWN_EXCEPTION"),
+    }
+)
+"""Codes of a trigger or a flow, whose message says what went wrong inside."""
+_LOCK_WORDS = ("unable_to_lock_row", "unable to obtain exclusive access", "record currently unavailable")
+_PASSING_INSIDE = frozenset({Meaning.TRANSIENT, Meaning.QUOTA})
 
 
 def classify(where: Where, code: str, message: str, *, status: int | None = None) -> Rule:
     """Return the rule for an error; ``code`` is empty where the answer held none that could be read.
 
-    Without a rule of its own, a row's error refuses that row, an unreadable or busy answer (or a server error) may
-    pass, and any other refusal is for a person.
+    Without a rule or a row of its own, a row's error refuses that row, an unreadable or busy answer (or a server error)
+    may pass, and any other refusal is for a person.
     """
-    for rule in RULES:
+    for rule in _RULES_BY_CODE.get((where, code.lower()), ()):
         if rule.fits(where, code, message):
             return rule
+    row = CODES.get(code) if where is Where.ROW else CODES_OF_ANY_CASE.get(code.lower())
+    if where is Where.ROW and code in _WRAPPING and (wrapped := _inside(message)) is not None:
+        row = CODES[wrapped]
+    if row is not None:
+        verdict = _VERDICTS[row.meaning]
+        if where in {Where.ROW, Where.BATCH}:
+            verdict = _AFTERWARDS.get(row.meaning, verdict)
+        if where is Where.ROW and verdict is Verdict.INTERNAL:
+            verdict = Verdict.ROW
+        return Rule(where=where, code=row.code, words="", verdict=verdict, advice=row.advice)
     if where is Where.ROW:
-        return _REFUSED_ROW
-    if not code or where is Where.BATCH:
-        return _NO_CODE
-    if status is not None and (status >= _SERVER_ERROR or status in BUSY_STATUSES):
-        return _NO_CODE
-    return _UNKNOWN
+        verdict = Verdict.ROW
+    elif not code or where is Where.BATCH or (status or 0) >= _SERVER_ERROR or status in BUSY_STATUSES:
+        verdict = Verdict.TRANSIENT
+    else:
+        verdict = Verdict.CONFIGURATION
+    return Rule(where=where, code="", words="", verdict=verdict)
+
+
+def _inside(message: str) -> str | None:
+    """Return the code that a trigger's or a flow's message wraps, if that says that the row may be sent again.
+
+    Only then: the words are an administrator's, and may repeat a row's, which must never speak against the job.
+    """
+    if any(words in message.lower() for words in _LOCK_WORDS):
+        return "UNABLE_TO_LOCK_ROW"
+    innermost = next(reversed(inner_codes(message)), "")
+    found = CODES.get(innermost)
+    return innermost if found is not None and found.meaning in _PASSING_INSIDE else None

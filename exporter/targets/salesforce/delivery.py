@@ -1,32 +1,44 @@
-"""One leg of an export from its spool to settled rows: send, poll, read results, send locked rows again."""
+"""One leg of an export from its spool to settled rows: send, poll, read results, send again what may go in later.
+
+A row that Salesforce refused was not written. So rows that were refused for nothing of their own (a lock, an error that
+may pass) are sent again, alone and in ever smaller pieces. Where an org takes no rows at all, they wait for the run's
+next attempt.
+"""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 
 from exporter.events import BatchSent, BatchSettled
 from exporter.failures import internal
 from exporter.report import RejectedRow
 from exporter.spool import SpooledBatch
+from exporter.targets.salesforce.answers import ReportedError, read_state_message
 from exporter.targets.salesforce.carrier import Carrier, Ending
-from exporter.targets.salesforce.carrier1 import Bulk1Carrier
+from exporter.targets.salesforce.carrier1 import SERIAL_ROUND, Bulk1Carrier
 from exporter.targets.salesforce.carrier2 import Bulk2Carrier
 from exporter.targets.salesforce.codes import Verdict, Where, classify
 from exporter.targets.salesforce.effects import Fact
 from exporter.targets.salesforce.lookup import select_with_ids
-from exporter.targets.salesforce.results import RowResult, count_reasons
+from exporter.targets.salesforce.results import PASSING, SOON, RowResult, count_reasons, write_refusals
 from exporter.targets.salesforce.rows import read_ranges, select_rows, write_ranges
-from exporter.targets.salesforce.standing import Sending
+from exporter.targets.salesforce.standing import Refused, Sending
 from exporter.targets.salesforce.wire import CallError, Received
+from exporter.targets.salesforce.wording import without_values
 from exporter.targets.salesforce.work import ExportWork
 
 MAX_IN_FLIGHT = 20
 """Batches that wait at Salesforce at once."""
 LOCK_ROUNDS = 3
-"""How often locked rows are sent again: alone, one batch at a time, when nothing else of the leg is on its way."""
+"""How often refused rows are sent again: alone, one batch at a time, when nothing else of the leg is on its way."""
+SMALLEST_PIECE = 200
+"""Rows that Salesforce processes in one transaction (Bulk API guide): fewer of them take fewer locks at a time."""
 MAX_ABSENCES = 3
 """How often a batch is sent again of which Salesforce processed nothing."""
 _SHORTEST_POLL, _LONGEST_POLL = 0.1, 30.0
 _STOP_POLLS = 8
+_UNTOLD = RowResult(code="NOT_PROCESSED", message="it was to be sent again when the run ended")
+"""Why a row is rejected whose reason an older version did not write down."""
 _GONE = frozenset({"ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"})
 """What a deletion says of a record that is not there any more: others, or a cascade, were quicker."""
 
@@ -43,6 +55,8 @@ class Delivery:
         self._standing = work.standing
         self._listen = work.listen
         self._carrier: Carrier = Bulk2Carrier(work) if work.plan.bulk_api == "2" else Bulk1Carrier(work)
+        self._backoff = self._client.make_backoff()
+        self._refusal: CallError | None = None
 
     def finish(self) -> None:
         """Send, poll and settle until every row is, then close what is open."""
@@ -53,9 +67,13 @@ class Delivery:
             self._carrier.prepare()
         pause = _SHORTEST_POLL
         while True:
-            while waiting and len(standing.sendings) < MAX_IN_FLIGHT:
+            while waiting and self._refusal is None and len(standing.sendings) < MAX_IN_FLIGHT:
                 self._send(waiting.popleft())
             if not standing.sendings:
+                if self._refusal is not None:  # all that was on its way is settled: the next attempt begins afresh
+                    refusal, self._refusal = self._refusal, None
+                    self._client.back_off(self._backoff, refusal)
+                    continue
                 if not standing.locked:
                     break
                 self._send(min(standing.locked))
@@ -69,8 +87,12 @@ class Delivery:
         self._carrier.close()
 
     def stop(self) -> None:
-        """Abort what has not begun, and settle, for a short while, what has: no row is sent any more."""
+        """Abort what has not begun, and settle, for a short while, what has: no row is sent any more.
+
+        Rows that were to be sent again are rejected, for the reason that Salesforce refused them for.
+        """
         standing = self._standing
+        self._reject_waiting()
         self._carrier.stop()
         self._carrier.resume()
         pause = _SHORTEST_POLL
@@ -78,13 +100,14 @@ class Delivery:
             for ending in list(self._carrier.ended()):
                 results = self._results(ending) if ending.whole or ending.processed else []
                 if results:
-                    self._settle(ending, results)
+                    self._settle(ending, results, again=frozenset(), through=ending.sending.round)
                 else:
                     self._journal.note(Fact.BATCH_ABSENT, batch=ending.sending.batch, unprocessed=False)
             if not standing.sendings:
-                return
+                break
             self._client.pause(pause)
             pause *= 2
+        self._reject_waiting()
 
     def _is_unsent(self, number: int) -> bool:
         standing = self._standing
@@ -92,10 +115,18 @@ class Delivery:
 
     def _send(self, number: int) -> None:
         batch = self._batches[number]
+        is_first = number not in self._standing.locked
+        passing = any(classify(Where.ROW, each.code, each.message).verdict in PASSING for each in self._why(number))
+        if passing and self._standing.tallies[number].accepted:  # else it was waited already
+            seconds = self._backoff.delay(None)
+            self._client.pause(_LONGEST_POLL if seconds is None else seconds)
         chosen = self._chosen(batch)
         self._carrier.send(number, self._content(batch, chosen), len(chosen))
-        if not self._standing.rounds.get(number):
+        if is_first:
             self._listen(BatchSent(batch=number, rows=len(chosen)))
+
+    def _why(self, number: int) -> Sequence[Refused]:
+        return self._standing.why.get(number, ())
 
     def _content(self, batch: SpooledBatch, chosen: Sequence[int]) -> bytes:
         """Return what a sending of these rows holds: the same bytes each time."""
@@ -108,77 +139,191 @@ class Delivery:
         return content
 
     def _chosen(self, batch: SpooledBatch) -> list[int]:
-        """Return the numbers of the rows that the batch's next sending holds, or its present one held."""
-        locked = self._standing.locked.get(batch.number)
-        if locked is not None:
-            return list(read_ranges(locked))
-        refused = frozenset(read_ranges(self._standing.refused.get(batch.number, "")))
+        """Return the numbers of the rows that the batch's next sending holds, or its present one holds."""
+        standing = self._standing
+        if batch.number in standing.locked:
+            sending = standing.sendings.get(batch.number)
+            return standing.next_rows(batch.number, self._piece(batch) if sending is None else sending.rows)
+        refused = frozenset(read_ranges(standing.refused.get(batch.number, "")))
         return [number for number in batch.row_numbers() if number not in refused]
 
+    def _piece(self, batch: SpooledBatch) -> int:
+        """Return how many of the rows that are sent again go together: the later the round, the fewer."""
+        number = self._standing.rounds.get(batch.number, 0)
+        if number < SERIAL_ROUND:
+            return batch.rows
+        return max(SMALLEST_PIECE, batch.rows // (10 if number == SERIAL_ROUND else 50))
+
     def _conclude(self, ending: Ending) -> None:
-        number = ending.sending.batch
+        """Settle what became of a sending, and take note if the org takes no rows now. Raises ExportError."""
+        sending = ending.sending
         results = self._results(ending)
-        if results or ending.whole or ending.processed:
-            self._settle(ending, results)
-            if ending.stopped:
-                self._carrier.give_up(ending)
-            return
+        if not (results or ending.whole or ending.processed):
+            error = _batch_error(ending)
+            if ending.stopped or error.rule.verdict is not Verdict.ROW_LOCKED:
+                self._send_anew(ending, error)
+                return
+            reported = read_state_message(ending.message)
+            results = [RowResult(code=reported.code, message=reported.message)] * sending.rows  # none was processed
+        refusal = self._taking_nothing(sending, results)
+        if refusal is not None:
+            self._settle(ending, results, again=PASSING, through=sending.round - 1)
+            self._refusal = self._refusal or refusal
+        else:
+            through = max(sending.round, SERIAL_ROUND - 1) if _is_crowded(ending, results) else sending.round
+            again = SOON if through < LOCK_ROUNDS else frozenset[Verdict]()
+            self._settle(ending, results, again=again, through=through)
+            if any(result is not None and result.accepted for result in results):
+                self._backoff = self._client.make_backoff()
+        if ending.stopped:
+            self._carrier.give_up(ending)
+
+    def _send_anew(self, ending: Ending, error: CallError) -> None:
+        """Have a batch sent once more of which nothing was processed. Raises ``error`` if that would not help."""
+        number = ending.sending.batch
         self._journal.note(Fact.BATCH_ABSENT, batch=number, unprocessed=not ending.stopped)
         if ending.stopped:
             self._carrier.give_up(ending)
             return
-        error = _batch_error(ending)
         if error.rule.verdict is not Verdict.TRANSIENT or self._standing.absences[number] > MAX_ABSENCES:
             raise error.outward()
         self._client.back_off(self._client.make_backoff(), error)
 
+    def _taking_nothing(self, sending: Sending, results: Sequence[RowResult | None]) -> CallError | None:
+        """Return why the org takes no rows at all now, if that is what a sending of an untouched batch found."""
+        tally = self._standing.tallies.get(sending.batch)
+        refused = [result for result in results if result is not None]
+        if (tally is not None and tally.accepted) or not refused:
+            return None
+        if any(result.accepted or result.rule.verdict not in PASSING for result in refused):
+            return None
+        reason = next((each for each in refused if each.rule.verdict is Verdict.QUOTA), refused[0])
+        message = f"every row of batch {sending.id} was rejected: {without_values(reason.message)}"
+        return CallError(reason.rule, reason.code, message, received=Received.NO)
+
     def _results(self, ending: Ending) -> Sequence[RowResult | None]:
-        batch = self._batches[ending.sending.batch]
+        batch = self._batches.get(ending.sending.batch)
+        if batch is None:  # its spool is gone
+            return self._carrier.tally(ending)
         return self._carrier.results(ending, self._content(batch, self._chosen(batch)))
 
-    def _settle(self, ending: Ending, results: Sequence[RowResult | None]) -> None:
-        """Write down what became of each row, with the refused ones, in one step."""
+    def _settle(
+        self, ending: Ending, results: Sequence[RowResult | None], *, again: frozenset[Verdict], through: int
+    ) -> None:
+        """Write down what became of each row of a sending, with the refused ones, in one step.
+
+        Rows that were not processed, and those that were refused with one of the verdicts ``again``, are to be sent
+        again, in the round after ``through``; without any such verdict, none is.
+        """
         sending = ending.sending
         if len(results) != sending.rows:
             raise _unaccounted(sending, len(results))
-        batch = self._batches[sending.batch]
+        left_out = RowResult(code="NOT_PROCESSED", message=ending.message or "Salesforce left it out")
         refused: dict[int, RowResult] = {}
-        again: list[int] = []
-        is_last = sending.round >= LOCK_ROUNDS
-        for number, result in zip(self._chosen(batch), results, strict=True):
-            if not is_last and (result is None or result.locked):
-                again.append(number)
-            elif result is None:
-                refused[number] = RowResult(code="NOT_PROCESSED", message=ending.message or "Salesforce left it out")
-            elif not self._is_fine(result):
-                refused[number] = result
-        accepted = sending.rows - len(again) - len(refused)
-        refusals = [
-            {"code": refusal.code, "message": refusal.message, "count": refusal.count}
-            for refusal in count_reasons(refused.values())
-        ]
+        held: dict[int, RowResult] = {}
+        chosen = self._sent(sending)
+        for number, result in zip(chosen, results, strict=True):
+            if again and (result is None or (not result.accepted and result.rule.verdict in again)):
+                held[number] = result or left_out
+            elif result is None or not self._is_fine(result):
+                refused[number] = result or left_out
+        accepted = sending.rows - len(held) - len(refused)
+        sent = frozenset(chosen)
+        standing, number = self._standing, sending.batch
+        waiting = [each for each in self._waiting(number) if each not in sent]
+        rest = [each for each in read_ranges(standing.locked.get(number, "")) if each not in sent]
+        self._note_settled(
+            number,
+            refused,
+            accepted=accepted,
+            locked=sorted([*rest, *held]),
+            unsent=waiting if through == sending.round else [],
+            why=[*_only(self._why(number), rest), *_reasons(held)],
+            through=through,
+        )
+
+    def _sent(self, sending: Sending) -> Sequence[int]:
+        """Return the numbers of the rows of a sending; any numbers, if the spool that knew them is gone."""
+        batch = self._batches.get(sending.batch)
+        if batch is not None:
+            return self._chosen(batch)
+        if sending.batch in self._standing.locked:
+            return self._standing.next_rows(sending.batch, sending.rows)
+        return range(1, sending.rows + 1)
+
+    def _waiting(self, number: int) -> Iterator[int]:
+        """Yield the rows of a batch that the present round has to send, or sends now, if it is not the first round."""
+        standing = self._standing
+        yield from read_ranges(standing.unsent.get(number) or standing.locked.get(number, ""))
+
+    def _reject_waiting(self) -> None:
+        """Reject the rows that were to be sent again, but for those of a batch that is on its way."""
+        standing = self._standing
+        for number in [each for each in standing.locked if each not in standing.sendings]:
+            rows = dict.fromkeys(read_ranges(standing.locked[number]), _UNTOLD)
+            for why in self._why(number):
+                rows |= dict.fromkeys(read_ranges(why.numbers), RowResult(code=why.code, message=why.message))
+            self._note_settled(number, rows, through=standing.rounds.get(number, 0))
+
+    def _note_settled(
+        self,
+        number: int,
+        refused: Mapping[int, RowResult],
+        *,
+        through: int,
+        accepted: int = 0,
+        locked: Sequence[int] = (),
+        unsent: Sequence[int] = (),
+        why: Sequence[Refused] = (),
+    ) -> None:
+        batch = self._batches.get(number)
+        rows = self._rejected(batch, refused) if batch is not None else []
+        values = {row.number: tuple(row.values.values()) for row in rows}
+        counted = count_reasons((result, values.get(row, ())) for row, result in sorted(refused.items()))
         removal = self._work.is_removal
         self._journal.note(
             Fact.BATCH_SETTLED,
-            batch=sending.batch,
-            rows=() if removal else self._rejected(batch, refused),
-            round=sending.round,
+            batch=number,
+            rows=() if removal else rows,
+            round=through,
             accepted=accepted,
             rejected=len(refused),
-            locked=write_ranges(again),
-            refusals=refusals,
+            locked=write_ranges(locked),
+            refusals=write_refusals(counted),
+            **({"unsent": write_ranges(unsent), "why": [asdict(each) for each in why]} if locked else {}),
             **({"left_out": write_ranges(sorted(refused))} if removal else {}),
         )
-        self._listen(BatchSettled(batch=sending.batch, accepted=accepted, rejected=len(refused)))
+        self._listen(BatchSettled(batch=number, accepted=accepted, rejected=len(refused)))
 
     def _is_fine(self, result: RowResult) -> bool:
         return result.accepted or (self._work.is_removal and result.code in _GONE)
 
-    def _rejected(self, batch: SpooledBatch, refused: dict[int, RowResult]) -> list[RejectedRow]:
+    def _rejected(self, batch: SpooledBatch, refused: Mapping[int, RowResult]) -> list[RejectedRow]:
         return [
-            RejectedRow(number=number, values=values, code=refused[number].code, message=refused[number].message)
+            RejectedRow(number=number, values=values, code=refused[number].code, message=refused[number].text)
             for number, values in self._spool.values(batch, refused)
         ]
+
+
+def _only(why: Sequence[Refused], numbers: Sequence[int]) -> list[Refused]:
+    """Return the reasons of these rows only."""
+    wanted = frozenset(numbers)
+    kept = [(each, [number for number in read_ranges(each.numbers) if number in wanted]) for each in why]
+    return [replace(each, numbers=write_ranges(some)) for each, some in kept if some]
+
+
+def _reasons(held: Mapping[int, RowResult]) -> list[Refused]:
+    """Return why rows are to be sent again, the values left out."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for number, result in held.items():
+        groups.setdefault((result.code, without_values(result.message)), []).append(number)
+    return [Refused(code=code, message=message, numbers=write_ranges(some)) for (code, message), some in groups.items()]
+
+
+def _is_crowded(ending: Ending, results: Sequence[RowResult | None]) -> bool:
+    """Whether a batch met so many locks that Salesforce gave it up: what is left goes serially, in smaller pieces."""
+    crowded = _batch_error(ending).rule.verdict is Verdict.ROW_LOCKED
+    return crowded or any(result is not None and result.code == "TooManyLockFailure" for result in results)
 
 
 def _unaccounted(sending: Sending, results: int) -> Exception:
@@ -192,8 +337,9 @@ def _unaccounted(sending: Sending, results: int) -> Exception:
 
 def _batch_error(ending: Ending) -> CallError:
     """Read ``InvalidBatch : Field name not found : X``."""
-    code, _, message = (part.strip() for part in ending.message.partition(":"))
-    if not message:
-        code, message = "BATCH_FAILED", ending.message or "the batch failed without a reason"
-    rule = classify(Where.BATCH, code, message)
-    return CallError(rule, code, f"batch {ending.sending.id} failed: {message}", received=Received.NO)
+    reported = read_state_message(ending.message)
+    if not reported.code:
+        reported = ReportedError(code="BATCH_FAILED", message=ending.message or "the batch failed without a reason")
+    rule = classify(Where.BATCH, reported.code, reported.message)
+    message = f"batch {ending.sending.id} failed: {without_values(reported.message)}"
+    return CallError(rule, reported.code, message, received=Received.NO)

@@ -1,50 +1,77 @@
 """What the org says of its objects and fields."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
+
+from simple_salesforce.api import Salesforce
 
 from exporter.failures import ExportError
-from exporter.targets.salesforce.answers import UnreadableAnswerError
+from exporter.targets.salesforce.answers import UnreadableAnswerError, parse_json
 from exporter.targets.salesforce.client import Client
 from exporter.targets.salesforce.fields import Field, ObjectDescription
+from exporter.targets.salesforce.wire import LARGEST_LIST, OrgSession
 
 _UNKNOWN = frozenset({"NOT_FOUND", "INVALID_TYPE"})
+_LARGEST_COUNT = 10**9
+"""More characters or digits than any field has: a pattern is made of some of these numbers."""
 
 
 def describe(client: Client, name: str) -> ObjectDescription | None:
     """Ask for the description of an object; None if there is none of that name for this user. Raises ExportError."""
     try:
-        found = client.call(lambda org, _: _mapping(org.restful(f"sobjects/{name}/describe"), "fields"))
+        return client.call(lambda org, session: _read_object(_ask(org, session, f"sobjects/{name}/describe")))
     except ExportError as error:
         if error.code in _UNKNOWN:
             return None
         raise
-    return ObjectDescription(
-        name=str(found["name"]),
-        createable=bool(found.get("createable", True)),
-        updateable=bool(found.get("updateable", True)),
-        deletable=bool(found.get("deletable", True)),
-        fields=tuple(_field(field) for field in found["fields"]),
-        key_prefix=found.get("keyPrefix") or None,
-        queryable=bool(found.get("queryable", True)),
-    )
 
 
 def object_names(client: Client) -> list[str]:
     """Return the names of all objects that the user may see. Raises ExportError."""
-    found = client.call(lambda org, _: _mapping(org.describe(), "sobjects"))
-    return [str(each["name"]) for each in found["sobjects"]]
+    return client.call(
+        lambda org, session: [_text(each, "name") for each in _list(_ask(org, session, "sobjects"), "sobjects")]
+    )
 
 
-def _mapping(answer: object, key: str) -> Mapping[str, Any]:
-    if not isinstance(answer, Mapping) or not isinstance(answer.get(key), list):
+def _ask(org: Salesforce, session: OrgSession, path: str) -> object:
+    headers = {"Authorization": f"Bearer {org.session_id}", "Accept": "application/json"}
+    return parse_json(session.exchange("GET", f"{org.base_url}{path}", headers=headers, largest=LARGEST_LIST).content)
+
+
+def _list(answer: object, key: str) -> list[Mapping[str, Any]]:
+    found = answer.get(key) if isinstance(answer, Mapping) else None
+    if not isinstance(found, list) or not all(isinstance(each, Mapping) for each in found):
         raise UnreadableAnswerError("the answer is no describe")
-    return answer
+    return found
+
+
+def _text(answer: Mapping[str, Any], key: str) -> str:
+    found = answer.get(key)
+    if not isinstance(found, str) or not found:
+        raise UnreadableAnswerError("the answer is no describe")
+    return found
+
+
+def _read_object(answer: object) -> ObjectDescription:
+    fields = tuple(_field(field) for field in _list(answer, "fields"))
+    found = cast("Mapping[str, Any]", answer)
+    return ObjectDescription(
+        name=_text(found, "name"),
+        createable=bool(found.get("createable", True)),
+        updateable=bool(found.get("updateable", True)),
+        deletable=bool(found.get("deletable", True)),
+        fields=fields,
+        key_prefix=_name(found.get("keyPrefix")),
+        queryable=bool(found.get("queryable", True)),
+    )
 
 
 def _field(field: Mapping[str, Any]) -> Field:
+    relationship, parents = field.get("relationshipName"), field.get("referenceTo") or ()
+    if not isinstance(relationship, str | None) or not all(isinstance(each, str) for each in parents):
+        raise UnreadableAnswerError("the answer is no describe")
     return Field(
-        name=str(field["name"]),
+        name=_text(field, "name"),
         type=str(field.get("type", "string")),
         createable=bool(field.get("createable", True)),
         updateable=bool(field.get("updateable", True)),
@@ -54,8 +81,8 @@ def _field(field: Mapping[str, Any]) -> Field:
         is_key=bool(field.get("externalId") or field.get("idLookup")),
         case_sensitive=bool(field.get("caseSensitive")),
         filterable=bool(field.get("filterable", True)),
-        relationship=field.get("relationshipName") or None,
-        parents=tuple(field.get("referenceTo") or ()),
+        relationship=relationship or None,
+        parents=tuple(parents),
         unique=bool(field["unique"]) if "unique" in field else None,
         length=_whole(field.get("length")),
         precision=_whole(field.get("precision")),
@@ -68,14 +95,26 @@ def _field(field: Mapping[str, Any]) -> Field:
         restricted=bool(field.get("restrictedPicklist")),
         values=tuple(
             text
-            for each in field.get("picklistValues") or ()
+            for each in _choices(field)
             for text in dict.fromkeys((each.get("value"), each.get("label")))
             if isinstance(text, str)
         ),
-        compound=field.get("compoundFieldName") or None,
+        compound=_name(field.get("compoundFieldName")),
         plain_id=not field.get("referenceTargetField") and not str(field.get("extraTypeInfo") or "").endswith("lookup"),
     )
 
 
+def _choices(field: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    choices = field.get("picklistValues") or []
+    if not isinstance(choices, list) or not all(isinstance(each, Mapping) for each in choices):
+        raise UnreadableAnswerError("the answer is no describe")
+    return choices
+
+
+def _name(found: object) -> str | None:
+    return found if isinstance(found, str) and found else None
+
+
 def _whole(number: object) -> int:
-    return number if isinstance(number, int) else 0
+    """Return a count; 0 for none, and for one that no field has."""
+    return number if isinstance(number, int) and 0 <= number <= _LARGEST_COUNT else 0

@@ -1,12 +1,13 @@
 """Whose login a connection is, as far as Salesforce tells: for a person who checks it."""
 
-import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from exporter.failures import ExportError
 from exporter.salesforce_settings import SalesforceConnection
+from exporter.targets.salesforce.answers import UnreadableAnswerError, parse_json
 from exporter.targets.salesforce.auth import Login, log_in
 from exporter.targets.salesforce.codes import Verdict, Where
 from exporter.targets.salesforce.logins.advice import renewal_refused
@@ -74,9 +75,10 @@ def ask_username(session: OrgSession, login: Login) -> str | None:
             return login.username
         raise
     try:
-        found = json.loads(answer.content).get("Username")
-    except (ValueError, AttributeError):
+        body = parse_json(answer.content)
+    except UnreadableAnswerError:
         return login.username
+    found = body.get("Username") if isinstance(body, Mapping) else None
     return found if isinstance(found, str) else login.username
 
 

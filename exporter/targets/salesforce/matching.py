@@ -45,6 +45,16 @@ def match_results(
     return results
 
 
+def read_all(successful: bytes, failed: bytes, unprocessed: bytes) -> Iterator[RowResult | None]:
+    """Yield what became of the rows that the results speak of, whichever they are. Raises UnmatchedError."""
+    for _, result in _read(failed, None, "sf__error"):
+        yield result
+    for _, result in _read(successful, None, None):
+        yield result
+    for _ in _read(unprocessed, None, None):
+        yield None
+
+
 def _positions(sent: Sequence[Cells], position: int | None) -> Mapping[Cells, list[int]]:
     free: defaultdict[Cells, list[int]] = defaultdict(list)
     for index in range(len(sent) - 1, -1, -1):  # so that the first of equal rows is taken first
@@ -56,13 +66,13 @@ def _name(cells: Cells, position: int | None) -> Cells:
     return cells if position is None else (cells[position],)
 
 
-def _read(content: bytes, header: Sequence[str], error: str | None) -> Iterator[tuple[Cells, RowResult]]:
-    """Yield each line's cells in the order of ``header``, and what it says."""
+def _read(content: bytes, header: Sequence[str] | None, error: str | None) -> Iterator[tuple[Cells, RowResult]]:
+    """Yield each line's cells in the order of ``header``, none without one, and what it says."""
     try:
         with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="") as text:
             lines = csv.reader(text, strict=True)
             names = [name.lower() for name in next(lines, [])]
-            order = _order(names, header)
+            order = [] if header is None else _order(names, header)
             for line in lines:
                 if len(line) != len(names):
                     raise UnmatchedError("a line is cut short")

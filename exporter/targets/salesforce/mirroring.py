@@ -11,7 +11,7 @@ from typing import Any, cast
 from exporter.events import Listener, RecordsDeleted
 from exporter.failures import ExportError, FailureKind, configuration, internal
 from exporter.ledger import Entry, Ledger
-from exporter.report import Refusal
+from exporter.report import Refusal, merge_refusals
 from exporter.spool import Spool, SpooledBatch, SpooledColumn, SpoolManifest
 from exporter.targets.salesforce.delivery import Delivery
 from exporter.targets.salesforce.describe import describe
@@ -20,7 +20,7 @@ from exporter.targets.salesforce.lookup import build_lookup, load_lookup
 from exporter.targets.salesforce.modes import Operation
 from exporter.targets.salesforce.query import Queries
 from exporter.targets.salesforce.refusing import ids_directory
-from exporter.targets.salesforce.results import RowResult, count_reasons
+from exporter.targets.salesforce.results import RowResult, refusal_of, write_refusals
 from exporter.targets.salesforce.rows import read_ranges, read_records, write_ranges
 from exporter.targets.salesforce.standing import Standing
 from exporter.targets.salesforce.truncation import telling_deletions
@@ -177,7 +177,7 @@ class Mirroring:
     def _note_refused(self, batch: int, faults: dict[int, RowResult], *, left: int) -> None:
         """Write down which keys have no record, which is as it should be, and which have several: those stay."""
         unclear = [number for number, fault in sorted(faults.items()) if fault.code != _NOT_THERE]
-        counted = count_reasons(faults[number] for number in unclear)
+        counted = merge_refusals((), (refusal_of(faults[each].code, faults[each].message, 1) for each in unclear))
         self._journal.note(
             Fact.IDS_REFUSED,
             batch=batch,
@@ -185,5 +185,5 @@ class Mirroring:
             unclear=write_ranges(unclear),
             rejected=len(unclear),
             left=left,
-            refusals=[{"code": each.code, "message": each.message, "count": each.count} for each in counted],
+            refusals=write_refusals(counted),
         )

@@ -1,6 +1,6 @@
 """How calls leave this machine: through which proxy, from which address, trusting which certificates.
 
-Home of requests' adapters. What is wrong with these settings is found before the first call, where it can be.
+What is wrong with these settings is found before the first call, where it can be.
 """
 
 import re
@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
-import requests.adapters
 from pydantic import SecretStr
 
 from exporter.failures import ExportError, configuration, internal
+from exporter.files import read_regular
+from exporter.http_sessions import LimitedAdapter
 from exporter.salesforce_settings import SalesforceConnection
 
 _PROXY_FORM = 'write "http://proxy.example.com:3128", with user:password@ before the host if it asks for them'
@@ -82,6 +83,8 @@ class Network:
             message = f"{subject}: its certificate is not trusted; name its authority in ca_file, or write http://"
             return ProxyFaultError("PROXY_UNTRUSTED", message, passing=False)
         what = "its name is unknown" if "NameResolutionError" in text else "it takes no connections"
+        if any(isinstance(each, TimeoutError) for each in causes(error)):
+            what = "it does not answer in time"
         return ProxyFaultError("PROXY_DOWN", f"{subject}: {what}; check the address, or remove proxy", passing=True)
 
     def refusal(self, status: int, host: str) -> ProxyFaultError:
@@ -131,7 +134,7 @@ def _proxy(connection: SalesforceConnection) -> tuple[str | None, str]:
 def _check_ca_file(path: str) -> None:
     subject = f"ca_file = {path}"
     try:
-        content = Path(path).read_text(encoding="ascii", errors="replace")
+        content = read_regular(Path(path)).decode("ascii", errors="replace")
         ssl.create_default_context(cafile=path)
     except ssl.SSLError as error:
         raise configuration(
@@ -165,30 +168,22 @@ def missing_bundle(error: OSError) -> ExportError:
     )
 
 
-class _FromAddress(requests.adapters.HTTPAdapter):
-    """Connects from one address of this machine, to hosts and to proxies."""
+class _FromAddress(LimitedAdapter):
+    """Says that the settings are wrong where the server has no address of the same kind as ours."""
 
     def __init__(self, address: str) -> None:
-        self._address = (address, 0)
-        super().__init__()
+        self._address = address
+        super().__init__(source_address=address)
 
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - requests' own signature
-        """Open connections from the address."""
-        super().init_poolmanager(*arguments, **options, source_address=self._address)
-
-    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401 - the same
-        """Open connections to a proxy from the address."""
-        return super().proxy_manager_for(proxy, **options, source_address=self._address)
-
-    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:  # noqa: ANN401 - the same
-        """Send a request. Raises configuration where the other side has no address of the same kind."""
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:  # noqa: ANN401 - requests' own signature
+        """Send a request. Raises configuration ``SOURCE_ADDRESS``."""
         try:
             return super().send(request, *arguments, **options)
         except requests.ConnectionError as error:
             if any(isinstance(each, socket.gaierror) and each.errno == socket.EAI_ADDRFAMILY for each in causes(error)):
-                kind, other = ("IPv6", "IPv4") if ":" in self._address[0] else ("IPv4", "IPv6")
+                kind, other = ("IPv6", "IPv4") if ":" in self._address else ("IPv4", "IPv6")
                 message = f"the other side (the proxy, if there is one) has no {kind} address; write an {other} one"
-                raise configuration("SOURCE_ADDRESS", f"source_address = {self._address[0]}: {message}") from error
+                raise configuration("SOURCE_ADDRESS", f"source_address = {self._address}: {message}") from error
             raise
 
 

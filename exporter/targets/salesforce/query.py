@@ -6,7 +6,7 @@ A bulk query's BulkJob changes nothing at Salesforce; the ledger does not know o
 
 import csv
 import io
-import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,11 +19,12 @@ from simple_salesforce.api import Salesforce
 
 from exporter.disk import disk_fault
 from exporter.failures import ExportError, transient
-from exporter.targets.salesforce.answers import UnreadableAnswerError
+from exporter.targets.salesforce.answers import UnreadableAnswerError, parse_json, read_state_message
 from exporter.targets.salesforce.bulk1 import Bulk1
 from exporter.targets.salesforce.client import Client
 from exporter.targets.salesforce.codes import Where, classify
-from exporter.targets.salesforce.wire import CallError, OrgSession, Received
+from exporter.targets.salesforce.wire import LARGEST_LIST, CallError, OrgSession, Received
+from exporter.targets.salesforce.wording import without_values
 
 PAGE = 2000
 """Records of one REST answer, at most."""
@@ -31,6 +32,9 @@ LONGEST_URL = 12_000
 """Bytes of SOQL, as a URL writes it, in one request: the whole request line may have 16,384 (REST API guide)."""
 BULK_FROM = 20_000
 """Records from which a bulk query takes fewer calls than pages do."""
+_NEXT_PAGE = re.compile(r"/services/(?!.*\.\.)[\w./?=&%~+,:;-]+", re.ASCII)
+"""An address of an answer stays on the host that the session is for, and below the API."""
+_MOST_RECORDS = 10**12
 _ROWS_AT_ONCE = 2000
 _SHORTEST_POLL, _LONGEST_POLL = 0.1, 15.0
 Row = tuple[str, ...]
@@ -121,10 +125,10 @@ class Queries:
             if info is not None and info.state == "Completed":
                 return info.processed
             if info is not None and info.state in {"Failed", "NotProcessed"}:
-                code, _, message = (part.strip() for part in info.message.partition(":"))
-                rule = classify(Where.BATCH, code, message)
-                text = f"bulk query {bulk_job} failed: {message or info.message or info.state}"
-                raise CallError(rule, code or "QUERY_FAILED", text, received=Received.NO).outward()
+                reported = read_state_message(info.message)
+                rule = classify(Where.BATCH, reported.code, reported.message)
+                text = f"bulk query {bulk_job} failed: {without_values(reported.message) or info.state}"
+                raise CallError(rule, reported.code or "QUERY_FAILED", text, received=Received.NO).outward()
             self._client.pause(pause)
             pause = min(_LONGEST_POLL, pause * 2)
 
@@ -141,15 +145,14 @@ class Queries:
 
 def _get_page(org: Salesforce, session: OrgSession, url: str) -> Mapping[str, Any]:
     headers = {"Authorization": f"Bearer {org.session_id}", "Accept": "application/json"}
-    content = session.exchange("GET", url, headers=headers).content
-    try:
-        page = json.loads(content, parse_float=Decimal)
-        following = page.get("nextRecordsUrl") if isinstance(page, Mapping) else 0
-        shape = isinstance(page["records"], list) and isinstance(page["totalSize"], int)
-        if isinstance(page, Mapping) and shape and isinstance(following, str | None):
+    page = parse_json(session.exchange("GET", url, headers=headers, largest=LARGEST_LIST).content)
+    if isinstance(page, Mapping):
+        records, total, following = page.get("records"), page.get("totalSize"), page.get("nextRecordsUrl")
+        is_counted = isinstance(total, int) and not isinstance(total, bool) and 0 <= total < _MOST_RECORDS
+        is_whole = isinstance(records, list) and all(isinstance(each, Mapping) for each in records)
+        leads_on = following is None or (isinstance(following, str) and _NEXT_PAGE.fullmatch(following))
+        if is_counted and is_whole and leads_on:
             return page
-    except (ValueError, KeyError, TypeError) as error:
-        raise UnreadableAnswerError("the answer is no query result") from error
     raise UnreadableAnswerError("the answer is no query result")
 
 
@@ -163,6 +166,8 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if not isinstance(value, str | int | Decimal):
+        raise transient("UNREADABLE_ANSWER", "a query gave a value that no field has")
     return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 

@@ -1,7 +1,6 @@
 """The rows of a spool that are refused before anything is sent, written down with their reasons."""
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,20 +13,17 @@ from exporter.targets.salesforce.keys import KeyCheck, key_form
 from exporter.targets.salesforce.lookup import build_lookup
 from exporter.targets.salesforce.modes import Operation
 from exporter.targets.salesforce.query import Queries
-from exporter.targets.salesforce.results import RowResult, count_reasons
+from exporter.targets.salesforce.results import RowResult, refusal_of, write_refusals
 from exporter.targets.salesforce.rows import read_columns, read_ranges, write_ranges
 from exporter.targets.salesforce.work import ExportWork
 
 if TYPE_CHECKING:
     from exporter.targets.salesforce.cells import CheckedColumn
 
-_RECORDED_AT_ONCE = 1000
-
 
 def record_spooled(work: ExportWork) -> None:
     """Write down the rows that could not be written as text, some at a time."""
-    rows = (row for row in work.spool.rejected() if row.number > work.standing.recorded_through)
-    while some := list(islice(rows, _RECORDED_AT_ONCE)):
+    for some in work.spool.rejected_after(work.standing.recorded_through):
         work.journal.note(
             Fact.SPOOL_REJECTED,
             rows=some,
@@ -41,30 +37,28 @@ def refuse_cells(work: ExportWork, columns: Iterable["CheckedColumn"]) -> None:
     """Refuse the rows with a cell that cannot go into its field, batch by batch, and count those that are doubtful."""
     from exporter.targets.salesforce.cells import CellChecks  # noqa: PLC0415 - pyarrow takes 0.2 s
 
-    checks, doubtful, doubts = CellChecks(columns), 0, tuple[Refusal, ...]()
+    checks, doubtful, misfits = CellChecks(columns), 0, tuple[Refusal, ...]()
     if not checks.names:
         return
     for batch in work.manifest.batches:
         work.client.check()
-        found = checks.look(read_columns(work.spool.read(batch), checks.names))
+        found = checks.look(read_columns(work.spool.read(batch), checks.names, left_out=batch.left_out))
         if not found:
             continue
         numbers = list(batch.row_numbers())
         refused = frozenset(read_ranges(work.standing.refused.get(batch.number, "")))
         sure: dict[int, RowResult] = {}
-        unsure: list[RowResult] = []
+        unsure: list[Refusal] = []
         for each in found:
-            result = RowResult(code=each.code, message=each.message)
             if not each.doubtful:
-                sure[numbers[each.index]] = result
+                sure[numbers[each.index]] = RowResult(code=each.code, message=each.message)
             elif numbers[each.index] not in refused:
-                unsure.append(result)
+                unsure.append(refusal_of(each.code, each.message, 1))
         _refuse(work, Fact.CELLS_REFUSED, batch, sure)
         doubtful += len(unsure)
-        doubts = merge_refusals(doubts, count_reasons(unsure))
+        misfits = merge_refusals(misfits, unsure)
     if doubtful:
-        reasons = [{"code": each.code, "message": each.message, "count": each.count} for each in doubts]
-        work.journal.note(Fact.CELLS_CHECKED, doubtful=doubtful, reasons=reasons)
+        work.journal.note(Fact.CELLS_CHECKED, doubtful=doubtful, reasons=write_refusals(misfits))
 
 
 def refuse_keys(work: ExportWork, key: Field) -> None:
@@ -128,5 +122,5 @@ def _reject(spool: Spool, batch: SpooledBatch, faults: dict[int, RowResult]) -> 
 
 
 def _refusals(rows: Iterable[RejectedRow]) -> list[dict[str, object]]:
-    counted = count_reasons(RowResult(code=row.code, message=row.message) for row in rows)
-    return [{"code": each.code, "message": each.message, "count": each.count} for each in counted]
+    """Count rows by reasons that are our own words, and hold no value."""
+    return write_refusals(merge_refusals((), (refusal_of(row.code, row.message, 1) for row in rows)))

@@ -3,26 +3,39 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from exporter.report import MAX_REFUSALS, Refusal, merge_refusals
+from exporter.failures import FailureKind
+from exporter.report import Refusal, merge_refusals
 from exporter.targets.salesforce.answers import UnreadableAnswerError
-from exporter.targets.salesforce.codes import Verdict, Where, classify
+from exporter.targets.salesforce.codes import Rule, Verdict, Where, classify
+from exporter.targets.salesforce.wording import without_values
 
 # An error quotes the value that it refuses, which may be as long as a field may be; the module's limit would end there.
 csv.field_size_limit(2**27)
 
 _HEADER = ("Id", "Success", "Created", "Error")
-_ERROR = re.compile(r"(?P<code>[A-Z][A-Z0-9_]*):(?P<message>.*?)(?::(?P<fields>[^:]*?) ?--)?\s*", re.DOTALL)
+_BLANKS = re.compile(r"\s{2,}")
+_ERROR = re.compile(r"(?P<code>[A-Za-z][A-Za-z0-9_]*):(?P<message>.*?)(?::(?P<fields>[^:]*?) ?--)?\s*", re.DOTALL)
+SOON = frozenset({Verdict.ROW_LOCKED, Verdict.TRANSIENT})
+"""Why rows are refused for nothing of their own, and may be sent again soon: they were not written."""
+PASSING = frozenset({Verdict.TRANSIENT, Verdict.QUOTA})
+"""Why rows are refused by an org that takes none now, and may take them later."""
+_KINDS = {
+    Verdict.CONFIGURATION: FailureKind.CONFIGURATION,
+    **dict.fromkeys(SOON | PASSING, FailureKind.TRANSIENT),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowResult:
-    """What became of one row; ``code`` is empty if it was accepted."""
+    """What became of one row; ``code`` is empty if it was accepted. ``fields`` are those that the error names."""
 
     code: str = ""
     message: str = ""
+    fields: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -30,9 +43,16 @@ class RowResult:
         return not self.code
 
     @property
-    def locked(self) -> bool:
-        """Whether the row was refused only because another transaction held what it needs."""
-        return not self.accepted and classify(Where.ROW, self.code, self.message).verdict is Verdict.ROW_LOCKED
+    def rule(self) -> Rule:
+        """What the error asks for; only of a row that was refused."""
+        return classify(Where.ROW, self.code, self.message)
+
+    @property
+    def text(self) -> str:
+        """The message as the rejected row keeps it: with the fields, in brackets, unless it has them."""
+        if all(field in self.message for field in self.fields):
+            return self.message
+        return f"{self.message} [{','.join(self.fields)}]"
 
 
 ACCEPTED = RowResult()
@@ -58,47 +78,57 @@ def read_results(content: bytes) -> Iterator[RowResult]:
 
 
 def read_row_error(text: str) -> RowResult:
-    """Split ``CODE:message:fields --`` into code and message, the fields in brackets unless the message has them."""
-    match = _ERROR.fullmatch(text)
+    """Split ``CODE:message:fields --`` into code, message and fields."""
+    match = _ERROR.fullmatch(_BLANKS.sub(" ", text))  # a value of 60,000 blanks, quoted, took two minutes
     if match is None:
         return RowResult(code="UNKNOWN", message=" ".join(text.split()) or "refused without a reason")
-    message = " ".join(match["message"].split())
-    fields = (match["fields"] or "").strip()
-    if fields and not all(field.strip() in message for field in fields.split(",")):
-        message = f"{message} [{fields}]"
-    return RowResult(code=match["code"], message=message)
+    fields = tuple(field.strip() for field in (match["fields"] or "").split(",") if field.strip())
+    return RowResult(code=match["code"], message=" ".join(match["message"].split()), fields=fields)
 
 
-# What a message quotes of the row it speaks of. Refusals are counted, kept and shown without it.
-_QUOTES = (
-    (re.compile(r"(invalid email address: ).*?(?= \[[\w, ]*\]$|$)"), r"\1…"),
-    (re.compile(r"(data value too large: ).*(?= \(max length=)"), r"\1…"),
-    (re.compile(r"(bad value for restricted picklist field: ).*?(?= \[[\w, ]*\]$|$)"), r"\1…"),
-    (
-        re.compile(r"(id value of incorrect type: |malformed id |invalid id: ?).*?(?= \[[\w, ]*\]$|$)", re.IGNORECASE),
-        r"\1…",
-    ),
-    (re.compile(r"(Foreign key external ID: ).*(?= not found)"), r"\1…"),
-    (re.compile(r"(Duplicate external id specified: ).*?(?= \[[\w, ]*\]$|$)", re.IGNORECASE), r"\1…"),
-    (re.compile(r"'.*'(?= is not a valid value)", re.DOTALL), "'…'"),
-    (re.compile(r"(value not of required type: ).*?(?= \[[\w, ]*\]$|$)"), r"\1…"),
-    (re.compile(r"\b(?=[a-zA-Z0-9]*[0-9])[a-zA-Z0-9]{15}(?:[a-zA-Z0-9]{3})?\b"), "…"),
-)
+Cells = Iterable[str | None]
 
 
-def reason(result: RowResult) -> tuple[str, str]:
-    """Return code and message of a refusal without the row's own values, so that rows of one reason are one."""
-    message = result.message
-    for pattern, mask in _QUOTES:
-        message = pattern.sub(mask, message)
-    return result.code, message
+def refusal_of(code: str, message: str, count: int, fields: Iterable[str] = ()) -> Refusal:
+    """Return a reason, given by Salesforce's code and a message without values, with what it asks for."""
+    rule = classify(Where.ROW, code, message)
+    return Refusal(
+        code=code,
+        message=message,
+        count=count,
+        fields=tuple(fields),
+        kind=_KINDS.get(rule.verdict, FailureKind.DATA),
+        advice=rule.advice,
+        quota=rule.verdict is Verdict.QUOTA,
+    )
 
 
-def count_reasons(results: Iterable[RowResult]) -> tuple[Refusal, ...]:
-    """Count refused rows by reason, most frequent first, at most :data:`~exporter.report.MAX_REFUSALS` of them."""
-    counts: dict[tuple[str, str], int] = {}
-    for result in results:
-        key = reason(result)
-        counts[key] = counts.get(key, 0) + 1
-    ordered = sorted(counts.items(), key=lambda item: -item[1])[:MAX_REFUSALS]
-    return merge_refusals((), (Refusal(code=code, message=message, count=count) for (code, message), count in ordered))
+def count_reasons(refused: Iterable[tuple[RowResult, Cells]]) -> tuple[Refusal, ...]:
+    """Count refused rows, each with its cells, by reason and without values, the most frequent reason first.
+
+    At most :data:`~exporter.report.MAX_REFUSALS` of them.
+    """
+    counts: dict[tuple[str, tuple[str, ...] | str], int] = {}
+    shown: dict[tuple[str, tuple[str, ...] | str], RowResult] = {}
+    for result, cells in refused:
+        known = (result.code, result.fields)
+        message = "" if result.fields and known in counts else without_values(result.message, cells)
+        reason = result.code, result.fields or message
+        counts[reason] = counts.get(reason, 0) + 1
+        shown.setdefault(reason, RowResult(code=result.code, message=message, fields=result.fields))
+    return merge_refusals(
+        (), (refusal_of(each.code, each.text, counts[reason], each.fields) for reason, each in shown.items())
+    )
+
+
+def write_refusals(refusals: Iterable[Refusal]) -> list[dict[str, object]]:
+    """Return reasons as the ledger keeps them."""
+    return [
+        {"code": each.code, "message": each.message, "count": each.count, "fields": list(each.fields)}
+        for each in refusals
+    ]
+
+
+def read_refusals(kept: Iterable[Mapping[str, Any]]) -> list[Refusal]:
+    """Return the reasons that :func:`write_refusals`, of this version or an older one, wrote."""
+    return [refusal_of(each["code"], each["message"], each["count"], each.get("fields", ())) for each in kept]

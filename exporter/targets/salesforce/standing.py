@@ -1,12 +1,14 @@
 """Where an export stands, folded from the entries of its ledger: after a restart as while it goes on. Pure."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from exporter.ledger import Entry, Mark
 from exporter.report import ExportReport, Refusal
-from exporter.targets.salesforce.effects import Effect, Fact
+from exporter.targets.salesforce.effects import Effect, Fact, Leg
+from exporter.targets.salesforce.results import read_refusals
 from exporter.targets.salesforce.rows import read_ranges
 
 
@@ -14,8 +16,8 @@ from exporter.targets.salesforce.rows import read_ranges
 class Sending:
     """Rows of a batch that were handed over, or were about to be, and are not settled.
 
-    ``round`` counts from 0; later ones hold only rows that were locked before. ``id`` is the batch's at Salesforce, and
-    None while it is not known whether it arrived there.
+    ``round`` counts from 0; later ones hold only rows that were refused before, for nothing of their own. ``id`` is the
+    batch's at Salesforce, and None while it is not known whether it arrived there.
     """
 
     batch: int
@@ -35,16 +37,26 @@ class Tally:
     rejected: int = 0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """Rows that are to be sent again, as ranges, and why they were refused, without their values."""
+
+    code: str
+    message: str
+    numbers: str
+
+
 class Standing:
     """What the ledger says so far. Everything but :meth:`follow` only reads it.
 
     ``bulk_job`` takes batches, as far as is known, with ``concurrency``; ``unclosed`` were opened and are not known to
     be over, nor to go on by themselves.
     ``arrived`` are the ids of all batches known to be ours. ``began`` tells that the preflight was passed.
-    ``sendings``, ``locked`` (rows to be sent again, as ranges) and ``rounds`` go by batch number, as do ``refused``
-    (rows not to be sent for their cells or keys, as ranges), ``left_out`` (records that could not be deleted, as
-    ranges), ``absences`` (how often a sending came to nothing) and ``tallies``. ``doubtful`` rows are sent, but
-    Salesforce may refuse them for ``doubts``. ``listed`` is the number of records to
+    ``sendings``, ``locked`` (rows to be sent again, as ranges), ``unsent`` (those of them that the present round has
+    still to send, as ranges), ``why`` (for which reasons they were refused) and ``rounds`` go by batch number, as do
+    ``refused`` (rows not to be sent for their cells or keys, as ranges), ``left_out`` (records that could not be
+    deleted, as ranges), ``absences`` (how often a sending came to nothing) and ``tallies``. ``doubtful`` rows are sent,
+    but Salesforce may refuse them, for the reasons ``misfits``. ``listed`` is the number of records to
     remove, once it is known, and ``removed`` tells that they are gone.
     """
 
@@ -56,6 +68,8 @@ class Standing:
         self.stopped_by_others = 0
         self.sendings: dict[int, Sending] = {}
         self.locked: dict[int, str] = {}
+        self.unsent: dict[int, str] = {}
+        self.why: dict[int, tuple[Refused, ...]] = {}
         self.rounds: dict[int, int] = {}
         self.refused: dict[int, str] = {}
         self.absences: dict[int, int] = {}
@@ -67,7 +81,7 @@ class Standing:
         self.removed = False
         self.cells_checked = False
         self.doubtful = 0
-        self.doubts: tuple[Refusal, ...] = ()
+        self.misfits: tuple[Refusal, ...] = ()
         self.keys_checked = False
         self.ids_found = False
         self.recorded_through = 0
@@ -77,6 +91,17 @@ class Standing:
     def report(self, read: int) -> ExportReport:
         """Return the counts so far of a result of ``read`` rows."""
         return replace(self._report, read=read)
+
+    def doubts(self, leg: Leg) -> Iterator[str]:
+        """Say of each sending that is not settled what it was and where to look."""
+        rows = "rows" if leg is Leg.WRITE else "deletions"
+        for number, sending in sorted(self.sendings.items()):
+            where = f"BulkJob {sending.bulk_job}"
+            if sending.id is None:
+                where += ", which may not have it"
+            elif sending.id != sending.bulk_job:
+                where += f", batch {sending.id}"
+            yield f"batch {number} ({sending.rows:,} {rows}, {where})"
 
     def fates(self, number: int, rows: Iterable[int]) -> Iterator[tuple[int, bool]]:
         """Yield which of a batch's ``rows`` were handed over, and whether it is known what became of each.
@@ -88,12 +113,21 @@ class Standing:
             return
         refused = frozenset(read_ranges(self.refused.get(number, "")))
         locked = frozenset(read_ranges(self.locked.get(number, "")))
-        # What is on its way are the locked rows, or all but the refused ones where there are none.
+        sent = frozenset(self.next_rows(number, sending.rows)) if sending is not None else frozenset()
         for row in rows:
-            if sending is not None and (row in locked if locked else row not in refused):
+            # What is on its way are rows that are sent again, or all but the refused ones where there are none.
+            if sending is not None and (row in sent if locked else row not in refused):
                 yield row, False
             elif row not in locked:
                 yield row, True
+
+    def next_rows(self, number: int, count: int) -> list[int]:
+        """Return the first ``count`` rows of a batch that its next sending holds, or its present one, if it is not all.
+
+        Empty if no rows of it are to be sent again.
+        """
+        ranges = self.unsent.get(number) or self.locked.get(number, "")
+        return list(itertools.islice(read_ranges(ranges), count))
 
     def follow(self, entry: Entry) -> None:
         """Take in the next entry of the ledger; steps of others are passed over."""
@@ -125,7 +159,7 @@ class Standing:
             case Fact.CELLS_CHECKED:
                 self.cells_checked = True
                 self.doubtful = data["doubtful"]
-                self.doubts = tuple(Refusal(**each) for each in data["reasons"])
+                self.misfits = tuple(read_refusals(data["reasons"]))
             case Fact.KEYS_CHECKED:
                 self.keys_checked = True
             case Fact.IDS_FOUND:
@@ -186,17 +220,22 @@ class Standing:
     def _settle(self, batch: int, data: Mapping[str, Any]) -> None:
         self.sendings.pop(batch, None)
         self._count(batch, data)
-        self.rounds[batch] = data["round"] + 1
+        self.unsent[batch] = data.get("unsent", "")
+        self.rounds[batch] = data["round"] + (not self.unsent[batch])
         self.left_out[batch] = ",".join(filter(None, (self.left_out.get(batch), data.get("left_out"))))
         if data["locked"]:
             self.locked[batch] = data["locked"]
+            self.why[batch] = tuple(Refused(**each) for each in data.get("why", ()))
         else:
-            self.locked.pop(batch, None)
+            for kept in (self.locked, self.why):
+                kept.pop(batch, None)
             self.settled.add(batch)
 
     def _reopen(self, batch: int, data: Mapping[str, Any]) -> None:
         """Take back that rows were refused."""
         self.locked[batch] = data["numbers"]
+        for kept in (self.unsent, self.why):
+            kept.pop(batch, None)
         self.left_out[batch] = ""
         self.settled.discard(batch)
         self.tallies[batch].rejected = 0
@@ -207,5 +246,4 @@ class Standing:
         accepted, rejected = data.get("accepted", 0), data["rejected"]
         tally.accepted += accepted
         tally.rejected += rejected
-        refusals = [Refusal(**refusal) for refusal in data["refusals"]]
-        self._report = self._report.plus(accepted=accepted, rejected=rejected, refusals=refusals)
+        self._report = self._report.plus(accepted=accepted, rejected=rejected, refusals=read_refusals(data["refusals"]))

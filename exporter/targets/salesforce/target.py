@@ -19,8 +19,9 @@ from exporter.spool import Spool, SpooledColumn, SpoolManifest
 from exporter.targets import ExportContext
 from exporter.targets.salesforce.client import Backoff, Client
 from exporter.targets.salesforce.delivery import Delivery
-from exporter.targets.salesforce.effects import Journal
+from exporter.targets.salesforce.effects import Journal, Leg
 from exporter.targets.salesforce.keys import key_form
+from exporter.targets.salesforce.known import legs_of
 from exporter.targets.salesforce.lookup import load_lookup
 from exporter.targets.salesforce.mirroring import Mirroring
 from exporter.targets.salesforce.modes import Operation, make_plan
@@ -35,10 +36,12 @@ from exporter.targets.salesforce.refusing import (
 )
 from exporter.targets.salesforce.standing import Standing
 from exporter.targets.salesforce.truncate_guard import check_refusals, check_truncate
-from exporter.targets.salesforce.truncation import Truncation
+from exporter.targets.salesforce.truncation import Truncation, telling_deletions
 from exporter.targets.salesforce.work import ExportWork
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
     from exporter.casts import TextRules
@@ -156,12 +159,33 @@ class SalesforceTarget:
         truncation = Truncation(context.ledger, spool) if self._plan.removal is not None else None
         mirroring = None if context.gone is None else Mirroring(context.ledger, context.gone)
         deletions = [each for each in (truncation, mirroring) if each is not None]
-        if not standing.unclosed and not standing.sendings and not any(each.is_under_way for each in deletions):
+        is_idle = not (standing.unclosed or standing.sendings or standing.locked)
+        if is_idle and not any(each.is_under_way for each in deletions):
             return
         with self._working(spool, context, journal, standing) as work:
             for deletion in deletions:
                 deletion.stop(work)
             Delivery(_with_ids(work)).stop()
+
+    def abandon(self, context: ExportContext) -> None:
+        """Abort the BulkJobs of every leg, and settle the batches that Salesforce is done with, without the spool."""
+        for leg, plan in legs_of(self._plan).items():
+            standing = Standing()
+            journal = Journal(context.ledger, standing.follow, leg=leg)
+            if not standing.unclosed and not standing.sendings:
+                continue
+            with self._client(context.control, context.listen) as client:
+                nothing = SpoolManifest(columns=(), batches=(), rows=0, rejected=0, format="csv")
+                work = ExportWork(
+                    plan=plan,
+                    spool=Spool(Path()),
+                    manifest=nothing,
+                    client=client,
+                    journal=journal,
+                    standing=standing,
+                    listen=context.listen if leg is Leg.WRITE else telling_deletions(context.listen),
+                )
+                Delivery(work).stop()
 
     def check(self, columns: "pa.Schema | None" = None) -> None:
         """Log in and check the settings (and the columns, if given) without writing anything; raise what is wrong."""
@@ -236,7 +260,7 @@ class SalesforceTarget:
         if deletes:
             read = work.manifest.rows + context.unchanged
             found = replace(standing.report(read), unchanged=context.unchanged)
-            check_refusals(self._plan.object, found, standing.doubtful, standing.doubts, context.max_rejected)
+            check_refusals(self._plan.object, found, standing.doubtful, standing.misfits, context.max_rejected)
 
     def _is_withheld(self, report: ExportReport, context: ExportContext) -> bool:
         """Whether so many rows were refused that a mirror deletes nothing: those that stay may be wrong, too."""
@@ -278,6 +302,9 @@ class _Unhurried:
     def wait(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+    def on_stop(self, callback: "Callable[[], None]") -> None:
+        """Forget it: there is no stop."""
 
 
 def _ignore(_event: Event) -> None:

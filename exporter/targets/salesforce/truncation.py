@@ -11,7 +11,6 @@ from exporter.failures import ExportError, FailureKind, configuration, internal,
 from exporter.ledger import Ledger
 from exporter.report import Refusal
 from exporter.spool import Spool
-from exporter.targets.salesforce.codes import Verdict, Where, classify
 from exporter.targets.salesforce.delivery import Delivery
 from exporter.targets.salesforce.effects import Fact, Journal, Leg
 from exporter.targets.salesforce.query import Queries
@@ -107,8 +106,8 @@ class Truncation:
 
 def _not_deleted(name: str, left: int, listed: int, refusals: tuple[Refusal, ...]) -> ExportError:
     reasons = "; ".join(f"{each.code}: {each.message} ({each.count})" for each in refusals[:3])
-    locked = all(classify(Where.ROW, each.code, each.message).verdict is Verdict.ROW_LOCKED for each in refusals)
-    make = transient if locked and refusals else configuration
+    passing = all(each.kind is FailureKind.TRANSIENT for each in refusals)
+    make = transient if passing and refusals else configuration
     return make(
         "NOT_DELETED",
         f"{left} of {listed} {name} records could not be deleted, so nothing was inserted: {reasons}",

@@ -1,12 +1,12 @@
-"""One HTTP session to Salesforce: time-outs on every call, no redirects, answers read to the end, and what went wrong.
+"""One HTTP session to Salesforce: limits on every call, no redirects, answers read to the end, and what went wrong.
 
-Home of requests and simple-salesforce. The latter opens nothing itself here: it gets our session and a token.
+Home of simple-salesforce, which opens nothing itself here: it keeps the token and the addresses.
 """
 
 import email.utils
 import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,15 +22,39 @@ from simple_salesforce.api import Salesforce
 
 from exporter.events import Called, Listener
 from exporter.failures import ExportError, FailureKind
+from exporter.http_calls import (
+    PIECE,
+    AnswerTooLargeError,
+    BrokenAnswerError,
+    CallStoppedError,
+    Line,
+    TooSlowError,
+    receive,
+)
+from exporter.http_sessions import LimitedSession
 from exporter.salesforce_settings import SalesforceConnection, is_loopback
 from exporter.targets.salesforce.answers import UnreadableAnswerError, read_error
 from exporter.targets.salesforce.codes import BUSY_STATUSES, Rule, Verdict, Where, classify
 from exporter.targets.salesforce.network import PROXY_LOGIN, ProxyFaultError, causes, missing_bundle, read_network
+from exporter.targets.salesforce.wording import ECHO, without_values
 
-_PIECE = 1 << 16
+LARGEST_ANSWER = 1 << 20
+"""Decompressed bytes of an answer about one thing: a login, a BulkJob, a batch. Real ones have some thousand."""
+LARGEST_LIST = 1 << 25
+"""The same of a describe, a page of records, a list of batches, a batch as it was sent. The largest real ones: 15,000
+batches of 700 bytes each, an object of 800 fields with their picklists, 2,000 records."""
+LARGEST_RESULT = 1 << 26
+"""The same of what became of a batch's rows: it may quote each of their 10,000,000 bytes, some several times."""
+LARGEST_FILE = 1_200_000_000
+"""The same of a part of a bulk query's result, which goes to disk: 1 GB (Bulk API limits), and some room."""
+_LARGEST_ERROR = 1 << 18
+_LONGEST_RETRY_AFTER = 1e9
+"""Seconds that stand for every longer wait: thirty years."""
 _REDIRECTS, _REFUSALS, _REQUEST_TIMEOUT, _SERVER_FAULT = 300, 400, 408, 500
 """HTTP statuses. A server's or gateway's own failure, or time-out, says nothing of what became of the request."""
 _QUOTA = re.compile(r"\bapi-usage=([0-9]{1,12})/([0-9]{1,12})")
+_QUOTING = frozenset({Verdict.ROW, Verdict.INTERNAL})
+"""What refuses a request that may hold rows' values, such as the keys of a query, and may repeat them."""
 _MIN_HIDDEN = 4
 """A shorter secret stands in every other word: hiding it would give it away."""
 
@@ -85,6 +109,8 @@ class CallError(Exception):
         kind = kinds.get(self.rule.verdict, FailureKind.TRANSIENT)
         if self.rule.verdict in {Verdict.INTERNAL, Verdict.JOB_OVER}:
             kind = FailureKind.INTERNAL
+        elif self.rule.verdict is Verdict.ROW:
+            kind = FailureKind.DATA
         advice = f": {self.rule.advice}" if self.rule.advice else ""
         quota = self.rule.verdict is Verdict.QUOTA
         return ExportError(kind, self.code, f"{self.message}{advice}", retry_after=self.retry_after, quota=quota)
@@ -92,39 +118,40 @@ class CallError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """A good answer. ``date`` is the other side's clock, where it told it."""
+    """A good answer, decompressed. ``date`` is the server's clock, if the answer says it."""
 
     content: bytes
     date: datetime | None
 
 
 class RefusedError(Exception):
-    """An answer with a status of 300 or above."""
+    """An answer with a status of 300 or above; of ``content`` that is too long only the beginning is kept."""
 
-    def __init__(self, response: requests.Response) -> None:
+    def __init__(self, response: requests.Response, content: bytes) -> None:
         self.status = response.status_code
-        self.content = response.content
+        self.content = content
         self.retry_after = _seconds(response.headers.get("Retry-After"), _date(response))
-        self.location = urlsplit(response.headers.get("Location", "")).hostname
+        self.location = _host(response.headers.get("Location", ""))
         super().__init__(f"HTTP {self.status}")
 
 
-def _called(answer: requests.Response) -> Called:
+def _called(answer: requests.Response, received: int) -> Called:
     """Say what a request took. The header: REST API Developer Guide, "Limit Info Header" (api-usage=18/5000)."""
-    told = _QUOTA.search(answer.headers.get("Sforce-Limit-Info", ""))
+    found = _QUOTA.search(answer.headers.get("Sforce-Limit-Info", ""))
     sent = answer.request.headers.get("Content-Length") or "0"
-    quota = (int(told[1]), int(told[2])) if told is not None else None
-    return Called(sent=int(sent), received=len(answer.content), quota=quota)
+    quota = (int(found[1]), int(found[2])) if found is not None else None
+    return Called(sent=int(sent), received=received, quota=quota)
 
 
-class OrgSession(requests.Session):
+class OrgSession(LimitedSession):
     """A session that raises RefusedError for every answer but a good one, before anyone else looks at it.
 
+    Every call ends: by the connection's time-outs, by the size of its answer, or when ``line.stop()`` is called.
     Making one raises configuration for network settings that cannot work on this machine.
     """
 
     def __init__(self, connection: SalesforceConnection, listen: Listener = lambda _event: None) -> None:
-        super().__init__()
+        super().__init__(Line(connect_timeout=connection.connect_timeout, read_timeout=connection.read_timeout))
         self._listen = listen
         self._network = read_network(connection)
         self._network.mount(self)
@@ -133,37 +160,61 @@ class OrgSession(requests.Session):
         self.auth = _keep_headers  # without one, requests would put a password from ~/.netrc over our token
         self.trust_env = not is_loopback(urlsplit(connection.login_url).hostname or "")
 
-    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' own signature, of twenty arguments
-        """Send a request and read its answer to the end. A redirect counts as refused: it would carry the token off."""
-        kwargs |= {"timeout": self._timeouts, "allow_redirects": False, **self._network.options()}
-        host = urlsplit(str(url)).netloc
-        try:
-            response = super().request(method, url, *args, **kwargs)
-        except requests.RequestException as error:
-            if (fault := self._network.find_proxy_fault(error, host)) is not None:
-                raise fault from error
-            raise
-        except OSError as error:  # requests' own check of the file of certificates
-            raise missing_bundle(error) from error
-        self._listen(_called(response))
-        if response.status_code == PROXY_LOGIN:
-            raise self._network.refusal(PROXY_LOGIN, host)
-        if response.status_code >= _REDIRECTS:
-            raise RefusedError(response)
-        return response
-
     def exchange(
-        self, method: str, url: str, *, headers: dict[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        largest: int = LARGEST_ANSWER,
     ) -> Answer:
-        """Send bytes, which any retry can send again, and return the bytes that come back."""
-        response = self.request(method, url, headers=headers, data=body)
-        return Answer(content=response.content, date=_date(response))
+        """Send bytes, which any retry can send again, and return the bytes that come back, ``largest`` at most."""
+        content = bytearray()
+        date = self._call(method, url, headers, body, content.extend, largest)
+        return Answer(content=bytes(content), date=date)
 
     def store(self, url: str, headers: dict[str, str], file: IO[bytes]) -> None:
         """Get what may be too large for memory, and write it into ``file``. An answer cut short raises."""
-        with self.request("GET", url, headers=headers, stream=True) as response:
-            for piece in response.iter_content(_PIECE):
-                file.write(piece)
+        self._call("GET", url, headers, None, file.write, LARGEST_FILE)
+
+    def _call(  # noqa: PLR0917 - a request, and where its answer goes
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str] | None,
+        body: bytes | None,
+        write: Callable[[bytes], object],
+        largest: int,
+    ) -> datetime | None:
+        """Make a call and return its date. A redirect counts as refused: it would carry the token off."""
+        host = urlsplit(url).netloc
+        options: dict[str, Any] = {"timeout": self._timeouts, "stream": True, "allow_redirects": False}
+        with self.line.call(largest=largest):
+            try:
+                answer = self.request(method, url, headers=headers, data=body, **options, **self._network.options())
+            except requests.RequestException as error:
+                if (fault := self._network.find_proxy_fault(error, host)) is not None:
+                    raise fault from error
+                raise
+            except OSError as error:  # requests' own check of the file of certificates
+                raise missing_bundle(error) from error
+            with answer:
+                is_good = answer.status_code < _REDIRECTS
+                start = bytearray()
+                try:
+                    write, room = (write, largest) if is_good else (start.extend, _LARGEST_ERROR)
+                    received = receive(answer.iter_content(PIECE), write, largest=room)
+                except AnswerTooLargeError:
+                    if is_good:
+                        raise
+                    received = len(start)  # the beginning of an error says enough
+            self._listen(_called(answer, received))
+            if answer.status_code == PROXY_LOGIN:
+                raise self._network.refusal(PROXY_LOGIN, host)
+            if not is_good:
+                raise RefusedError(answer, bytes(start))
+            return _date(answer)
 
 
 def open_org(session: OrgSession, *, instance_url: str, token: str, api_version: str) -> Salesforce:
@@ -186,7 +237,9 @@ def diagnosing(where: Where, host: str) -> Iterator[None]:
         raise _diagnose_proxy(error) from error
     except requests.RequestException as error:
         raise _diagnose_connection(error, host) from error
-    except UnreadableAnswerError as error:
+    except CallStoppedError as error:
+        raise _passing("CALL_STOPPED", f"{host}: the call was stopped", received=Received.MAYBE) from error
+    except (UnreadableAnswerError, BrokenAnswerError) as error:
         raise _passing("UNREADABLE_ANSWER", f"{host}: {error}", received=Received.MAYBE) from error
 
 
@@ -199,7 +252,10 @@ def _diagnose_refusal(error: RefusedError, where: Where, host: str) -> CallError
     rule = classify(where, reported.code, reported.message, status=error.status)
     is_refusal = error.status < _SERVER_FAULT and error.status != _REQUEST_TIMEOUT
     understood = is_refusal and (bool(reported.code) or error.status in BUSY_STATUSES)
-    message = reported.message if reported.code else f"{host} answers HTTP {error.status} with {reported.message}"
+    said = reported.message
+    if where is Where.CALL and (rule.verdict in _QUOTING or not reported.code or ECHO in said):
+        said = without_values(said)
+    message = said if reported.code else f"{host} answers HTTP {error.status} with {said}"
     return CallError(
         rule,
         reported.code or f"HTTP_{error.status}",
@@ -218,7 +274,13 @@ def _diagnose_proxy(error: ProxyFaultError) -> CallError:
 
 _CONNECTION_FAULTS: tuple[tuple[tuple[type[BaseException], ...], str, str, Received], ...] = (
     ((requests.exceptions.ConnectTimeout,), "CONNECT_TIMEOUT", "{} cannot be reached in time", Received.NO),
-    ((requests.exceptions.Timeout,), "READ_TIMEOUT", "{} does not answer in time", Received.MAYBE),
+    ((TooSlowError,), "READ_TIMEOUT", "{} is too slow: the call was ended", Received.MAYBE),
+    (
+        (requests.exceptions.Timeout, urllib3.exceptions.ReadTimeoutError),
+        "READ_TIMEOUT",
+        "{} does not answer in time",
+        Received.MAYBE,
+    ),
     (
         (socket.gaierror, urllib3.exceptions.NameResolutionError),
         "HOST_UNKNOWN",
@@ -274,16 +336,25 @@ def _date(response: requests.Response) -> datetime | None:
 def _http_date(text: str | None) -> datetime | None:
     try:
         found = email.utils.parsedate_to_datetime(text or "")
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):  # what it raises for text that is no date
         return None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _seconds(retry_after: str | None, now: datetime | None) -> float | None:
-    """Read Retry-After: seconds, or a time by the other side's own clock."""
+    """Read Retry-After: seconds, or a time by the server's own clock; never infinite."""
     if retry_after is None:
         return None
-    if retry_after.strip().isdecimal():
-        return float(retry_after)
+    if re.fullmatch(r"[0-9]+", retry_after.strip()):
+        return min(float(retry_after), _LONGEST_RETRY_AFTER)
     until = _http_date(retry_after)
-    return max(0.0, (until - now).total_seconds()) if until is not None and now is not None else None
+    if until is None or now is None:
+        return None
+    return min(max(0.0, (until - now).total_seconds()), _LONGEST_RETRY_AFTER)
+
+
+def _host(location: str) -> str | None:
+    try:
+        return urlsplit(location).hostname
+    except ValueError:
+        return None

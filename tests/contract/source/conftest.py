@@ -47,6 +47,7 @@ class Sample:
     by_parameter: str
     endless: str
     late_failure: str
+    wide: str = "select n, repeat('x', 131072) as body from numbers where n < 300"
 
 
 def _duckdb(directory: Path) -> Sample:
@@ -75,6 +76,7 @@ def _sqlite(directory: Path) -> Sample:
         by_parameter="select name from numbers where n = json_extract($wanted, '$')",
         endless="select n.n from numbers n, numbers m, numbers o where n.n + m.n = o.n + 0.5",
         late_failure="select case when n = 29000 then abs(-9223372036854775807 - 1) else n end as i from numbers",
+        wide="select n, replace(hex(zeroblob(65536)), '00', 'xx') as body from numbers where n < 300",
     )
 
 

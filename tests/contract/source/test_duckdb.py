@@ -13,9 +13,10 @@ import pytest
 
 from exporter.connections import DuckdbConnection, SalesforceConnection
 from exporter.failures import ExportError, FailureKind
-from exporter.sources import Query
+from exporter.sources import Query, ReadAgainError
 from exporter.sources.duckdb import DuckdbSource, remove_left_spills
 from exporter.sources.duckdb_faults import duckdb_fault
+from exporter.sources.duckdb_memory import fitting_limits, remember_need
 from exporter.sources.opening import open_source
 
 CSV_ERROR = """Conversion Error: CSV Error on Line: 3
@@ -206,10 +207,11 @@ def test_a_query_too_large_for_the_memory_spills_to_disk(tmp_path: Path) -> None
     assert total == 1_500_000
 
 
-def test_a_memory_limit_that_cannot_do_is_said_and_may_pass(tmp_path: Path) -> None:
-    source = source_of(None, spill=tmp_path / "spill", memory_limits=["3MiB"])
+def test_a_memory_limit_that_cannot_do_is_said_with_the_key_to_raise(tmp_path: Path) -> None:
+    source = source_of(None, spill=tmp_path / "spill", memory_limits=[3 * 2**20])
     fault = fault_of(source, "select i, md5(i::varchar) as h from range(1000000) t(i) order by h")
-    assert (fault.kind, fault.code) == (FailureKind.TRANSIENT, "OUT_OF_MEMORY")
+    assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "OUT_OF_MEMORY")
+    assert "set memory_limit of the connection to more" in fault.message
 
 
 @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ def test_a_memory_limit_that_cannot_do_is_said_and_may_pass(tmp_path: Path) -> N
     ],
 )
 def test_a_query_that_cannot_begin_gets_more_memory_step_by_step(tmp_path: Path, sql: str) -> None:
-    limits = ["1MiB", "2MiB", "512MiB"]
+    limits = [2**20, 2**21, 2**29]
     source = source_of(None, spill=tmp_path / "spill", memory_limits=limits)
     expected = rows_of(source_of(None), sql)
     assert sorted(rows_of(source, sql)) == sorted(expected)
@@ -376,3 +378,58 @@ def test_json_files_of_any_size_are_read(tmp_path: Path) -> None:
         source = open_source(DuckdbConnection(type="duckdb"))
         with source.read(Query(sql=f"select n from read_json('{file}')"), batch_rows=10_000) as reader:  # noqa: S608 - our own file
             assert sum(batch.num_rows for batch in reader) == rows
+
+
+LATE_WIDE = """select i, case when i < 5000 then 'x' else repeat(md5(i::varchar), 400) end as t from range(8000) t(i)"""
+"""Rows that become wide in the middle: 2,048 of them are 26 MB, which DuckDB allocates in pieces of 16 MiB."""
+
+
+def test_rows_that_become_wide_in_the_middle_are_read_again_with_more_memory(tmp_path: Path) -> None:
+    limits = [2**23, 2**24, 2**26]
+    source = source_of(None, spill=tmp_path / "spill", memory_limits=limits)
+    again = 0
+    while True:
+        try:
+            rows = rows_of(source, LATE_WIDE)
+            break
+        except ReadAgainError:
+            again += 1
+    assert 1 <= again <= len(limits)
+    assert [len(text) for _, text in rows] == [1] * 5000 + [12_800] * 3000
+    other = source_of(None, spill=tmp_path / "spill", memory_limits=limits)
+    assert len(rows_of(other, LATE_WIDE)) == 8000, "what a query needs is remembered"
+
+
+def test_a_query_that_needs_more_than_memory_limit_is_configuration_with_the_way_out(tmp_path: Path) -> None:
+    settings = DuckdbConnection(type="duckdb", memory_limit=64_000_000)
+    source = DuckdbSource(settings, spill=tmp_path / "spill")
+    wider = LATE_WIDE.replace("400", "2000")
+    fault = fault_of(source, wider)
+    while isinstance(fault, ReadAgainError):
+        fault = fault_of(source, wider)
+    assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "OUT_OF_MEMORY")
+    assert "64 MB that DuckDB may use" in fault.message
+    assert "set memory_limit of the connection to more" in fault.message
+
+
+def test_a_reader_of_a_file_does_not_take_memory_from_another_one_of_it(database: Path) -> None:
+    wide, narrow = source_of(database), source_of(database)
+    sql = "select current_setting('memory_limit') as held, id from contacts order by id"
+    remember_need((str(database), sql), 2**28)
+    with wide.read(Query(sql=sql), batch_rows=1000) as reader:
+        assert len(rows_of(narrow, "select id from contacts")) == 1000
+        assert rows_of(narrow, "select current_setting('memory_limit') as held") == [("256.0 MiB",)]
+        assert reader.read_all().num_rows == 1000
+    assert rows_of(narrow, "select current_setting('memory_limit') as held") == [("32.0 MiB",)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [(None, (10, 20, 40)), (25, (10, 20, 25)), (40, (10, 20, 40)), (90, (10, 20, 40, 90)), (20, (10, 20))],
+)
+def test_the_limits_end_with_the_one_that_the_connection_names(asked: int | None, expected: tuple[int, ...]) -> None:
+    assert fitting_limits([10, 20, 40], asked) == expected
+
+
+def test_no_query_draws_a_progress_bar_on_stdout() -> None:
+    assert rows_of(source_of(None), "select current_setting('enable_progress_bar') as bar") == [(False,)]

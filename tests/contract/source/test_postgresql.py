@@ -80,13 +80,16 @@ def test_a_number_that_is_none_rejects_its_row_and_no_other(source: Source, valu
         "timestamptz '-infinity'",
     ],
 )
-def test_the_column_of_a_time_out_of_range_is_named_wherever_it_comes(source: Source, value: str) -> None:
+def test_a_time_out_of_range_rejects_its_row_wherever_it_comes(source: Source, value: str) -> None:
     sql = "select n, date '2026-01-01' as fine, case when n = 4000 then {} end as late from generate_series(1, 5000) n"
-    with pytest.raises(ExportError) as caught, source.read(Query(sql=sql.format(value)), batch_rows=100) as reader:
-        reader.read_all()
-    assert caught.value.code == "VALUE_NOT_SUPPORTED"
-    assert 'Column "late"' in caught.value.message
-    assert "cast the column to text" in caught.value.message
+    with source.read(Query(sql=sql.format(value)), batch_rows=100) as reader:
+        cast = TextCast(reader.schema, salesforce_rules())
+        faults = [
+            (number, fault.index, fault.code)
+            for number, batch in enumerate(reader)
+            for fault in cast.apply(batch).faults
+        ]
+    assert faults == [(39, 99, "VALUE_OUT_OF_RANGE")]
 
 
 def test_an_empty_result_has_its_columns(source: Source) -> None:
@@ -105,7 +108,6 @@ def test_a_slot_is_bound_as_a_time(source: Source) -> None:
     ("sql", "code", "words"),
     [
         ("select array[1, 2] as a", "TYPE_NOT_SUPPORTED", "array_to_string"),
-        ("select date 'infinity' as d", "VALUE_NOT_SUPPORTED", "cast"),
         ("select 'secret value'::int as i", "22P02", "invalid input syntax"),
         ("select", "NO_COLUMNS", "gives no columns"),
         ("select from pg_class", "NO_COLUMNS", "gives no columns"),
@@ -184,6 +186,21 @@ def test_a_server_that_cannot_be_reached(settings: dict[str, Any], kind: Failure
     with pytest.raises(ExportError) as caught:
         broken.check()
     assert caught.value.kind is kind
+
+
+@pytest.mark.parametrize("of", ["ROLE", "DATABASE"])
+def test_a_server_without_free_connections_may_have_one_later(postgresql_url: str, of: str) -> None:
+    plain = postgresql_url.replace("postgresql+psycopg://", "postgresql://", 1)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        [name] = connection.execute("SELECT current_database()").fetchone() or [""]
+        connection.execute(f"CREATE ROLE some_{name} LOGIN".encode())
+        connection.execute(f"ALTER {of} {f'some_{name}' if of == 'ROLE' else name} CONNECTION LIMIT 0".encode())
+        url = SecretStr(plain.replace("postgres@", f"some_{name}@"))
+        with pytest.raises(ExportError) as caught:
+            open_source(PostgresqlConnection(type="postgresql", url=url)).check()
+        assert (caught.value.kind, caught.value.code) == (FailureKind.TRANSIENT, "53300")
+        assert "has no connection left" in caught.value.message
+        connection.execute(f"DROP ROLE some_{name}".encode())
 
 
 @given(st.text(alphabet="$a'\"-/*\n`e\\ 1;", max_size=30))

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from exporter.batches import BATCH_BYTES
 from exporter.failures import ExportError, FailureKind
 from exporter.sources import Query, Source
 
@@ -25,6 +26,13 @@ def test_all_rows_come_in_the_order_of_the_query_in_bounded_batches(sample: Any)
     assert max(batch.num_rows for batch in batches) <= 2048
     assert [int(n) for batch in batches for n in batch.column("n").to_pylist()] == list(range(30_000))
     assert batches[-1].column("name").to_pylist()[-1] == "n29999"
+
+
+def test_rows_of_long_texts_come_in_batches_that_are_bounded_by_bytes(sample: Any) -> None:
+    with sample.source.read(Query(sql=sample.wide), batch_rows=1000) as reader:
+        sizes = [(batch.num_rows, batch.nbytes) for batch in reader]
+    assert sum(rows for rows, _ in sizes) == 300
+    assert max(size for _, size in sizes) <= BATCH_BYTES
 
 
 def test_parameters_are_bound_and_never_pasted(sample: Any) -> None:

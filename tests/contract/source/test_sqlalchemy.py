@@ -19,6 +19,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from support import mariadb
 from support.mariadb import Mariadb
 
+from exporter.casts import TextCast, salesforce_rules
 from exporter.connections import SqlalchemyConnection
 from exporter.failures import ExportError, FailureKind
 from exporter.sources import Query
@@ -145,18 +146,34 @@ def test_the_first_rows_decide_what_a_column_is(on_postgresql: SqlalchemySource)
     assert '"x"' in fault.message
 
 
-def test_a_number_that_is_none_is_refused_where_numbers_come_as_text(
-    on_sqlite: SqlalchemySource, on_postgresql: SqlalchemySource
+@pytest.mark.parametrize("value", ["'NaN'::numeric", "array['NaN'::float8]", "array['-Infinity'::numeric]"])
+def test_a_number_that_is_none_rejects_its_row_where_numbers_come_as_text(
+    on_postgresql: SqlalchemySource, value: str
 ) -> None:
-    for source, sql in ((on_sqlite, "select 1 as a, 9e999 as x"), (on_postgresql, "select 'NaN'::numeric as x")):
-        fault = fault_of(source, sql)
-        assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "NOT_A_NUMBER")
-        assert 'Column "x"' in fault.message
-        assert "cast" in fault.message
+    assert faults_of(on_postgresql, f"select {value} as x") == [(0, "NOT_A_NUMBER")]
+
+
+def test_a_number_that_is_none_rejects_its_row_of_an_engine_with_loose_types(on_sqlite: SqlalchemySource) -> None:
+    assert faults_of(on_sqlite, "select 1 as x union all select 9e999 union all select 'Infinity'") == [
+        (1, "NOT_A_NUMBER")
+    ]
+
+
+def faults_of(source: SqlalchemySource, sql: str) -> list[tuple[int, str]]:
+    rows = read(source, sql).combine_chunks().to_batches()[0]
+    return [(fault.index, fault.code) for fault in TextCast(rows.schema, salesforce_rules()).apply(rows).faults]
+
+
+@pytest.mark.parametrize("value", ["date 'infinity'", "timestamp 'infinity'", "time '24:00'"])
+def test_a_time_out_of_range_rejects_its_row(on_postgresql: SqlalchemySource, value: str) -> None:
+    kind = value.partition(" ")[0]
+    fine = {"date": "'2026-01-01'", "timestamp": "'2026-01-01'", "time": "'12:00'"}[kind]
+    sql = f"select {kind} {fine} as late union all select {value} union all select null"
+    assert faults_of(on_postgresql, sql) == [(1, "VALUE_OUT_OF_RANGE")]
 
 
 @pytest.mark.parametrize("value", ["time '24:00'", "date 'infinity'", "array[date '0044-03-15 BC']"])
-def test_the_column_of_a_time_out_of_range_is_named(on_postgresql: SqlalchemySource, value: str) -> None:
+def test_a_column_of_nothing_but_times_out_of_range_is_named(on_postgresql: SqlalchemySource, value: str) -> None:
     fault = fault_of(on_postgresql, f"select date '2026-01-01' as fine, {value} as late")
     assert (fault.kind, fault.code) == (FailureKind.CONFIGURATION, "VALUE_NOT_SUPPORTED")
     assert 'Column "late"' in fault.message

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from support.hostile import OK, Act, answering, bomb, dripping, flooding, hostile, mute, within
 from support.td_server import DATABASE, KEY, TdServer
 
 from exporter.connections import SecretReference, TreasureDataConnection
@@ -417,3 +418,52 @@ def test_memory_does_not_grow_with_the_result(server: TdServer) -> None:
 
     small, large = used(1_000), used(300_000)  # 0.2 MB and 60 MB of rows
     assert large - small < 20_000, f"{small} kB, then {large} kB"
+
+
+def hostile_source(url: str) -> TreasureDataSource:
+    settings = TreasureDataConnection(
+        type="treasure_data",
+        api_key=SecretStr(KEY),
+        database=DATABASE,
+        endpoint=url,
+        retry_limit=0,
+    )
+    return TreasureDataSource(settings)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        mute,
+        dripping(OK + b"Content-Length: 100000\r\n\r\n", b" "),
+        dripping(OK + b"X-Long: ", b"x"),
+        dripping(b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n", b" "),
+        flooding(OK + b"Connection: close\r\n\r\n", b" " * 65536),
+        answering(OK + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n", bomb(200_000_000)),
+        answering(OK + b"Connection: close\r\n\r\n" + b"[" * 200_000),
+        answering(OK + b"Connection: close\r\n\r\n[]"),
+        answering(OK + b"Connection: close\r\n\r\n" + b"9" * 5000),
+        answering(OK + b'Connection: close\r\n\r\n{"tables":7}'),
+        answering(OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\nx"),
+    ],
+)
+def test_a_server_that_means_ill_is_a_failure_that_may_pass(act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.sources.treasure_data_client.READ_SECONDS", 0.3)
+    with hostile(act) as server, pytest.raises(ExportError) as caught:
+        hostile_source(server.url).check()
+    assert caught.value.kind is FailureKind.TRANSIENT
+    assert caught.value.code in {"TIMED_OUT", "UNREADABLE_ANSWER", "CONNECTION_LOST"}
+
+
+@pytest.mark.parametrize("act", [mute, dripping(OK + b"Content-Length: 100000\r\n\r\n", b" ")])
+@pytest.mark.parametrize("how", ["cancel", "leave"])
+def test_a_stop_waits_for_no_server_that_hangs(act: Act, how: str) -> None:
+    with hostile(act) as server:
+        source = hostile_source(server.url)
+        threading.Thread(target=lambda: server.came.wait(20) and getattr(source, how)(), daemon=True).start()
+
+        def read() -> None:
+            with pytest.raises(ExportError, match="QUERY_CANCELED"), source.read(Query(sql="select 1"), batch_rows=10):
+                pass
+
+        within(60, read)  # one answer has 120 s

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from support.hostile import OK, Act, answering, bomb, dripping, flooding, hostile, mute, within
 from support.network import make_authority, relaying
 from support.trino_server import PASSWORD, TrinoServer, trino_server
 
@@ -27,7 +28,11 @@ FIRST, PAGE, CANCEL = "^POST /v1/statement", "^GET /v1/statement/executing", "^D
 
 
 def source_of(server: TrinoServer, **others: object) -> TrinoSource:
-    address = {"host": "127.0.0.1", "port": server.port, "http_scheme": "http", "user": "reader"}
+    return source_at(**{"port": server.port, **others})
+
+
+def source_at(**others: object) -> TrinoSource:
+    address = {"host": "127.0.0.1", "http_scheme": "http", "user": "reader"}
     return TrinoSource(TrinoConnection.model_validate({"type": "trino", **address, **others}))
 
 
@@ -368,3 +373,48 @@ def test_what_is_no_trino_is_configuration() -> None:
 def test_an_empty_result_has_its_columns(source: TrinoSource) -> None:
     table = read(source, "select n, name from numbers where false")
     assert (table.schema.names, table.num_rows) == (["n", "name"], 0)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        mute,
+        dripping(OK + b"Content-Length: 100000\r\n\r\n", b" "),
+        dripping(OK + b"X-Long: ", b"x"),
+        flooding(OK + b"Connection: close\r\n\r\n", b" " * 65536),
+        answering(OK + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n", bomb(200_000_000)),
+        answering(OK + b"Connection: close\r\n\r\n" + b"[" * 200_000),
+        answering(OK + b"Connection: close\r\n\r\n[]"),
+        answering(OK + b"Connection: close\r\n\r\n7"),
+        answering(OK + b'Connection: close\r\n\r\n{"id":"q","stats":[],"nextUri":7}'),
+        answering(b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nConnection: close\r\n\r\n"),
+    ],
+)
+def test_a_cluster_that_means_ill_is_a_failure_with_a_code(act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.sources.trino_session.CALL_SECONDS", 0.3)
+    with hostile(act) as server, pytest.raises(ExportError) as caught:
+        source_at(port=server.port).check()
+    assert caught.value.code in {"CONNECTION_LOST", "UNREADABLE_ANSWER", "NO_TRINO", "HTTP_302"}
+    assert len(caught.value.message) < 600
+
+
+@pytest.mark.parametrize("act", [mute, dripping(OK + b"Content-Length: 100000\r\n\r\n", b" ")])
+def test_a_cancel_waits_for_no_cluster_that_hangs(act: Act) -> None:
+    with hostile(act) as server:
+        source = source_at(port=server.port)
+        threading.Thread(target=lambda: server.came.wait(20) and source.cancel(), daemon=True).start()
+
+        def read() -> None:
+            with pytest.raises(ExportError, match="QUERY_CANCELED"):
+                source.check()
+
+        within(25, read)  # one call has 30 s, and five tries
+
+
+def test_pages_of_another_host_get_no_password() -> None:
+    body = b'{"id":"q","infoUri":"x","stats":{"state":"QUEUED"},"warnings":[],"nextUri":"http://elsewhere.example/v1/statement/q/1"}'
+    head = OK + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+    with hostile(answering(head + body)) as server, pytest.raises(ExportError) as caught:
+        source_at(port=server.port).check()
+    assert (caught.value.kind, caught.value.code) == (FailureKind.CONFIGURATION, "OTHER_HOST")
+    assert "elsewhere.example" in caught.value.message

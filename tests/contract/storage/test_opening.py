@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 from support import postgres
@@ -305,3 +306,47 @@ def test_a_closed_database_can_be_used_again(database: Database) -> None:
     database.close()
     database.close()
     assert stored(database, new_run(run_time=NOON))
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("of", ["ROLE", "DATABASE"])
+def test_a_server_without_free_connections_is_busy_and_no_wrong_password(
+    empty_url: str, database: Database, of: str
+) -> None:
+    name = empty_url.partition("@/")[2].partition("?")[0]
+    with database.write() as session:
+        run = session.connection().exec_driver_sql
+        run(f"CREATE ROLE one_{name} LOGIN")
+        run(f"ALTER {of} {f'one_{name}' if of == 'ROLE' else name} CONNECTION LIMIT 0")
+    try:
+        error = refusal(empty_url.replace("postgres@", f"one_{name}@"))
+        assert error.code == "BUSY", error.message
+        assert "raise max_connections" in error.message
+    finally:
+        with database.write() as session:
+            session.connection().exec_driver_sql(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
+            session.connection().exec_driver_sql(f"DROP ROLE one_{name}")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("sorry, too many clients already", "BUSY"),
+        ("remaining connection slots are reserved for roles with the SUPERUSER attribute", "BUSY"),
+        ("remaining connection slots are reserved for non-replication superuser connections", "BUSY"),
+        ('remaining connection slots are reserved for roles with privileges of the "x" role', "BUSY"),
+        ('too many connections for role "bob"', "BUSY"),
+        ('too many connections for database "state"', "BUSY"),
+        ("no more connections allowed (max_client_conn)", "BUSY"),
+        ('password authentication failed for user "bob"', "NOT_PERMITTED"),
+        ('role "bob" does not exist', "NOT_PERMITTED"),
+        ('role "bob" is not permitted to log in', "NOT_PERMITTED"),
+        ('database "state" does not exist', "UNREACHABLE"),
+        ("the database system is starting up", "UNREACHABLE"),
+    ],
+)
+def test_a_refused_connection_is_known_by_its_words(words: str, code: str) -> None:
+    refused = psycopg.OperationalError(f'connection failed: connection to server at "db", port 5432: FATAL:  {words}')
+    error = from_sqlalchemy(OperationalError("connect", {}, refused), name="bob@db/state", password=None)
+    assert isinstance(error, StorageError)
+    assert error.code == code

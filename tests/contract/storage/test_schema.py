@@ -1,5 +1,6 @@
 """The schema: made and raised by migrations, by one process at a time, never lowered."""
 
+import re
 import shutil
 import stat
 import subprocess
@@ -21,16 +22,18 @@ from support.storage import all_at_once, at, claimed, new_run, stored
 from storage.address import parse_address
 from storage.database import Database, StorageError, open_database
 from storage.engine import make_engine, writing
+from storage.glance import HEAD
 from storage.runs import attempts, get_run, list_runs
 from storage.schema import SCHEMA, VERSION_TABLE, Schema, alembic_config
 
 ROOT = Path(__file__).parents[3]
+NEXT = f"{int(HEAD) + 1:04}"
 SECOND = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "NEXT"
+down_revision = "HEAD"
 
 
 def upgrade() -> None:
@@ -68,8 +71,10 @@ def connected(url: str) -> Iterator[Connection]:
 def second_schema(directory: Path, broken: str = "") -> Schema:
     """Give the line of migrations as a later version would have it, with one more."""
     shutil.copytree(SCHEMA.scripts, directory / "migrations")
-    (directory / "migrations" / "versions" / "0005_colour.py").write_text(SECOND.replace("BROKEN", broken))
-    return Schema(scripts=directory / "migrations", head="0005")
+    (directory / "migrations" / "versions" / f"{NEXT}_colour.py").write_text(
+        SECOND.replace("BROKEN", broken).replace("NEXT", NEXT).replace("HEAD", HEAD)
+    )
+    return Schema(scripts=directory / "migrations", head=NEXT)
 
 
 def catalog(connection: Connection) -> list[tuple[object, ...]]:
@@ -86,9 +91,14 @@ def catalog(connection: Connection) -> list[tuple[object, ...]]:
                AND conrelid <> to_regclass(:alembic)""",
     }
     rows = connection.execute(text(queries[connection.dialect.name]), {"alembic": VERSION_TABLE})
-    # The order of constraints in a table's text is free, and SQLite quotes the name of a table that was renamed.
+    # The order of constraints in a table's text is free, SQLite quotes the name of a table that was renamed, and it
+    # writes a column that was added on the line of the one before.
     return sorted(
-        (kind, name, sorted(line.strip(", ") for line in (sql or "").replace('"', "").split("\n")))
+        (
+            kind,
+            name,
+            sorted(line.strip(", \t") for line in re.split(r"\n|, (?=\w+ TEXT\b)", (sql or "").replace('"', ""))),
+        )
         for kind, name, sql in rows
     )
 
@@ -133,7 +143,7 @@ def test_without_leave_to_migrate_an_up_to_date_database_opens_and_an_older_one_
     url: str, tmp_path: Path
 ) -> None:
     open_database(url, migrate=False).close()
-    with pytest.raises(StorageError, match="schema 0004 instead of 0005") as caught:
+    with pytest.raises(StorageError, match=f"schema {HEAD} instead of {NEXT}") as caught:
         open_database(url, migrate=False, schema=second_schema(tmp_path))
     assert caught.value.code == "OLDER"
 
@@ -176,7 +186,7 @@ def test_a_file_is_copied_before_it_is_migrated_as_it_was_last_committed(url: st
     database = open_database(url)
     before = claimed(database)
     schema = second_schema(tmp_path)
-    copy = tmp_path / "state.db.before-0005"
+    copy = tmp_path / f"state.db.before-{NEXT}"
     copy.write_text("left by an earlier try")
     open_database(url, schema=schema).close()  # the first one is still open: its rows may be in the WAL alone
     database.close()
@@ -201,11 +211,11 @@ def test_a_database_from_a_newer_version_is_refused_by_the_names_of_both(url: st
         with pytest.raises(StorageError) as caught:
             open_database(url, migrate=migrate)
         assert caught.value.code == "NEWER"
-        for word in ("schedctl 9.4.2", "schema 0005", f"schedctl {version('schedctl')}", "schema 0004"):
+        for word in ("schedctl 9.4.2", f"schema {NEXT}", f"schedctl {version('schedctl')}", f"schema {HEAD}"):
             assert word in caught.value.message
 
 
-@pytest.mark.parametrize("found", ["abc", "0005"])
+@pytest.mark.parametrize("found", ["abc", NEXT])
 def test_a_version_that_is_not_ours_is_taken_for_newer(url: str, found: str) -> None:
     with connected(url) as connection:
         connection.execute(text("UPDATE schedctl_schema SET version_num = :found"), {"found": found})

@@ -73,6 +73,8 @@ def test_refused_rows_are_read_in_pages_by_number_and_a_repeated_one_is_replaced
         assert [len(page) for page in pages] == [1000, 1000, 500, 0]
         assert pages[0][:4] == [refused(1), refused(2), refused(3, "changed"), refused(4, "twice")]
         assert rejections.read(session, run.id, after=2498, limit=1) == [refused(2499)]
+        assert [row.number for row in rejections.read(session, run.id, size=40)] == [1, 2, 3]
+        assert [row.number for row in rejections.read(session, run.id, after=7, size=1)] == [8]
 
 
 def test_what_belongs_to_no_run_is_refused(database: Database) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cases import CASES, SCHEMA, Case
+from support.cases import CASES, RESENT, SCHEMA, SMALLEST_PIECE, Case
 from support.crash import FileLedger, Nursery, nursery
 
 from exporter.emulator.server import Emulator
@@ -58,6 +58,7 @@ class Matrix:
             "spool": str(spool.directory),
             "ledger": str(path),
             "options": self._options,
+            "smallest_piece": SMALLEST_PIECE,
         }
         for kill_at, kill in kills:
             status = self._cradle.run(cell | {"kill_at": kill_at, "kill": kill})
@@ -75,11 +76,11 @@ class Matrix:
 
 
 @pytest.mark.parametrize("bulk_api", ["1", "2"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, *RESENT])
 def test_an_export_killed_around_any_effect_ends_with_each_row_once(  # noqa: PLR0917 - pytest's fixtures
     emulator: Emulator, cradle: Nursery, tmp_path: Path, name: str, bulk_api: str, record_property: Record
 ) -> None:
-    matrix = Matrix(CASES[name], bulk_api, emulator, cradle, tmp_path)
+    matrix = Matrix((CASES | RESENT)[name], bulk_api, emulator, cradle, tmp_path)
     steps = matrix.undisturbed()
     for kill_at in range(1, len(steps) + 1):
         matrix.cell((kill_at, "before"))

@@ -16,6 +16,13 @@ _APPROVED = (
 )
 _OTHER_AUTH = 'or use auth = "client_credentials", "oauth" or "jwt"'
 
+_RESTRICTED: tuple[tuple[str, str], ...] = (
+    ("invalid_client", "app must be installed"),
+    ("invalid_client", "blocked by admin"),
+    ("invalid_grant", "not admin approved"),
+)
+"""Refusals of the app itself, by any login: what to do about them is the same with each, and is in the table."""
+
 _ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("credentials", "INSUFFICIENT_ACCESS", "", f"give the user the permission Use Any API Auth, {_OTHER_AUTH}"),
     ("credentials", "UNSUPPORTED_API_VERSION", "", f"this org has no SOAP login any more: {_OTHER_AUTH[3:]}"),
@@ -44,6 +51,7 @@ _ROWS: tuple[tuple[str, str, str, str], ...] = (
     ("oauth", "unauthorized_client", "", "let the app have refresh tokens: scope refresh_token in its OAuth settings"),
     ("oauth", "inactive_user", "", "activate the user, or run {command} as another"),
     ("oauth", "invalid_app_access", "", _APPROVED),
+    ("oauth", "OAUTH_APP_ACCESS_DENIED", "", _APPROVED),
     (WEB_FLOW, "invalid_client", "", _APP),
     (WEB_FLOW, "redirect_uri_mismatch", "", "write this address into the app's callback URLs"),
     (WEB_FLOW, "invalid_grant", "ip restricted", ""),
@@ -51,6 +59,7 @@ _ROWS: tuple[tuple[str, str, str, str], ...] = (
     (WEB_FLOW, "unsupported_grant_type", "", "enable the authorization code flow in the app's OAuth settings"),
     (WEB_FLOW, "inactive_user", "", "activate the user, or log in as another"),
     (WEB_FLOW, "invalid_app_access", "", _APPROVED),
+    (WEB_FLOW, "OAUTH_APP_ACCESS_DENIED", "", _APPROVED),
     ("jwt", "invalid_client", "", _KEY_ONLY),
     ("jwt", "invalid_grant", "hasn't approved", _APPROVED),
     (
@@ -83,6 +92,7 @@ _ROWS: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("jwt", "inactive_user", "", "activate the user, or name another in username"),
     ("jwt", "invalid_app_access", "", _APPROVED),
+    ("jwt", "OAUTH_APP_ACCESS_DENIED", "", _APPROVED),
 )
 
 
@@ -91,6 +101,8 @@ def advise(auth: str, code: str, message: str, *, usual: str, command: str) -> s
 
     ``command`` is the one by which a person logs in to the connection.
     """
+    if any(each == code.lower() and words in message.lower() for each, words in _RESTRICTED):
+        return usual
     for row_auth, row_code, words, advice in _ROWS:
         if row_auth == auth and row_code.lower() == code.lower() and words in message.lower():
             return (advice or usual).format(command=command)
@@ -104,4 +116,7 @@ def renewal_refused(auth: str) -> str:
             'the session has ended, and nothing can renew it: set session_id anew, or use another auth, such as "jwt"'
         )
     user = "the run-as user's" if auth == "client_credentials" else "the user's"
-    return f"a new login is refused too: check {user} API access, session settings and IP ranges"
+    return (
+        f"a new login is refused too: check {user} API access, session settings and IP ranges, and whether API Access "
+        "Control of the org lets the app in"
+    )

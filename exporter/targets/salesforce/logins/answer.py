@@ -1,6 +1,6 @@
 """What a login gives, and asking the token endpoint for it."""
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
@@ -10,11 +10,26 @@ from pydantic import SecretStr
 from exporter.failures import configuration, internal
 from exporter.salesforce_settings import SalesforceConnection, is_loopback
 from exporter.settings import SecretReference
-from exporter.targets.salesforce.answers import UnreadableAnswerError
+from exporter.targets.salesforce.answers import UnreadableAnswerError, parse_json, read_token
 from exporter.targets.salesforce.codes import Where
 from exporter.targets.salesforce.wire import CallError, OrgSession, diagnosing
 
-_NO_TOKEN = "the answer to the login holds no token: check login_url"  # noqa: S105 - it says that there is none
+_INSTANCE = re.compile(
+    r"https?://(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?/?"
+)
+_LAST_PORT = 65_535
+_SALESFORCE = (
+    "salesforce.com",
+    "force.com",
+    "cloudforce.com",
+    "database.com",
+    "salesforce.mil",
+    "crmforce.mil",
+    "govforce.com",
+    "sfcrmproducts.cn",
+    "sfcrmapps.cn",
+)
+"""Where Salesforce serves orgs: the usual ones, those of its government clouds, and of China."""
 _PUBLIC = frozenset({"grant_type", "client_id", "redirect_uri"})
 """What a form holds besides secrets."""
 
@@ -68,29 +83,45 @@ def ask_token(session: OrgSession, connection: SalesforceConnection, form: Mappi
 
 
 def _read_token(content: bytes) -> Granted:
-    try:
-        body = json.loads(content)
-        token, instance_url = body["access_token"], body["instance_url"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise UnreadableAnswerError(_NO_TOKEN) from error
-    if not isinstance(token, str) or not isinstance(instance_url, str) or not token:
-        raise UnreadableAnswerError(_NO_TOKEN)
+    body = parse_json(content)
+    if not isinstance(body, Mapping):
+        raise UnreadableAnswerError("the answer to the login holds no token: check login_url")
     refresh = body.get("refresh_token")
     identity = body.get("id")  # …/id/ORG/USER
     user_id = identity.rpartition("/")[2] if isinstance(identity, str) else None
     return Granted(
-        login=Login(token=token, instance_url=instance_url.rstrip("/"), user_id=user_id or None),
+        login=Login(
+            token=read_token(body.get("access_token")),
+            instance_url=read_instance(body.get("instance_url")),
+            user_id=user_id or None,
+        ),
         refresh_token=refresh if isinstance(refresh, str) and refresh else None,
     )
 
 
+def read_instance(text: object) -> str:
+    """Return the root URL of an instance, without a trailing slash. Raises UnreadableAnswerError for any other text."""
+    if isinstance(text, str) and (match := _INSTANCE.fullmatch(text)) and int(match["port"] or 0) <= _LAST_PORT:
+        return text.rstrip("/")
+    raise UnreadableAnswerError("the answer to the login names no instance that can be used: check login_url")
+
+
 def check_instance(instance_url: str, login_url: str) -> None:
-    """Trust the answer's address with the token only over TLS, or on this machine if that is where we logged in."""
-    here, there = urlsplit(login_url), urlsplit(instance_url)
-    if there.scheme == "https" and there.hostname:
+    """Check that an instance, as read by :func:`read_instance`, may have the token. Raises configuration.
+
+    It may if TLS leads there and it is Salesforce's, or of the domain where we logged in; or if both are this machine.
+    """
+    login, instance = urlsplit(login_url), urlsplit(instance_url)
+    host, known = (instance.hostname or "").rstrip("."), (login.hostname or "").rstrip(".")
+    if is_loopback(host) and is_loopback(known):
         return
-    if there.scheme == "http" and is_loopback(there.hostname or "") and is_loopback(here.hostname or ""):
+    domains = [*_SALESFORCE, known]
+    if known.count(".") > 1:
+        domains.append(known.partition(".")[2])
+    if instance.scheme == "https" and any(host == domain or host.endswith(f".{domain}") for domain in domains):
         return
     raise configuration(
-        "INSTANCE_URL", f"{here.netloc} names an instance that cannot be trusted with the token: {instance_url}"
+        "INSTANCE_URL",
+        f"{login.netloc} names an instance that cannot be trusted with the token: {instance_url}; check login_url, or "
+        "set it to the instance's own address if that is right",
     )

@@ -5,9 +5,9 @@ from xml.etree import ElementTree as ET
 
 from exporter.failures import configuration
 from exporter.salesforce_settings import SalesforceConnection
-from exporter.targets.salesforce.answers import UnreadableAnswerError, find_text, parse_xml
+from exporter.targets.salesforce.answers import find_text, parse_xml, read_token
 from exporter.targets.salesforce.codes import Where
-from exporter.targets.salesforce.logins.answer import Login, check_instance, reveal
+from exporter.targets.salesforce.logins.answer import Login, check_instance, read_instance, reveal
 from exporter.targets.salesforce.wire import CallError, OrgSession, diagnosing
 
 LOGIN_VERSION = "64.0"
@@ -48,12 +48,11 @@ def _call(username: str, password: str) -> bytes:
 def _read(content: bytes) -> tuple[Login, bool]:
     """Return the login, and whether the password has expired."""
     root = parse_xml(content)
-    token, server = find_text(root, "sessionId"), urlsplit(find_text(root, "serverUrl"))
-    if not token or not server.netloc:
-        raise UnreadableAnswerError("the answer to the login holds no session: check login_url")
+    server = find_text(root, "serverUrl")  # https://HOST/services/Soap/u/64.0/ORG
+    scheme, mark, rest = server.partition("://")
     login = Login(
-        token=token,
-        instance_url=f"{server.scheme}://{server.netloc}",
+        token=read_token(find_text(root, "sessionId")),
+        instance_url=read_instance(f"{scheme}{mark}{rest.partition('/')[0]}"),
         username=find_text(root, "userName") or None,
         user_id=find_text(root, "userId") or None,
     )

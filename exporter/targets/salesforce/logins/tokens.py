@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from exporter.failures import ExportError, configuration, transient
+from exporter.files import open_regular
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _ROOM = 16_384
@@ -133,7 +134,8 @@ class TokenFile:
 
     def _open(self, path: Path, flags: int) -> int:
         """Open a private file of this directory, made if it is not there. Raises OSError."""
-        handle = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        flags |= os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(path, flags | os.O_NONBLOCK, 0o600)  # a pipe would wait for somebody who reads it
         os.fchmod(handle, 0o600)
         if os.geteuid() == 0:
             owner = path.parent.stat()
@@ -150,7 +152,7 @@ class TokenFile:
 
     def _read(self, path: Path) -> KeptToken | None:
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 mode = os.fstat(file.fileno()).st_mode
                 content = file.read(4 * _ROOM)
         except FileNotFoundError:

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 from exporter.failures import ExportError, configuration
 from exporter.salesforce_settings import SalesforceConnection
 from exporter.targets.salesforce.auth import check_login_url, fit_advice
+from exporter.targets.salesforce.codes import Where, classify
 from exporter.targets.salesforce.identity import Identity, ask_username, identify
-from exporter.targets.salesforce.logins.advice import WEB_FLOW
+from exporter.targets.salesforce.logins.advice import WEB_FLOW, advise
 from exporter.targets.salesforce.logins.answer import Granted, ask_token, reveal
 from exporter.targets.salesforce.logins.refresh import patience, token_file
 from exporter.targets.salesforce.logins.tokens import KeptToken
@@ -22,10 +23,14 @@ _SCOPES = "api refresh_token"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebLogin:
-    """A login that has begun: the page for the person's browser, and what proves that the answer is ours."""
+    """A login that has begun: the page for the person's browser, and what proves that the answer is ours.
+
+    ``command`` begins another one.
+    """
 
     url: str
     redirect_uri: str
+    command: str
     state: str = field(repr=False)
     verifier: str = field(repr=False)
 
@@ -45,7 +50,9 @@ def begin(connection: SalesforceConnection, redirect_uri: str) -> WebLogin:
         "code_challenge_method": "S256",
     }
     url = f"{connection.login_url}/services/oauth2/authorize?{urlencode(query)}"
-    return WebLogin(url=url, redirect_uri=redirect_uri, state=state, verifier=verifier)
+    return WebLogin(
+        url=url, redirect_uri=redirect_uri, command=connection.login_command, state=state, verifier=verifier
+    )
 
 
 def read_code(login: WebLogin, answer: str) -> str:
@@ -63,7 +70,7 @@ def read_code(login: WebLogin, answer: str) -> str:
     if not secrets.compare_digest(given.get("state", "").encode(), login.state.encode()):
         raise configuration("LOGIN_STATE", "the answer belongs to another login (its state is not ours): begin again")
     if "error" in given:
-        raise _refused(given["error"], given.get("error_description", ""))
+        raise _refused(given["error"], given.get("error_description", ""), login.command)
     if "code" not in given:
         raise configuration("LOGIN_CODE", "the address holds no code: paste the one that the browser ended at")
     return given["code"]
@@ -107,7 +114,10 @@ def _redeem(session: OrgSession, connection: SalesforceConnection, login: WebLog
         raise fit_advice(error, WEB_FLOW, connection.login_command) from error
 
 
-def _refused(code: str, description: str) -> ExportError:
+def _refused(code: str, description: str, command: str) -> ExportError:
     if code == "access_denied":
         return configuration("LOGIN_DENIED", f"access was denied in the browser ({description or code})")
-    return configuration("LOGIN_DENIED", f"Salesforce refused the login: {code}: {description}")
+    usual = classify(Where.LOGIN, code, description).advice
+    advice = advise(WEB_FLOW, code, description, usual=usual, command=command)
+    words = f"Salesforce refused the login: {code}: {description}"
+    return configuration("LOGIN_DENIED", f"{words}: {advice}" if advice else words)

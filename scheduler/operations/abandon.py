@@ -1,0 +1,46 @@
+"""The end of a begun run that no daemon can go on with, since its spool, or the host that has it, is gone."""
+
+from datetime import datetime
+
+from scheduler.config import Config
+from scheduler.errors import failed
+from scheduler.instance import lives
+from scheduler.operations.presence import present
+from scheduler.operations.runs import get_run
+from storage import ledger, nodes, runs
+from storage.clock import shared_now
+from storage.database import ClaimLost, Database
+from storage.runs import StoredRun
+
+
+def abandon(database: Database, config: Config, run_id: int, now: datetime) -> StoredRun:
+    """End a begun run: settle what the target can still tell of it, and send nothing more; return it as it ended.
+
+    Raises not-found; and failed if it has ended, has sent nothing yet, or is in the hands of a process that lives.
+    """
+    from scheduler import runner  # noqa: PLC0415 - drivers, for this alone
+
+    get_run(database, run_id)
+    with present(database, now) as node:  # what dead processes of this host held is given back first
+        with database.write() as session:
+            shared = shared_now(session, now)
+            run = runs.get_run(session, run_id)
+            if run is not None and run.state == "running":
+                owner = next((each for each in nodes.all_nodes(session) if each.id == run.owner), None)
+                if owner is not None and lives(owner, shared):
+                    raise failed(f"run {run_id} goes on, on {owner.host}: schedctl cancel {run_id} stops it")
+                if not runs.take_back(session, [run_id], now=shared):
+                    raise failed(f"the claim of run {run_id} has not run out yet: try again in half a minute")
+                run = runs.get_run(session, run_id)
+            if run is None or run.state == "finished":
+                raise failed(f"run {run_id} has ended already: {run.outcome if run else 'it is gone'}")
+            if not ledger.entries(session, run_id):
+                raise failed(f"run {run_id} has sent nothing yet: schedctl cancel {run_id} ends it")
+            lease = 2 * runner.ABORT_SECONDS
+            claimed = runs.claim_run(session, run_id, owner=node.id, now=now, lease_seconds=lease, lease_from=shared)
+        if claimed is None:
+            raise failed(f"another run of {run.job} goes on: wait for it, or schedctl cancel it, then abandon {run_id}")
+        try:
+            return runner.abandon(database, config, claimed, owner=node.id, spool_root=config.storage.spool)
+        except ClaimLost as error:
+            raise failed(f"run {run_id} was taken by another process meanwhile: schedctl runs show {run_id}") from error

@@ -1,0 +1,176 @@
+"""The config under a running daemon: an edit counts once it is whole, and a large removal once it is confirmed."""
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.command import CONFIG, NIGHTLY
+
+from scheduler.config import Config, build, read
+from scheduler.instance import this_node
+from scheduler.merge import Changes
+from scheduler.operations import health
+from scheduler.operations.jobs import sync_file_jobs
+from scheduler.reloading import Reloading
+from storage import nodes, notices, settings
+from storage.database import Database, open_database
+from storage.jobs import job_names
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+JOBS = {name: NIGHTLY.replace("nightly", name) for name in "abc"}
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """A daemon's watch over a config file, without the daemon; seconds pass when they are told to."""
+
+    file: Path
+    database: Database
+    seconds: float = 0.0
+    refused: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.write("abc")
+        reading = read(self.file)
+        config = build(reading)
+        sync_file_jobs(self.database, config, NOW)
+        self.files = Reloading(reading, config, database=self.database, clock=lambda: NOW, ticks=lambda: self.seconds)
+        self.files.start()
+        with self.database.write() as session:
+            nodes.register(session, this_node("daemon", NOW))
+
+    def write(self, names: str) -> None:
+        self.file.write_text(CONFIG + "".join(JOBS[name] for name in names), encoding="utf-8")
+
+    def look(self, seconds: float = 1) -> None:
+        self.seconds += seconds
+        self.files.look(lambda: self.refused.clear() if self.files.take_over(self._apply) else self._refuse())
+
+    def _apply(self, config: Config, confirmed: Collection[str]) -> Changes:
+        changes = sync_file_jobs(self.database, config, NOW, confirmed=confirmed)
+        self.files.config = config
+        return changes
+
+    def _refuse(self) -> None:
+        self.refused.append(self.files.fault)
+
+    def jobs(self) -> str:
+        with self.database.read() as session:
+            return "".join(sorted(job_names(session)))
+
+    def setting(self, key: str) -> Any:
+        with self.database.read() as session:
+            return json.loads(settings.get(session, key) or "null")
+
+    def told(self) -> list[str]:
+        with self.database.write() as session:
+            found = notices.claim(session, owner="me", now=NOW, lease_seconds=1, limit=100)
+        return [notice.subject for notice in found]
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    database = open_database(f"sqlite:///{tmp_path / 'state.db'}")
+    yield Watch(file=tmp_path / "config.toml", database=database)
+    database.close()
+
+
+def test_an_edit_is_taken_when_the_file_has_been_still_for_two_seconds(watch: Watch) -> None:
+    watch.write("ab")
+    watch.look()
+    watch.look()
+    assert watch.jobs() == "abc"
+    watch.look()
+    assert watch.jobs() == "ab"
+
+
+def test_a_file_that_is_written_in_parts_is_taken_when_the_last_one_is_there(watch: Watch) -> None:
+    for names in ("ab", "a", "bc", "ab", "bc"):
+        watch.write(names)
+        watch.look()
+        watch.look()
+        assert watch.jobs() == "abc"
+    watch.look()
+    assert watch.jobs() == "bc"
+
+
+def test_a_file_that_is_whole_again_in_time_is_no_edit(watch: Watch) -> None:
+    config = watch.files.config
+    before = watch.file.with_suffix(".bak")
+    watch.file.rename(before)
+    watch.look()
+    before.rename(watch.file)
+    for _ in range(4):
+        watch.look()
+    assert watch.jobs() == "abc"
+    assert watch.refused == []
+    assert watch.files.config.jobs == config.jobs
+
+
+def test_who_asks_for_a_reload_gets_it_at_once(watch: Watch) -> None:
+    watch.write("ab")
+    watch.files.ask()
+    watch.look(0)
+    assert watch.jobs() == "ab"
+
+
+def test_most_jobs_go_only_when_a_person_has_confirmed_it(watch: Watch) -> None:
+    in_force = watch.files.config
+    watch.write("a")
+    for _ in range(4):
+        watch.look()
+    assert watch.jobs() == "abc"
+    assert watch.files.config is in_force
+    (said,) = watch.refused
+    assert "removes 2 of 3 jobs of the config file (b, c)" in said
+    assert watch.setting("config_unconfirmed") == {"count": 2, "of": 3, "removed": ["b", "c"], "resting": []}
+    health.request_reload(watch.database, NOW, confirmed={"b", "c"})
+    watch.look()
+    assert watch.jobs() == "a"
+    assert watch.setting("config_unconfirmed") is None
+    assert watch.files.fault == ""
+
+
+def test_a_confirmation_counts_for_its_own_reload_and_for_the_jobs_that_it_names(watch: Watch) -> None:
+    watch.write("a")
+    health.request_reload(watch.database, NOW, confirmed={"b"})
+    watch.look()
+    assert watch.jobs() == "abc"
+    watch.write("ab")
+    health.request_reload(watch.database, NOW.replace(second=1), confirmed={"a", "b", "c"})
+    watch.look()
+    assert watch.jobs() == "ab"
+    watch.write("")
+    for _ in range(4):
+        watch.look()
+    watch.files.ask()
+    watch.look()
+    assert watch.jobs() == "ab"
+
+
+def test_a_large_removal_is_notified_once_also_where_the_file_had_faults_before(watch: Watch) -> None:
+    watch.file.write_text("jobs = 1\n", encoding="utf-8")
+    watch.files.ask()
+    watch.look()
+    for names in ("a", "", "a"):
+        watch.write(names)
+        watch.files.ask()
+        watch.look()
+    assert watch.told() == [
+        "the config file has faults and was not taken over",
+        "an edit of the config file removes most of its jobs and waits for confirmation",
+    ]
+
+
+def test_what_is_put_back_needs_no_confirmation(watch: Watch) -> None:
+    watch.write("")
+    for _ in range(4):
+        watch.look()
+    watch.write("abc")
+    for _ in range(4):
+        watch.look()
+    assert (watch.jobs(), watch.files.fault, watch.setting("config_unconfirmed")) == ("abc", "", None)
