@@ -12,15 +12,16 @@ def progress_of(deletions: Deletions, ids: str) -> dict[str, Any]:
     return kept | ({"listed": deletions.listed} if deletions.listed is not None else {})
 
 
-def deletion_words(progress: Mapping[str, Any], options: Mapping[str, Any], *, goes_on: bool = False) -> str:
+def deletion_words(progress: Mapping[str, Any], export: object, *, goes_on: bool = False) -> str:
     """Say how many records a run deleted and how to restore them; empty if it deleted none.
 
-    ``progress`` has what :func:`progress_of` gave; ``options`` are the export's settings. ``goes_on`` says that another
-    attempt follows.
+    ``progress`` has what :func:`progress_of` gave; ``export`` are the export's settings in the run's definition, which
+    may be one that cannot be read. ``goes_on`` says that another attempt follows.
     """
     deleted, in_doubt = int(progress.get("deleted", 0)), int(progress.get("deletions_in_doubt", 0))
     if not deleted and not in_doubt:
         return ""
+    options = export if isinstance(export, Mapping) else {}
     name, listed = options.get("object", "the target's"), progress.get("listed")
     of = f"{deleted:,}" if listed is None else f"{deleted:,} of {listed:,}"
     said = f"{of} {name} record{'s were' if (listed or deleted) != 1 else ' was'} deleted"

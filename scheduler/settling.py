@@ -31,7 +31,7 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_sn
     Where that cannot be written, the run goes on waiting until it can. ``keep_snapshot`` false gives that up: then the
     job's next run says that a person has to look.
     """
-    progress = _deletion_progress(work)
+    progress: Mapping[str, Any] | None = None
     while True:
         move: Move | None = None
         if not _is_tried_again(conclusion, work, policies):
@@ -45,6 +45,8 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_sn
                     conclusion = replace(conclude_error(transient(error.code, error.message)), report=conclusion.report)
                     policies = replace(policies, retry_limit=work.run.attempt)
         conclusion = _without_secrets(conclusion)
+        if progress is None and conclusion.outcome not in (Outcome.SUCCEEDED, Outcome.PARTIAL):
+            progress = _deletion_progress(work)
         written = _settle(work, _with_deletions(work, conclusion, policies, progress), policies, move, progress)
         if move is not None:
             move.clean(stored=written is not None)
@@ -75,7 +77,7 @@ def _with_deletions(
     failure = conclusion.failure
     if failure is not None and conclusion.outcome is Outcome.FAILED:
         goes_on = _is_tried_again(conclusion, work, policies)
-        told = deletion_words(progress, work.run.definition["export"], goes_on=goes_on)
+        told = deletion_words(progress, work.run.definition.get("export"), goes_on=goes_on)
         failure = replace(failure, message=f"{failure.message.rstrip('.')}. {told[0].upper()}{told[1:]}")
     return replace(conclusion, report=report, failure=failure)
 
@@ -84,7 +86,7 @@ def _reason(work: RunWork, conclusion: Conclusion, progress: Mapping[str, Any] |
     """Say what a canceled run deleted: it has no failure that could."""
     if progress is None or conclusion.outcome is not Outcome.CANCELED or work.run.reason is not None:
         return None
-    return deletion_words(progress, work.run.definition["export"])
+    return deletion_words(progress, work.run.definition.get("export"))
 
 
 def _clean_up(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> None:

@@ -4,6 +4,7 @@ How the target compares the key is known only since it is asked before the query
 this, a snapshot of before would have no key in common with any result: a mirror would delete every record.
 """
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,10 +12,8 @@ import pyarrow.parquet as pq
 
 from exporter.comparison.digests import key_digest
 from exporter.comparison.parts import (
-    BUCKETS,
     BucketWriter,
     Clustered,
-    Part,
     clustered_writer,
     parts_of,
     read_bucket,
@@ -23,27 +22,29 @@ from exporter.comparison.parts import (
 from exporter.key_forms import Form
 
 _FORM = b"schedctl.form"
-_UNMARKED = "folded"
-"""The form of a file that names none; those of Ids look alike, and are made anew to the same digests."""
 
 
-def with_form(schema: pa.Schema, form: Form) -> pa.Schema:
-    """Return the schema of a snapshot that says in which form its keys are."""
-    return schema.with_metadata({_FORM: form.encode()})
+def with_form(schema: pa.Schema, form: Form | None) -> pa.Schema:
+    """Return the schema of a snapshot that says in which form its keys are; None: as an older schedctl made them."""
+    return schema if form is None else schema.with_metadata({_FORM: form.encode()})
 
 
-def in_form(snapshot: Path | None, form: Form, schema: pa.Schema, directory: Path) -> Path | None:
-    """Return a snapshot with its keys in ``form``: the file itself, or one that is made of it in ``directory``."""
-    if snapshot is None or form == "exact":  # such keys may be several cells, and were never of another form
+def in_form(snapshot: Path | None, form: Form | None, schema: pa.Schema, directory: Path) -> Path | None:
+    """Return a snapshot with its keys in ``form``: the file itself, or one that is made of it in ``directory``.
+
+    ``form`` None: the result's keys are as an older schedctl made them, and so are those of its snapshot. A file that
+    names no form is made anew whatever the form is, for DuckDB, which made its keys, knows fewer letters than Arrow.
+    """
+    if snapshot is None or form is None or form == "exact":  # exact keys may be several cells, and are as they were
         return snapshot
-    stored = (pq.read_schema(snapshot).metadata or {}).get(_FORM, _UNMARKED.encode()).decode()
-    if stored == form:
+    if (pq.read_schema(snapshot).metadata or {}).get(_FORM) == form.encode():
         return snapshot
-    made = directory / "snapshot.parquet"
+    made = directory / f"{snapshot.stem}-{form}.parquet"  # the job may have another snapshot by the end of the run
     if not made.exists():
-        partial = directory / "snapshot.partial"
+        partial, buckets = directory / "snapshot.partial", directory / "snapshot-buckets"
         partial.unlink(missing_ok=True)
-        _convert(Clustered(snapshot, schema), form, schema, directory / "snapshot-buckets", partial)
+        shutil.rmtree(buckets, ignore_errors=True)  # of an attempt that was killed here
+        _convert(Clustered(snapshot, schema), form, schema, buckets, partial)
         partial.rename(made)
     return made
 
@@ -57,8 +58,8 @@ def _convert(before: Clustered, form: Form, schema: pa.Schema, buckets: Path, fi
             rows = rows.set_column(rows.schema.get_field_index("key"), "key", pa.array(keys, pa.binary()))
             writer.write(rows.set_column(rows.schema.get_field_index("part"), "part", parts).cast(schema))
     with clustered_writer(file, with_form(schema, form)) as written:
-        for bucket in range(BUCKETS):
-            rows = read_bucket(buckets, Part(first=bucket, last=bucket))
+        for part in parts_of(writer.counts):
+            rows = read_bucket(buckets, part)
             if rows.num_rows:
                 write_clustered(written, _without_doubles(rows, schema))
 

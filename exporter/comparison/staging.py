@@ -143,12 +143,12 @@ class Staging:
         return replace(found, new=new, changed=changed, unchanged=len(plan) - 1 - new - changed)
 
     @property
-    def form(self) -> Form:
-        """How its keys are told apart; what an older schedctl staged does not say, and is taken as ``folded``."""
+    def form(self) -> Form | None:
+        """How its keys are told apart; None for what an older schedctl staged."""
         try:
             return cast("Form", (self._directory / _FORM).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return "folded"
+            return None
 
     def beside(self, snapshot: Path | None) -> Clustered:
         """Open a snapshot to be compared with the result: its keys in the same form."""

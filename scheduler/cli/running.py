@@ -374,7 +374,7 @@ def _restore(run_: "StoredRun") -> str | None:
     """Say what a run that failed or was canceled deleted, and how to restore it; None if it deleted nothing."""
     if run_.outcome not in {"failed", "canceled"}:
         return None
-    return deletion_words(run_.progress, run_.definition.get("export", {})) or None
+    return deletion_words(run_.progress, run_.definition.get("export")) or None
 
 
 def _rejected_hint(details: "RunDetails") -> str:

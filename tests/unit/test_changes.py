@@ -311,3 +311,15 @@ def test_a_large_snapshot_is_made_anew_in_all_of_its_parts(tmp_path: Path, monke
     history.rules = replace(history.rules, form="number")
     assert history.run(rows) == []
     assert history.counts == ChangeCounts(unchanged=2999, known=2999)
+
+
+def test_a_snapshot_that_a_kill_left_half_made_anew_is_made_once_more(tmp_path: Path) -> None:
+    history = History(tmp_path, mode="mirror")
+    rows = [("1", "Ann", "1"), ("02", "Bob", "1")]
+    history.run(rows)
+    history.rules = replace(history.rules, form="number")
+    staging = tmp_path / "run-2"
+    (staging / "snapshot-buckets").mkdir(parents=True)
+    (staging / "snapshot.partial").write_bytes(b"half")
+    assert history.run(rows) == []
+    assert history.counts == ChangeCounts(unchanged=2, known=2)
