@@ -83,7 +83,7 @@ def _say_faults(row: "PreviewRow") -> None:
     if row.fault is not None:
         say(f"row {row.number} would not be sent: {row.fault}")
     if row.doubt is not None:
-        say(f"row {row.number} would be refused unless the org corrects it first: {row.doubt}")
+        say(f"row {row.number} would be rejected unless the org corrects it first: {row.doubt}")
 
 
 def _cells(found: "Preview", row: "PreviewRow") -> list[str]:

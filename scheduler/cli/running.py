@@ -360,7 +360,7 @@ def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[
         ("unchanged", f"{run_.rows_unchanged:,}" if run_.rows_unchanged else None),
         ("changes", _changes(run_.progress)),
         ("deleted", f"{run_.rows_deleted:,}" if run_.rows_deleted else None),
-        ("restore", _restore(run_)),
+        ("restore", told if (told := _restore(run_)) != run_.reason else None),
         ("due", iso(run_.run_time)),
         ("started", iso(run_.started_at)),
         ("ended", f"{iso(run_.finished_at)} ({relative(run_.finished_at, now)})" if run_.finished_at else None),

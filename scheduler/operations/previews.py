@@ -160,11 +160,11 @@ def _compared(  # noqa: PLR0917 - what is compared, by what, and how much of it 
         counts = staging.compare(base.file, rules, doubts_arrived=base.doubts_arrived, resend=base.resend)
         selected = staging.selected()
         asked = _ask(config, job, selected.schema)
-        rows, complete = _first_rows(selected, TextCast(selected.schema, text_rules), limit, asked.checks)
+        rows, complete = first_rows(selected, TextCast(selected.schema, text_rules), limit, asked.checks)
     finally:
         staging.discard()
-    refusal = asked.refusal
-    if rules.mode == "mirror" and job.max_deletes is not None:
+    refusal = asked.refusal or (_refused_deletion(job, rows, counts.unchanged) if complete else None)
+    if refusal is None and rules.mode == "mirror" and job.max_deletes is not None:
         try:
             check_deletions(counts, job.max_deletes)
         except ExportError as error:
@@ -189,7 +189,7 @@ def _preview(config: Config, job: Job, limit: int, now: datetime) -> Preview:
                 cast = TextCast(reader.schema, _text_rules(config, job))
                 columns = tuple(reader.schema.names)
                 asked = _ask(config, job, reader.schema)
-                rows, complete = _first_rows(reader, cast, limit, asked.checks)
+                rows, complete = first_rows(reader, cast, limit, asked.checks)
             break
         except ReadAgainError:
             continue
@@ -198,7 +198,7 @@ def _preview(config: Config, job: Job, limit: int, now: datetime) -> Preview:
         rows=rows,
         complete=complete,
         existing=None if asked.refusal or asked.unchecked else existing_records(config, job),
-        refusal=asked.refusal or (_refused_deletion(job, rows) if complete else None),
+        refusal=asked.refusal or (_refused_deletion(job, rows) if complete and job.changes == "all" else None),
         unchecked=asked.unchecked,
     )
 
@@ -221,15 +221,15 @@ def _ask(config: Config, job: Job, columns: "pa.Schema") -> _Asked:
     return _Asked()
 
 
-def _refused_deletion(job: Job, rows: Sequence[PreviewRow]) -> str | None:
-    """Say why a truncate of these rows, which are all, would delete nothing; None if it would."""
+def _refused_deletion(job: Job, rows: Sequence[PreviewRow], unchanged: int = 0) -> str | None:
+    """Say why a truncate or a mirror of these rows, which are all to be sent, would delete nothing; else None."""
     from exporter.targets.salesforce.truncate_guard import check_refusals  # noqa: PLC0415 - for those who ask only
 
     options = job.export.options
-    if not isinstance(options, SalesforceExport) or options.mode != "truncate":
+    if not isinstance(options, SalesforceExport) or (options.mode != "truncate" and job.changes != "mirror"):
         return None
     faults, doubts = ([row for row in rows if getattr(row, kind) is not None] for kind in ("fault", "doubt"))
-    found = ExportReport(read=len(rows), rejected=len(faults))
+    found = ExportReport(read=len(rows) + unchanged, rejected=len(faults), unchanged=unchanged)
     try:
         check_refusals(options.object, found, len(doubts), (), job.max_rejected)
     except ExportError as error:
@@ -237,10 +237,10 @@ def _refused_deletion(job: Job, rows: Sequence[PreviewRow]) -> str | None:
     return None
 
 
-def _first_rows(
+def first_rows(
     reader: "pa.RecordBatchReader", cast: "TextCast", limit: int, checks: "CellChecks | None"
 ) -> tuple[tuple[PreviewRow, ...], bool]:
-    """Return the first rows, and whether there are no more."""
+    """Return the first rows, with what ``checks`` say of them, and whether there are no more."""
     rows: list[PreviewRow] = []
     for batch in reader:
         text = cast.apply(batch.slice(0, limit + 1 - len(rows)))

@@ -93,7 +93,7 @@ def test_a_truncate_of_rows_that_cannot_go_in_deletes_nothing(
     rows = [[f"e{number}", text, "n"][: len(columns)] for number in range(5)]
     ledger = ListLedger()
     with pytest.raises(
-        ExportError, match=r"all 5 rows for Thing__c would be refused, so no record is deleted"
+        ExportError, match=r"all 5 rows for Thing__c would be rejected, so no record is deleted"
     ) as caught:
         export(emulator, spool_of(tmp_path, columns, *rows), ledger, **TRUNCATE)
     assert (caught.value.kind, caught.value.code) == (FailureKind.DATA, "ROWS_DO_NOT_FIT")
@@ -199,7 +199,7 @@ def gone_keys(directory: Path) -> Spool:
 
 def test_a_mirror_whose_rows_cannot_go_in_sends_and_deletes_nothing(emulator: Emulator, tmp_path: Path) -> None:
     spool = spool_of(tmp_path, ["Ext_Id__c", "Born__c"], ["o3", "x"], ["o4", "y"])
-    with pytest.raises(ExportError, match=r"all 2 rows.*would be refused") as caught:
+    with pytest.raises(ExportError, match=r"all 2 rows.*would be rejected") as caught:
         export(emulator, spool, ListLedger(), gone_keys(tmp_path), **UPSERT)
     assert caught.value.code == "ROWS_DO_NOT_FIT"
     assert len(names(emulator)) == 6

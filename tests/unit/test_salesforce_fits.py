@@ -45,17 +45,21 @@ def test_a_date_and_a_time_of_day_never_mix() -> None:
 @pytest.mark.parametrize(
     ("arrow", "kind", "told"),
     [
-        (pa.timestamp("us"), "date", "a timestamp (timestamp[us]), and the field F__c a date: write cast(c as date)"),
-        (pa.date32(), "datetime", "the field F__c a datetime: write cast(c as timestamp) in the query"),
+        (
+            pa.timestamp("us"),
+            "date",
+            "a timestamp (timestamp[us]), and the field F__c is of type date: write cast(c as date)",
+        ),
+        (pa.date32(), "datetime", "the field F__c is of type datetime: write cast(c as timestamp) in the query"),
         (
             pa.decimal128(10, 2),
             "int",
-            "c is a decimal number (decimal128(10, 2)), and the field F__c a int: write cast",
+            "c is a decimal number (decimal128(10, 2)), and the field F__c is of type int: write cast",
         ),
         (pa.decimal128(10, 0), "int", ""),
         (pa.float64(), "int", ""),
         (pa.bool_(), "int", "write case when c then 1 else 0 end in the query"),
-        (pa.int64(), "reference", "c is a number (int64), and the field F__c a reference"),
+        (pa.int64(), "reference", "c is a number (int64), and the field F__c is of type reference"),
         (pa.uuid(), "id", "c is a uuid"),
         (pa.binary(), "base64", ""),
         (pa.binary(), "datetime", "c is a binary"),

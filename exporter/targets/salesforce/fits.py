@@ -124,7 +124,8 @@ def type_faults(column: str, arrow_type: str, field: Field) -> Iterator[str]:
     if found == "nested":
         yield f"{column} is a {arrow_type.partition('<')[0]}: make it text in the query"
     elif kind != "compound" and fit(arrow_type, field) is Fit.NONE:
-        said = f"{column} is a {_WORDS.get(found, found)} ({arrow_type}), and the field {field.name} a {field.type}"
+        word = _WORDS.get(found, found)
+        said = f"{column} is a {word} ({arrow_type}), and the field {field.name} is of type {field.type}"
         instead = _WRITE.get((found, kind or ""))
         quoted = f'"{column}"' if "." in column else column
         yield f"{said}: write {instead.format(column=quoted)} in the query" if instead else said

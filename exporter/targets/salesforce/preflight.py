@@ -184,7 +184,7 @@ class Preflight:
                 yield f"{to.name} cannot be written{why}"
             case Operation.UPSERT if not to.createable or not to.updateable:
                 where = "existing" if to.createable else "new"
-                self._warnings.append(f"{to.name} cannot be set on {where} records: their rows will be refused")
+                self._warnings.append(f"{to.name} cannot be set on {where} records: their rows will be rejected")
 
     def _path_faults(self, found: ObjectDescription, column: SpooledColumn) -> Iterator[str]:
         match = _PATH.fullmatch(column.name)
@@ -240,7 +240,7 @@ class Preflight:
         if self._plan.operation is Operation.INSERT:
             yield f"required, but not among the columns: {', '.join(lacking)}"
         else:
-            self._warnings.append(f"new records will be refused for want of {', '.join(lacking)}")
+            self._warnings.append(f"new records will be rejected for want of {', '.join(lacking)}")
 
 
 def _why_read_only(found: ObjectDescription, to: Field) -> str:

@@ -243,7 +243,7 @@ class SalesforceTarget:
     def _check_rows(self, work: ExportWork, context: ExportContext, *, deletes: bool) -> None:
         """Do all that comes before the first effect: the preflight, and the rows that will not be sent.
 
-        With ``deletes``, raise data if too many rows would be refused.
+        With ``deletes``, raise data if too many rows would be rejected.
         """
         findings = Preflight(work.plan, work.client, self._known).check(work.manifest.columns)
         for message in (*findings.warnings, *self._warnings(work.manifest)):

@@ -27,10 +27,10 @@ def check_truncate(options: SalesforceExport, manifest: SpoolManifest) -> None:
 def check_refusals(
     name: str, found: ExportReport, doubtful: int, doubts: tuple[Refusal, ...], max_rejected: int | str | None
 ) -> None:
-    """Raise data if so many rows would be refused that no record of the object ``name`` may be deleted for them.
+    """Raise data if so many rows would be rejected that no record of the object ``name`` may be deleted for them.
 
-    ``found`` counts the rows of the result and those that are refused already; ``doubtful`` others will be refused for
-    ``doubts`` unless something in the org corrects them first. All of them: ``ROWS_DO_NOT_FIT``; more than
+    ``found`` counts the rows of the result and those that are rejected already; ``doubtful`` others will be rejected
+    for ``doubts`` unless something in the org corrects them first. All of them: ``ROWS_DO_NOT_FIT``; more than
     ``max_rejected``: ``TOO_MANY_REJECTED``.
     """
     sent = found.read - found.unchanged
@@ -40,18 +40,17 @@ def check_refusals(
     first = merge_refusals(found.refusals, doubts)[:1]
     why = "".join(f": {each.code}: {each.message} ({each.count})" for each in first)
     unless = (
-        f"; of these, {doubtful} would be refused unless a flow or a trigger of the org corrects them"
+        f"; of these, {doubtful} would be rejected unless a flow or a trigger of the org corrects them first"
         if doubtful
         else ""
     )
     end = f"so no record is deleted for them and nothing is sent{why}{unless}. Change the query so that the rows fit"
     if lost == found.read:
-        raise ExportError(
-            FailureKind.DATA, "ROWS_DO_NOT_FIT", f"all {found.read} rows for {name} would be refused, {end}"
-        )
+        rows = "the only row" if lost == 1 else f"all {lost} rows"
+        raise ExportError(FailureKind.DATA, "ROWS_DO_NOT_FIT", f"{rows} for {name} would be rejected, {end}")
     if exceeds(lost, sent, max_rejected):
         raise ExportError(
             FailureKind.DATA,
             "TOO_MANY_REJECTED",
-            f"{lost} of {sent} rows for {name} would be refused (max_rejected = {max_rejected}), {end}",
+            f"{lost} of {sent} rows for {name} would be rejected (max_rejected = {max_rejected}), {end}",
         )
