@@ -6,8 +6,8 @@ from typing import Any
 from exporter.report import Deletions
 
 
-def progress_of(deletions: Deletions, ids: str) -> dict[str, Any]:
-    """Return what a run's progress keeps of its deletions; ``ids`` is where the Ids of the records are stored."""
+def progress_of(deletions: Deletions, ids: str | None) -> dict[str, Any]:
+    """Return what a run's progress keeps of its deletions; ``ids`` is where the Ids of the records are, if anywhere."""
     kept = {"deleted": deletions.deleted, "deletions_in_doubt": deletions.in_doubt, "deleted_ids": ids}
     return kept | ({"listed": deletions.listed} if deletions.listed is not None else {})
 
@@ -33,7 +33,10 @@ def deletion_words(progress: Mapping[str, Any], export: object, *, goes_on: bool
         return f"{said}; the next attempt continues"
     if "deleted_ids" not in progress:  # a run of an older schedctl
         return said
-    ids = f"their Ids are in {progress['deleted_ids']}"
+    found = progress["deleted_ids"]
+    ids = f"their Ids are in {found}" if found is not None else "their Ids were in the spool directory and are gone"
     if options.get("hard_delete"):
         return f"{said} permanently (hard_delete): they cannot be undeleted; {ids}"
+    if found is None:
+        return f"{said}; {ids}. To restore them, find them in the recycle bin by who deleted them, and when"
     return f"{said}; {ids}. To restore them, undelete these Ids from the recycle bin, such as with Data Loader"

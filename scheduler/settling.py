@@ -64,7 +64,8 @@ def _deletion_progress(work: RunWork) -> Mapping[str, Any] | None:
     found = known(StoredLedger(work)).deletions
     if not found.any:
         return None
-    return work.progress_values() | progress_of(found, str(work.spool.beside("deleted").directory.absolute()))
+    kept = work.spool.beside("deleted").directory.absolute()
+    return work.progress_values() | progress_of(found, str(kept) if kept.is_dir() else None)
 
 
 def _with_deletions(

@@ -1,5 +1,6 @@
 """Whatever way a run ends that deleted records, it says how many and how they come back: whole runs of one job."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support import whole_runs
 from support.cases import LONG, SCHEMA
 from support.emulator_org import csv_of, load
 from support.whole_runs import SECRET, Workplace
@@ -14,8 +16,10 @@ from support.whole_runs import SECRET, Workplace
 from exporter.emulator.faults import CallFault, RowFault
 from exporter.emulator.server import Emulator
 from scheduler.cli.wire import run_json
+from scheduler.control import RunControl
+from scheduler.operations.abandon import abandon
 from storage import notices
-from storage.runs import StoredRun, request_cancel
+from storage.runs import StoredRun, get_run, request_cancel
 
 TRUNCATE = '[jobs.things.export]\nconnection = "crm"\nobject = "Thing__c"\nmode = "truncate"\nbatch_size = 2\n'
 MIRROR = (
@@ -49,6 +53,15 @@ def refusing(emulator: Emulator, code: str = "DELETE_FAILED") -> Iterator[None]:
     emulator.faults.add(RowFault(object="Thing__c", column="Id", values=ids, times=99, error=error))
     yield
     emulator.faults.clear()
+
+
+def begun(work: Workplace, emulator: Emulator) -> int:
+    """Have a run delete four of the six records, wait for its next attempt, and return its number."""
+    work.put(ROWS)
+    number = work.ask()
+    with refusing(emulator, "UNABLE_TO_LOCK_ROW"):
+        work.attempt(number)
+    return number
 
 
 def told(work: Workplace, run: StoredRun) -> str:
@@ -129,16 +142,48 @@ def test_an_attempt_that_fails_later_still_tells_what_an_earlier_one_deleted(
 
 def test_a_canceled_run_tells_what_it_deleted(emulator: Emulator, tmp_path: Path) -> None:
     work = workplace(emulator, tmp_path / "w")
-    work.put(ROWS)
-    number = work.ask()
-    with refusing(emulator, "UNABLE_TO_LOCK_ROW"):
-        work.attempt(number)
+    number = begun(work, emulator)
     with work.database() as database, database.write() as session:
         assert request_cancel(session, number, now=datetime.now(UTC))
     run = work.finish(number)
     assert (run.outcome, run.rows_deleted) == ("canceled", 4)
     assert "4 of 6 Thing__c records were deleted; their Ids are in" in str(run.reason)
     assert "undelete" in str(run.reason)
+
+
+def test_a_run_whose_time_is_over_tells_what_it_deleted(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = workplace(emulator, tmp_path / "w")
+    number = begun(work, emulator)
+    monkeypatch.setattr(whole_runs, "RunControl", lambda **_: RunControl(timeout=0))
+    run = work.finish(number)
+    assert (run.outcome, run.failure_code, run.rows_deleted) == ("failed", "TIMEOUT", 4)
+    assert "4 of 6 Thing__c records were deleted; their Ids are in" in str(run.failure_message)
+
+
+def test_a_run_whose_spool_is_gone_tells_what_it_deleted_and_that_the_ids_are_gone(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    work = workplace(emulator, tmp_path / "w")
+    number = begun(work, emulator)
+    shutil.rmtree(work.config.storage.spool)
+    run = work.finish(number)
+    assert (run.outcome, run.failure_code, run.rows_deleted) == ("failed", "SPOOL_GONE", 4)
+    words = "4 of 6 Thing__c records were deleted; their Ids were in the spool directory and are gone"
+    assert f"{words}. To restore them, find them in the recycle bin" in str(run.failure_message)
+
+
+def test_an_abandoned_run_tells_what_it_deleted(emulator: Emulator, tmp_path: Path) -> None:
+    work = workplace(emulator, tmp_path / "w")
+    number = begun(work, emulator)
+    with work.database() as database:
+        abandon(database, work.config, number, datetime.now(UTC))
+        with database.read() as session:
+            run = get_run(session, number)
+    assert run is not None
+    assert (run.outcome, run.failure_code, run.rows_deleted) == ("failed", "ABANDONED", 4)
+    assert "4 of 6 Thing__c records were deleted; their Ids are in" in str(run.failure_message)
 
 
 def test_a_mirror_that_fails_on_the_way_tells_what_it_deleted(emulator: Emulator, tmp_path: Path) -> None:

@@ -173,3 +173,36 @@ def test_an_id_of_another_object_is_doubtful_where_the_objects_are_known() -> No
 
 def test_a_lookup_to_another_system_holds_any_key() -> None:
     assert verdicts(["A-17"], make_field(type="reference", plain_id=False)) == {}
+
+
+@pytest.mark.parametrize(
+    ("arrow", "field", "sure", "all_"),
+    [
+        ("string", make_field(type="string", length=80), False, True),
+        ("string", make_field(type="date"), True, True),
+        ("string", make_field(type="picklist", restricted=True, values=("hot",)), True, True),
+        ("date32[day]", make_field(type="date"), False, False),
+        ("bool", make_field(type="boolean"), False, False),
+        ("int32", make_field(type="int"), False, True),
+        ("int64", make_field(type="int"), True, True),
+        ("int64", make_field(type="double", precision=18), False, True),
+        ("decimal128(8, 2)", make_field(type="currency", precision=8, scale=2), False, True),
+        ("double", make_field(type="int"), True, True),
+    ],
+)
+def test_a_column_is_read_again_only_where_its_type_leaves_something_open(
+    arrow: str,
+    field: Field,
+    sure: bool,  # noqa: FBT001 - a parameter
+    all_: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    column = CheckedColumn(name="c", type=arrow, field=field, inserts=True, updates=False)
+    assert bool(CellChecks([column], doubts=False).names) is sure
+    assert bool(CellChecks([column]).names) is all_
+
+
+def test_doubts_are_left_out_where_nobody_asks_for_them() -> None:
+    column = CheckedColumn(name="c", type="string", field=make_field(type="boolean"), inserts=True, updates=False)
+    batch = pa.record_batch([pa.array(["yes", "maybe", "true"])], names=["c"])
+    assert [each.index for each in CellChecks([column], doubts=False).look(batch)] == [1]
+    assert [each.index for each in CellChecks([column]).look(batch)] == [0, 1]

@@ -8,7 +8,8 @@ row is not sent. **Doubtful** is what Salesforce refuses unless a flow or a trig
 sent, and Salesforce decides; but no record is deleted to make room for it.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from exporter.key_forms import BLANKS
 from exporter.targets.salesforce.fields import Field
-from exporter.targets.salesforce.fits import KINDS, Fit, fit
+from exporter.targets.salesforce.fits import KINDS, Fit, family, fit
 
 _LENGTHS = frozenset({"string", "textarea", "phone", "url", "email", "encryptedstring", "combobox", "picklist"})
 """Types whose text may have ``length`` characters."""
@@ -26,6 +27,9 @@ _YEARS = r"(?:1[789]|2[0-9]|3[0-9])[0-9]{2}-|4000-"
 _PLAIN = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _ID = r"\A[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?\z"
 _INT_BITS = {"int": 32, "long": 64}
+_FITS_AN_INT = re.compile(r"u?int(?:8|16)|int32")
+_WELL_FORMED: Mapping[str, Collection[str]] = {"integer": {"int", "number"}, "decimal": {"number"}, "float": {"number"}}
+"""By family of the column, the kinds of fields whose form every cell has."""
 _LONGER_THAN_ANY = 30
 """Digits of a whole number that make it too large, whatever follows."""
 
@@ -117,9 +121,11 @@ _Look = Callable[[pa.StringArray], Iterator[_Spot]]
 class CellChecks:
     """The checks of a result's columns."""
 
-    def __init__(self, columns: Iterable[CheckedColumn]) -> None:
-        found = [(column.name, list(_looks(column))) for column in columns]
+    def __init__(self, columns: Iterable[CheckedColumn], *, doubts: bool = True) -> None:
+        """``doubts`` false: only sure findings are wanted, so that most columns need no check."""
+        found = [(column.name, list(_looks(column, doubts=doubts))) for column in columns]
         self._looks = [(name, looks) for name, looks in found if looks]
+        self._doubts = doubts
 
     @property
     def names(self) -> list[str]:
@@ -136,6 +142,8 @@ class CellChecks:
         for (_, looks), cells in zip(self._looks, batch.columns, strict=True):
             trimmed = pc.utf8_trim(cells, BLANKS)
             for spot in (spot for look in looks for spot in look(trimmed)):
+                if spot.doubtful and not self._doubts:
+                    continue
                 found = doubtful if spot.doubtful else sure
                 for index in pc.indices_nonzero(spot.rows).to_pylist():
                     finding = CellFinding(
@@ -146,32 +154,32 @@ class CellChecks:
         return [both[index] for index in sorted(both)]
 
 
-def _looks(column: CheckedColumn) -> Iterator[_Look]:
+def _looks(column: CheckedColumn, *, doubts: bool) -> Iterator[_Look]:
     if fit(column.type, column.field) is Fit.SOME:
-        yield from _type_looks(column)
-    if column.is_own:
+        yield from _type_looks(column, doubts=doubts)
+    if column.is_own and column.field.restricted and column.field.values and (doubts or not column.updates):
+        yield _choice_look(column)
+    if column.is_own and doubts:
         yield from _own_looks(column)
 
 
-def _type_looks(column: CheckedColumn) -> Iterator[_Look]:
+def _type_looks(column: CheckedColumn, *, doubts: bool) -> Iterator[_Look]:
     field, kind = column.field, KINDS.get(column.field.type)
     if kind == "id" and field.plain_id:
         yield _id_look(column)
-    elif kind in _FORMS:
+    elif kind in _FORMS and kind not in _WELL_FORMED.get(family(column.type), ()):
         yield _form_look(column.name, _FORMS[kind])
-    if kind == "int":
+    if kind == "int" and (doubts or _FITS_AN_INT.fullmatch(column.type) is None):
         yield _int_look(column.name, bits=_INT_BITS[field.type], digits=field.digits)
-    if kind == "number" and field.precision > field.scale:
+    if doubts and kind == "number" and field.precision > field.scale:
         yield _digits_look(column.name, field.precision - field.scale)
-    if kind in {"date", "datetime"}:
+    if doubts and kind in {"date", "datetime"}:
         yield _years_look(column.name)
 
 
 def _own_looks(column: CheckedColumn) -> Iterator[_Look]:
     field = column.field
-    if field.restricted and field.values:
-        yield _choice_look(column)
-    elif field.type in _LENGTHS and field.length and not field.html:
+    if field.type in _LENGTHS and field.length and not field.html and not (field.restricted and field.values):
         yield _length_look(column.name, field.length)
     if column.inserts and field.required:
         yield _required_look(column.name, ["", "#N/A"])

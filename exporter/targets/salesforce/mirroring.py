@@ -46,6 +46,11 @@ class Mirroring:
         return self._standing.removed
 
     @property
+    def has_begun(self) -> bool:
+        """Whether records may be gone already."""
+        return self._standing.began
+
+    @property
     def is_under_way(self) -> bool:
         """Whether Salesforce may be deleting records now."""
         return not self.is_done and bool(self._standing.unclosed or self._standing.sendings)

@@ -33,11 +33,14 @@ def record_spooled(work: ExportWork) -> None:
         )
 
 
-def refuse_cells(work: ExportWork, columns: Iterable["CheckedColumn"]) -> None:
-    """Refuse the rows with a cell that cannot go into its field, batch by batch, and count those that are doubtful."""
+def refuse_cells(work: ExportWork, columns: Iterable["CheckedColumn"], *, doubts: bool) -> None:
+    """Refuse the rows with a cell that cannot go into its field, batch by batch; with ``doubts`` count doubtful ones.
+
+    The spool is read again only if the type of a column leaves that open.
+    """
     from exporter.targets.salesforce.cells import CellChecks  # noqa: PLC0415 - pyarrow takes 0.2 s
 
-    checks, doubtful, misfits = CellChecks(columns), 0, tuple[Refusal, ...]()
+    checks, doubtful, misfits = CellChecks(columns, doubts=doubts), 0, tuple[Refusal, ...]()
     if not checks.names:
         return
     for batch in work.manifest.batches:

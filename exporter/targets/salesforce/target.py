@@ -132,7 +132,7 @@ class SalesforceTarget:
         if not _is_finished(standing, manifest) or not all(each.is_done for each in deletions):
             with self._working(spool, context, journal, standing) as work:
                 if not standing.began:
-                    self._check_rows(work, context, deletes=bool(deletions))
+                    self._check_rows(work, context, deletes=any(not each.has_begun for each in deletions))
                 if truncation is not None:
                     truncation.finish(work)
                 _deliver(_with_ids(work))
@@ -243,7 +243,7 @@ class SalesforceTarget:
     def _check_rows(self, work: ExportWork, context: ExportContext, *, deletes: bool) -> None:
         """Do all that comes before the first effect: the preflight, and the rows that will not be sent.
 
-        With ``deletes``, raise data if too many rows would be rejected.
+        With ``deletes``, that is, if records are yet to be deleted, raise data if too many rows would be rejected.
         """
         findings = Preflight(work.plan, work.client, self._known).check(work.manifest.columns)
         for message in (*findings.warnings, *self._warnings(work.manifest)):
@@ -254,7 +254,7 @@ class SalesforceTarget:
         if findings.key is not None and not standing.keys_checked:
             refuse_keys(work, findings.key)
         if not standing.cells_checked:
-            refuse_cells(work, findings.columns)
+            refuse_cells(work, findings.columns, doubts=deletes)
         if findings.key is not None and self._plan.lookup and not standing.ids_found:
             refuse_unfound(work, findings.key)
         if deletes:
