@@ -82,7 +82,7 @@ def test_a_run_whose_rows_are_spooled_asks_the_target_and_not_the_source(
     work.put(ROWS)
     number = work.ask()
 
-    def cut(*_arguments: object) -> None:
+    def cut(*_arguments: object, **_named: object) -> None:
         raise PowerCut
 
     with monkeypatch.context() as patch:
