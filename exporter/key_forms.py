@@ -97,7 +97,7 @@ def id_checksum(short: str) -> str:
     )
 
 
-def mend_id(text: str) -> str | None:
+def repair_case(text: str) -> str | None:
     """Return an 18-character Id with the case that its last three characters tell; None if it is none.
 
     Salesforce does so, too: a program that ignores case may have changed it.
@@ -115,7 +115,7 @@ def mend_id(text: str) -> str | None:
 
 def _id(text: str) -> str:
     """Return the 15 characters that name the record: of these each letter's case counts."""
-    return (mend_id(text) or text)[:_SHORT_ID]
+    return (repair_case(text) or text)[:_SHORT_ID]
 
 
 def read_number(text: str) -> Decimal | None:

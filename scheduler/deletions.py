@@ -22,13 +22,13 @@ def deletion_words(progress: Mapping[str, Any], export: object, *, goes_on: bool
     if not deleted and not in_doubt:
         return ""
     options = export if isinstance(export, Mapping) else {}
-    name, listed = options.get("object", "the target's"), progress.get("listed")
+    records, listed = f"{options.get('object', '')} record".strip(), progress.get("listed")
     of = f"{deleted:,}" if listed is None else f"{deleted:,} of {listed:,}"
-    said = f"{of} {name} record{'s were' if (listed or deleted) != 1 else ' was'} deleted"
+    said = f"{of} {records}{'s were' if (listed or deleted) != 1 else ' was'} deleted"
     if in_doubt and deleted:
         said += f", and it is not known whether {in_doubt:,} more were"
     elif in_doubt:
-        said = f"it is not known whether {in_doubt:,} {name} record{'s were' if in_doubt != 1 else ' was'} deleted"
+        said = f"it is not known whether {in_doubt:,} {records}{'s were' if in_doubt != 1 else ' was'} deleted"
     if goes_on:
         return f"{said}; the next attempt continues"
     if "deleted_ids" not in progress:  # a run of an older schedctl

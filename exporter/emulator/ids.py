@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from exporter.key_forms import id_checksum, mend_id
+from exporter.key_forms import id_checksum, repair_case
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHECKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
@@ -52,4 +52,4 @@ def normal_id(text: str) -> str | None:
         return text + id_checksum(text)
     if id_checksum(text[:_SHORT]) == text[_SHORT:]:
         return text
-    return mend_id(text)
+    return repair_case(text)

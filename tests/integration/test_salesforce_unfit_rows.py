@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 from support.emulator_org import csv_of, load
@@ -158,6 +159,20 @@ def test_doubtful_rows_are_sent_and_salesforce_decides(emulator: Emulator, tmp_p
     report = export(emulator, spool, ledger)
     assert (report.accepted, report.rejected) == (1, 1)
     assert "data value too large: xxx" in ledger.rejected[1].message  # Salesforce's own words
+
+
+def test_rows_without_a_parent_are_checked_without_its_column(emulator: Emulator, tmp_path: Path) -> None:
+    load(emulator.org, "insert", csv_of(["Name", "Number__c"], ["seven", "7"]), name="Thing__c")
+    columns = {"Name": ["child", "root", "bad"], "Born__c": ["", "x", ""], "Other__r.Number__c": ["7", None, "seven"]}
+    spool, ledger = Spool(tmp_path / "run-1"), ListLedger()
+    target = make_target(emulator.url, object="Thing__c")
+    target.fill(pa.table(columns).to_reader(), spool, control=QuickControl(), listen=lambda _event: None)
+    report = export(emulator, spool, ledger)
+    assert (report.accepted, {number: row.code for number, row in ledger.rejected.items()}) == (
+        1,
+        {2: "INVALID_FIELD", 3: "INVALID_FIELD"},
+    )
+    assert "Other__r.Number__c: the text is not a valid value for the type xsd:double" in ledger.rejected[3].message
 
 
 def test_a_number_is_one_key_however_it_is_written(emulator: Emulator, tmp_path: Path) -> None:

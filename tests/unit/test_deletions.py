@@ -46,3 +46,15 @@ def test_while_another_attempt_follows_nothing_has_to_be_restored() -> None:
 
 def test_a_run_of_an_older_schedctl_says_what_is_known() -> None:
     assert deletion_words({"read": 3, "deleted": 3}, OPTIONS) == "3 Contact records were deleted"
+
+
+def test_ids_that_are_gone_with_the_spool_are_not_promised() -> None:
+    assert deletion_words(progress_of(Deletions(deleted=4, listed=6), None), OPTIONS) == (
+        "4 of 6 Contact records were deleted; their Ids were in the spool directory and are gone. To restore them, "
+        "find them in the recycle bin by who deleted them, and when"
+    )
+
+
+def test_a_definition_that_cannot_be_read_hides_no_deletion() -> None:
+    told = deletion_words(progress_of(Deletions(deleted=4), "/spool/run-7-deleted"), None)
+    assert told.startswith("4 records were deleted; their Ids are in /spool/run-7-deleted")
