@@ -11,14 +11,11 @@ from enum import IntEnum
 from typing import Literal
 
 from exporter.failures import ExportError, FailureKind, configuration
+from exporter.key_forms import Form
 
 Mode = Literal["new", "changed", "mirror"]
 """``new``: a key that the target is not known to hold; ``changed``: also one whose row differs; ``mirror``: the same,
 and records whose keys left the result are deleted."""
-
-Form = Literal["exact", "folded", "id"]
-"""What makes two cells the same key: the text; the text but for case and blanks at its ends, as Salesforce compares
-most fields; or the first 15 characters, as of its Ids."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,7 @@
 """The counts of one export, which must add up, and the rows that were refused."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from exporter.failures import FailureKind
 
@@ -37,6 +37,23 @@ class Refusal:
     def reason(self) -> tuple[str, tuple[str, ...] | str]:
         """What reasons are told apart by."""
         return self.code, self.fields or self.message
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deletions:
+    """Records of the target that an export deleted, as its ledger has it.
+
+    ``listed`` is how many were to be deleted, where that is known; of ``in_doubt`` ones nobody knows whether they are.
+    """
+
+    deleted: int = 0
+    listed: int | None = None
+    in_doubt: int = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether a record is deleted, or may be."""
+        return bool(self.deleted or self.in_doubt)
 
 
 MAX_REFUSALS = 20
@@ -82,16 +99,27 @@ class ExportReport:
         )
 
 
+def exceeds(rejected: int, sent: int, max_rejected: int | str | None) -> bool:
+    """Whether ``rejected`` of ``sent`` rows are more than ``max_rejected``: a number, or a share such as ``5%``."""
+    if max_rejected is None:
+        return False
+    if isinstance(max_rejected, str):
+        return rejected * 100 > float(max_rejected.rstrip("% ")) * sent
+    return rejected > max_rejected
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
     """What a ledger alone proves of an export: counts, how many batches are settled, and what is in doubt, in words.
 
     Rows in doubt were handed over, and nothing says yet what became of them. ``report.read`` is not known here.
+    ``deletions`` has more of ``report.deleted``.
     """
 
     report: ExportReport
     settled: int = 0
     doubts: tuple[str, ...] = ()
+    deletions: Deletions = field(default_factory=Deletions)
 
 
 def count_refusals(rows: Iterable[RejectedRow]) -> tuple[Refusal, ...]:

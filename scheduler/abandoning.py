@@ -29,6 +29,7 @@ def report_so_far(work: RunWork) -> ExportReport:
         accepted=proven.accepted,
         rejected=max(proven.rejected, kept),
         unchanged=unchanged if binding is None else binding.unchanged,
+        deleted=proven.deleted,
         refusals=proven.refusals,
     )
 

@@ -102,6 +102,7 @@ def _run_notice(
         ("Slot", stamp(ended.scheduled_time)),
         ("Outcome", _outcome(ended.conclusion.outcome, failure)),
         ("Rows", f"{report.read} read, {report.accepted} accepted, {report.rejected} rejected{unchanged}"),
+        ("Deleted", f"{report.deleted} records" if report.deleted else ""),
         ("Reason", _short(reason or (f"{failure.code}: {failure.message}" if failure is not None else ""))),
         ("Failures", count),
     ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from exporter.failures import ExportError, FailureKind
-from exporter.report import ExportReport
+from exporter.report import ExportReport, exceeds
 
 
 class Outcome(StrEnum):
@@ -61,10 +61,12 @@ def conclude(report: ExportReport, max_rejected: int | str | None = None, *, of_
         sole = report.sole_refusal
         code = sole.code if sole is not None else "ALL_REJECTED"
         rows = "the only row was" if report.read == 1 else f"all {report.read} rows were"
-        return _failed(report, kind, code, f"{rows} rejected: {reason}", quota=_met_quota(report))
+        said = f"{rows} rejected: {reason}{_kept_words(report)}"
+        return _failed(report, kind, code, said, quota=_met_quota(report))
     summary = f"{report.rejected} of {report.read} rows were rejected: {reason}"
-    if _is_too_many(report, max_rejected):
-        return _failed(report, kind, "TOO_MANY_REJECTED", f"{summary} (max_rejected = {max_rejected})")
+    if exceeds(report.rejected, report.read - report.unchanged, max_rejected):
+        said = f"{summary} (max_rejected = {max_rejected}){_kept_words(report)}"
+        return _failed(report, kind, "TOO_MANY_REJECTED", said)
     if report.undeleted:
         summary += f"; {_undeleted_words(report)}"
     failure = Failure(kind=kind, code=report.refusals[0].code, message=summary)
@@ -120,6 +122,11 @@ def _undeleted(report: ExportReport) -> Conclusion:
     return Conclusion(outcome=Outcome.PARTIAL, failure=failure, report=report)
 
 
+def _kept_words(report: ExportReport) -> str:
+    """Say of a failed mirror that it deleted nothing: what is wrong with the rows may be wrong with those that left."""
+    return f"; the {report.undeleted} records whose rows left the result were not deleted" if report.undeleted else ""
+
+
 def _undeleted_words(report: ExportReport) -> str:
     why = f": {report.reasons[0].code}: {report.reasons[0].message}" if report.reasons else ""
     return f"{report.undeleted} records whose rows left the result could not be deleted{why}"
@@ -133,11 +140,3 @@ def _main_reason(report: ExportReport) -> str:
     more = f" (and {others} other reason{'s' if others > 1 else ''})" if others else ""
     advice = f": {first.advice}" if first.advice else ""
     return f"{first.code}: {first.message}{advice}{more}"
-
-
-def _is_too_many(report: ExportReport, max_rejected: int | str | None) -> bool:
-    if max_rejected is None:
-        return False
-    if isinstance(max_rejected, str):
-        return report.rejected * 100 > float(max_rejected.rstrip("% ")) * (report.read - report.unchanged)
-    return report.rejected > max_rejected

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import structlog
 
+from exporter.changes import ChangeRules
 from exporter.connections import Connection
 from exporter.events import Listener, Progress, QueryBegunAgain, advance
 from exporter.failures import ExportError, FailureKind, configuration, internal, transient
@@ -148,6 +149,8 @@ def _export(work: RunWork, job: Job) -> ExportReport:
         log.info("changes.outdated")
         spool.discard()
     if spool.manifest() is None:
+        names, complete = _known_columns(job)
+        target.prepare(names, complete=complete, control=work.control, listen=work.hear)
         work.enter("query")
         _fill(work, job, target)
     manifest = spool.manifest()
@@ -157,13 +160,20 @@ def _export(work: RunWork, job: Job) -> ExportReport:
         if compared is not None:
             work.progress = advance(work.progress, compared.found())
     work.enter("export")
-    report = target.export(spool, _context(work, job))
+    unchanged = compared.counts.unchanged if compared is not None else 0
+    report = target.export(spool, _context(work, job, unchanged=unchanged))
     if compared is not None:
-        unchanged = compared.counts.unchanged
         report = replace(report, read=report.read + unchanged, unchanged=unchanged)
     if report.deleted or compared is not None:
         work.write_progress()  # the only place where these counts are kept
     return report
+
+
+def _known_columns(job: Job) -> tuple[list[str], bool]:
+    """Return which columns go out, as far as the config says, and whether those are all."""
+    if job.mapping is None:
+        return [], False
+    return [each.column for each in job.mapping.columns], not job.mapping.all_columns
 
 
 def _fill(work: RunWork, job: Job, target: Target) -> None:
@@ -208,7 +218,7 @@ def _fill(work: RunWork, job: Job, target: Target) -> None:
 
 def _spool_or_stage(work: RunWork, job: Job, target: Target, rows: pa.RecordBatchReader) -> "Staging | None":
     """Spool all rows; or, of a job that sends changes, stage them, to be compared when the source is closed."""
-    rules = rules_of(job)
+    rules = _rules(work, job, target)
     if rules is not None:
         return stage(work, rules, rows, target)
     target.fill(rows, work.spool, control=work.control, listen=work.hear)
@@ -217,12 +227,21 @@ def _spool_or_stage(work: RunWork, job: Job, target: Target, rows: pa.RecordBatc
 
 def _spool_changes(work: RunWork, job: Job, target: Target, staging: "Staging | None", *, whole: bool) -> None:
     """Spool those of the staged rows that differ from what was sent before."""
-    rules = rules_of(job)
+    rules = _rules(work, job, target)
     if staging is None or rules is None:
         return
     connection = _connection(work.config, job.export.connection, "export.connection")
     with select_changes(work, job, staging, rules, connection, whole=whole) as (chosen, spool):
         target.fill(chosen, spool, control=work.control, listen=work.hear)
+
+
+def _rules(work: RunWork, job: Job, target: Target) -> ChangeRules | None:
+    """Return how a job's rows are told apart: by a key of the target as the target does."""
+    rules = rules_of(job)
+    if rules is None or rules.form == "exact":
+        return rules
+    form = target.key_form(control=work.control, listen=work.hear)
+    return replace(rules, form=form or rules.form)
 
 
 def _stop_source(source: Source, control: RunControl) -> None:
@@ -256,7 +275,7 @@ def _open_target(work: RunWork, job: Job) -> Target:
     return open_target(connection, job.export.options, mirror=job.changes == "mirror")
 
 
-def _context(work: RunWork, job: Job, *, has_spool: bool = True) -> ExportContext:
+def _context(work: RunWork, job: Job, *, has_spool: bool = True, unchanged: int = 0) -> ExportContext:
     compared = Comparison.of(work.spool.manifest()) if job.changes == "mirror" and has_spool else None
     return ExportContext(
         gone=compared.gone(work.spool) if compared is not None else None,
@@ -266,6 +285,8 @@ def _context(work: RunWork, job: Job, *, has_spool: bool = True) -> ExportContex
         ledger=StoredLedger(work, has_spool=has_spool),
         control=work.control,
         listen=work.hear,
+        unchanged=unchanged,
+        max_rejected=job.max_rejected,
     )
 
 

@@ -4,10 +4,13 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from exporter.failures import ExportError, FailureKind, transient
+from exporter.targets.fates import known
 from scheduler.actors import AUTOMATIC, record_action, this_actor
 from scheduler.changing import Move, discard_stagings, lost_snapshot, next_snapshot
+from scheduler.deletions import deletion_words, progress_of
 from scheduler.followers import Fired, fire_followers, hold_followers, tell_followers
 from scheduler.holds import hold, lift
 from scheduler.job import Job, UnreadableJobError
@@ -17,7 +20,7 @@ from scheduler.owed import DISABLED, settle_owed
 from scheduler.policy import Decisions, Policies, decide
 from scheduler.recipients import mails_of
 from scheduler.secrets import mask
-from scheduler.work import RunWork, log
+from scheduler.work import RunWork, StoredLedger, log
 from storage import jobs, ledger, notices, removed, runs
 from storage.database import Session
 from storage.runs import StoredRun
@@ -29,6 +32,7 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_sn
     Where that cannot be written, the run goes on waiting until it can. ``keep_snapshot`` false gives that up: then the
     job's next run says that a person has to look.
     """
+    progress: Mapping[str, Any] | None = None
     while True:
         move: Move | None = None
         if not _is_tried_again(conclusion, work, policies):
@@ -42,22 +46,64 @@ def settle(work: RunWork, conclusion: Conclusion, policies: Policies, *, keep_sn
                     conclusion = replace(conclude_error(transient(error.code, error.message)), report=conclusion.report)
                     policies = replace(policies, retry_limit=work.run.attempt)
         conclusion = _without_secrets(conclusion)
-        written = _settle(work, conclusion, policies, move)
+        if progress is None and conclusion.outcome not in (Outcome.SUCCEEDED, Outcome.PARTIAL):
+            progress = _deletion_progress(work)
+        written = _settle(work, _with_deletions(work, conclusion, policies, progress), policies, move, progress)
         if move is not None:
             move.clean(stored=written is not None)
         if written is not None:
             break
     decisions, fired = written
-    _tell(work, conclusion, decisions)
+    _tell(work, _with_deletions(work, conclusion, policies, progress), decisions)
     tell_followers(fired)
+    _clean_up(work, conclusion, decisions)
+    return stored_run(work)
+
+
+def _deletion_progress(work: RunWork) -> Mapping[str, Any] | None:
+    """Return the run's progress with what it deleted over all attempts, by its ledger; None if it deleted nothing."""
+    found = known(StoredLedger(work)).deletions
+    if not found.any:
+        return None
+    kept = work.spool.beside("deleted").directory.absolute()
+    return work.progress_values() | progress_of(found, str(kept) if kept.is_dir() else None)
+
+
+def _with_deletions(
+    work: RunWork, conclusion: Conclusion, policies: Policies, progress: Mapping[str, Any] | None
+) -> Conclusion:
+    """Return the conclusion with the deleted records in its counts, and in the message of a failure."""
+    if progress is None:
+        return conclusion
+    report = replace(conclusion.report, deleted=int(progress["deleted"]))
+    failure = conclusion.failure
+    if failure is not None and conclusion.outcome is Outcome.FAILED:
+        goes_on = _is_tried_again(conclusion, work, policies)
+        told = deletion_words(progress, work.run.definition.get("export"), goes_on=goes_on)
+        failure = replace(failure, message=f"{failure.message.rstrip('.')}. {told[0].upper()}{told[1:]}")
+    return replace(conclusion, report=report, failure=failure)
+
+
+def _reason(work: RunWork, conclusion: Conclusion, progress: Mapping[str, Any] | None) -> str | None:
+    """Say what a canceled run deleted: it has no failure that could."""
+    if progress is None or conclusion.outcome is not Outcome.CANCELED or work.run.reason is not None:
+        return None
+    return deletion_words(progress, work.run.definition.get("export"))
+
+
+def _clean_up(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> None:
+    """Remove the files that nobody needs any more. The run is settled, whatever they do: a later sweep takes them."""
     try:
         if _is_spool_done_with(work, conclusion, decisions):
             work.spool.discard()
-        if decisions.retry_at is None:
-            discard_stagings(work)
-    except ExportError as error:  # the run is settled, whatever its files do; a later sweep takes them
+        if decisions.retry_at is not None:
+            return
+        discard_stagings(work)
+        mirrored = work.run.definition.get("changes") == "mirror"
+        if mirrored and conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):
+            work.spool.beside("deleted").discard()  # what left the result was to go: nobody has to restore it
+    except ExportError as error:
         log.warning("spool.not_discarded", code=error.code, message=error.message)
-    return stored_run(work)
 
 
 def _is_tried_again(conclusion: Conclusion, work: RunWork, policies: Policies) -> bool:
@@ -85,15 +131,19 @@ class _SnapshotMovedError(Exception):
 _Written = tuple[Decisions, list[Fired]]
 
 
-def _settle(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move | None) -> _Written | None:
+def _settle(
+    work: RunWork, conclusion: Conclusion, policies: Policies, move: Move | None, progress: Mapping[str, Any] | None
+) -> _Written | None:
     """Write all of it; None, and nothing is written, if the snapshot is not what ``move`` began with."""
     try:
-        return _write(work, conclusion, policies, move)
+        return _write(work, conclusion, policies, move, progress)
     except _SnapshotMovedError:
         return None
 
 
-def _write(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move | None) -> _Written:
+def _write(
+    work: RunWork, conclusion: Conclusion, policies: Policies, move: Move | None, progress: Mapping[str, Any] | None
+) -> _Written:
     now = work.clock()
     failure, report = conclusion.failure, conclusion.report
     failed = (failure.kind.value, failure.code, failure.message) if failure is not None else None
@@ -112,6 +162,8 @@ def _write(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move
             jitter=random.random(),  # noqa: S311 - it spreads retries, it guards nothing
         )
         _note_quota(session, work, conclusion, now)
+        if progress is not None:
+            runs.set_progress(session, work.run.id, work.token, progress=progress)
         if decisions.retry_at is not None and failed is not None:
             runs.postpone(session, work.run.id, work.token, now=now, run_time=decisions.retry_at, failure=failed)
         else:
@@ -124,6 +176,7 @@ def _write(work: RunWork, conclusion: Conclusion, policies: Policies, move: Move
                 outcome=conclusion.outcome.value,
                 failure=failed,
                 rows=counts,
+                reason=_reason(work, conclusion, progress),
             )
             if stored is None or stored.disabled_at is not None:
                 decisions = replace(decisions, disable=None)
@@ -166,7 +219,8 @@ def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisi
     if conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):
         return True
     with work.database.read() as session:
-        return not ledger.entries(session, work.run.id)
+        # What was only found out about rows is stored with them; what was begun at the target is told by the spool.
+        return not any(entry.mark == "intended" for entry in ledger.entries(session, work.run.id))
 
 
 def _note_quota(session: Session, work: RunWork, conclusion: Conclusion, now: datetime) -> None:

@@ -112,14 +112,23 @@ class RunWork:
 
     def write_progress(self) -> None:
         """Store the progress; raises ClaimLost if the run is no longer ours."""
+        with self.database.write() as session:
+            runs.set_progress(session, self.run.id, self.token, progress=self.progress_values())
+
+    def progress_values(self) -> dict[str, object]:
+        """Return the progress as it is stored."""
         counts = self.progress
-        values = {"read": counts.read, "sent": counts.sent, "accepted": counts.accepted, "rejected": counts.rejected}
+        values: dict[str, object] = {
+            "read": counts.read,
+            "sent": counts.sent,
+            "accepted": counts.accepted,
+            "rejected": counts.rejected,
+        }
         if counts.deleted:
             values["deleted"] = counts.deleted
         if counts.changes is not None:
             values |= asdict(counts.changes)
-        with self.database.write() as session:
-            runs.set_progress(session, self.run.id, self.token, progress=values)
+        return values
 
     def enter(self, phase: str) -> None:
         """Store the phase that begins; raises ClaimLost if the run is no longer ours."""

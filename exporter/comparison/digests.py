@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from exporter.changes import ChangeRules, Form, find_columns
+from exporter.changes import ChangeRules, find_columns
+from exporter.key_forms import Form, normal, normal_column
 
 SCHEMA = pa.schema(
     [
@@ -22,7 +23,8 @@ SCHEMA = pa.schema(
 """Of each row: its number in the result, from 1; the digest of its key, NULL without one; that of its text; the key's
 text, where the key is one cell; whether it has no faithful text as a whole; and the number that its key's first two
 bytes make, 0 without a key."""
-_BLANKS = " \t\n\r\v\f\u00a0"
+
+_DIGEST = 16
 
 
 class Digester:
@@ -36,6 +38,7 @@ class Digester:
         compared = [place for place, name in enumerate(names) if name not in rules.passing]
         # The names are part of the digest: a column that is renamed, or comes to it, has to be sent.
         seed = hashlib.sha256(json.dumps([names[place] for place in compared]).encode()).hexdigest()
+        self._form, self._place = rules.form, places[0]
         digest = _digest([f"'{seed}'", *_pieces(compared)])
         text = "''" if rules.form == "exact" else _cell(places[0])
         self._sql = f"""
@@ -45,8 +48,9 @@ class Digester:
 
     def digest(self, text: pa.RecordBatch, first: int, faulty: pa.Array) -> pa.Table:
         """Return the digests (see :data:`SCHEMA`) of rows that are numbered from ``first``."""
-        chunk = pa.RecordBatch.from_arrays(text.columns, schema=self._schema)
-        self._connection.register("chunk", pa.Table.from_batches([chunk]))
+        chunk = pa.Table.from_batches([pa.RecordBatch.from_arrays(text.columns, schema=self._schema)])
+        chunk = chunk.append_column("same", normal_column(text.column(self._place), self._form))
+        self._connection.register("chunk", chunk)
         made = self._connection.sql(self._sql).to_arrow_table()
         self._connection.unregister("chunk")
         numbers = pa.array(range(first, first + text.num_rows), pa.int64())
@@ -58,9 +62,7 @@ def _key(places: Sequence[int], form: Form) -> str:
     if form == "exact":
         empty = " and ".join(f"{_cell(place)} = ''" for place in places)
         return f"case when {empty} then null else {_digest(_pieces(places))} end"
-    cell = f"trim({_cell(places[0])}, '{_BLANKS}')"
-    same = f"left({cell}, 15)" if form == "id" else f"lower({cell})"
-    return f"case when {cell} in ('', '#N/A') then null else {_digest([same])} end"
+    return f"case when same in ('', '#N/A', '#n/a') then null else {_digest(['same'])} end"
 
 
 def _cell(place: int) -> str:
@@ -73,4 +75,9 @@ def _pieces(places: Sequence[int]) -> list[str]:
 
 
 def _digest(pieces: Sequence[str]) -> str:
-    return f"left(sha256(concat({', '.join(pieces)})), 32)"
+    return f"left(sha256(concat({', '.join(pieces)})), {2 * _DIGEST})"
+
+
+def key_digest(text: str, form: Form) -> bytes:
+    """Return the digest of a key that is one cell."""
+    return hashlib.sha256(normal(text, form).encode()).digest()[:_DIGEST]

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from exporter.changes import Fate
 from exporter.comparison.engine import comparing, faults
+from exporter.comparison.forms import with_form
 from exporter.comparison.parts import Clustered, clustered_writer, parts_of, write_clustered
 from exporter.comparison.staging import SNAPSHOT, Staging, sync_file, usable
 from exporter.disk import make_directory, sync_directory
@@ -61,9 +62,9 @@ def write_snapshot(directory: Path, name: str, staging: Staging, before: Path | 
     rows = doubtful = 0
     try:
         with faults(directory), comparing(staging.directory) as connection:
-            snapshot, planned, gone = Clustered(before, SNAPSHOT), staging.planned(ending.fates), staging.gone_keys()
+            snapshot, planned, gone = staging.beside(before), staging.planned(ending.fates), staging.gone_keys()
             kept = _ranges(ending.kept)
-            with clustered_writer(partial, SNAPSHOT) as writer:
+            with clustered_writer(partial, with_form(SNAPSHOT, staging.form)) as writer:
                 for part in staging.parts(snapshot.counts, gone.counts):
                     connection.register("s", usable(snapshot.read(part), doubts_arrived=ending.doubts_arrived))
                     connection.register("planned", planned.read(part))

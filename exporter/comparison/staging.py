@@ -2,7 +2,8 @@
 
 The directory holds ``rows.arrow`` (the rows as the query gave them), ``digests`` (a file for each bucket of keys), and
 after the comparison ``plan`` (a byte for each row, by its number), ``gone.parquet`` (the keys that left the result)
-and, for a mirror, the spool ``gone`` of those. One byte per row stays in memory.
+and, for a mirror, the spool ``gone`` of those. ``form`` says how its keys are told apart. One byte per row stays in
+memory.
 """
 
 import csv
@@ -15,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +27,7 @@ from exporter.casts import TextCast
 from exporter.changes import ChangeCounts, ChangeRules, Fate, not_unique
 from exporter.comparison.digests import SCHEMA, Digester
 from exporter.comparison.engine import comparing, faults
+from exporter.comparison.forms import in_form
 from exporter.comparison.parts import (
     BucketWriter,
     Clustered,
@@ -36,10 +39,12 @@ from exporter.comparison.parts import (
 )
 from exporter.disk import make_directory, sync_directory
 from exporter.failures import internal
+from exporter.key_forms import Form
 from exporter.ledger import Control
 from exporter.spool import Spool, SpooledColumn
 
 _ROWS, _DIGESTS, _COUNTS, _PLAN, _GONE = "rows.arrow", "digests", "digests.json", "plan", "gone"
+_FORM = "form"
 _GROUP = 100_000
 """Rows of digests that are written at once."""
 _GONE_ROWS = 10_000
@@ -104,6 +109,7 @@ class Staging:
             if held:
                 buckets.write(pa.concat_tables(held))
             (self._directory / _COUNTS).write_text(json.dumps(buckets.counts), encoding="utf-8")
+            (self._directory / _FORM).write_text(rules.form, encoding="utf-8")
 
     def compare(
         self, snapshot: Path | None, rules: ChangeRules, *, doubts_arrived: bool = True, resend: bool = False
@@ -114,7 +120,7 @@ class Staging:
         Raises data ``CHANGES_KEY_NOT_UNIQUE``.
         """
         with faults(self._directory):
-            before = Clustered(snapshot, SNAPSHOT)
+            before = self.beside(snapshot)
             plan = bytearray(sum(self._counts()) + 1)
             found = ChangeCounts()
             with comparing(self._directory) as connection, clustered_writer(self._gone_file, GONE) as gone:
@@ -135,6 +141,18 @@ class Staging:
             self._make_durable()
         new, changed = (sum(plan.count(byte | shared) for shared in (0, _SHARED)) for byte in (_SEND, _SEND | _KNOWN))
         return replace(found, new=new, changed=changed, unchanged=len(plan) - 1 - new - changed)
+
+    @property
+    def form(self) -> Form | None:
+        """How its keys are told apart; None for what an older schedctl staged."""
+        try:
+            return cast("Form", (self._directory / _FORM).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def beside(self, snapshot: Path | None) -> Clustered:
+        """Open a snapshot to be compared with the result: its keys in the same form."""
+        return Clustered(in_form(snapshot, self.form, SNAPSHOT, self._directory), SNAPSHOT)
 
     def selected(self) -> pa.RecordBatchReader:
         """Return the rows that are to be sent, in their order."""

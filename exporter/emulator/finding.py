@@ -5,9 +5,8 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from exporter.emulator.schema import NUMBER_TYPES, TEXT_TYPES, Field, ObjectType, OrgSchema
-
-_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+from exporter.emulator.schema import FOLD, NUMBER_TYPES, TEXT_TYPES, Field, ObjectType, OrgSchema
+from exporter.key_forms import fold as fold_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,18 +20,15 @@ class Desk:
 
 
 def fold(field: Field, value: object) -> object:
-    """Return what two values of a field have in common if they are the same to Salesforce.
-
-    Case is told apart only where the field says so; the emulator folds the 26 letters of ASCII, as SQLite does.
-    """
-    if not isinstance(value, str) or field.case_sensitive or field.type not in TEXT_TYPES:
+    """Return what two values of a field have in common if they are the same to Salesforce."""
+    if not isinstance(value, str) or field.tells_case or field.type not in TEXT_TYPES:
         return value
-    return value.lower() if value.isascii() else value.translate(_LOWER)
+    return fold_text(value)
 
 
 def fold_all(field: Field, values: Sequence[object]) -> list[object]:
     """Return :func:`fold` of each value."""
-    if field.case_sensitive or field.type not in TEXT_TYPES:
+    if field.tells_case or field.type not in TEXT_TYPES:
         return list(values)
     return [value.lower() if isinstance(value, str) and value.isascii() else fold(field, value) for value in values]
 
@@ -42,15 +38,20 @@ def find_by(
 ) -> dict[object, list[str]]:
     """Return the Ids of the records, not deleted, that have one of these values, by :func:`fold` of the value."""
     kind = "CAST(k.value AS NUMERIC)" if field.type in NUMBER_TYPES else "k.value"
-    sql = (
-        f'SELECT t."{field.name}", t."Id" FROM json_each(?) k '  # noqa: S608 - names of the schema
-        f'CROSS JOIN "{each.name}" t ON t."{field.name}" = {kind} AND t."IsDeleted" = 0'
-    )
     wanted = dict.fromkeys(fold_all(field, list(values)))
-    rows = db.execute(sql, (json.dumps(list(wanted)),)).fetchall()
+    # The index knows the case of ASCII's letters only; for others every record is looked at.
+    odd = [] if field.tells_case else [value for value in wanted if isinstance(value, str) and not value.isascii()]
+    records: dict[str, object] = {}
+    for some, name in ((list(wanted), f't."{field.name}"'), (odd, f'{FOLD}(t."{field.name}")')):
+        if some:
+            sql = (
+                f'SELECT t."{field.name}", t."Id" FROM json_each(?) k '  # noqa: S608 - names of the schema
+                f'CROSS JOIN "{each.name}" t ON {name} = {kind} AND t."IsDeleted" = 0'
+            )
+            records |= {row[1]: row[0] for row in db.execute(sql, (json.dumps(some),))}
     found: dict[object, list[str]] = {}
-    for value, row in zip(fold_all(field, [row[0] for row in rows]), rows, strict=True):
-        found.setdefault(value, []).append(row[1])
+    for value, record in zip(fold_all(field, list(records.values())), records, strict=True):
+        found.setdefault(value, []).append(record)
     return {value: sorted(ids) if len(ids) > 1 else ids for value, ids in found.items()}
 
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from exporter.key_forms import id_checksum, repair_case
+
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHECKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _POD = "5g0"
@@ -30,25 +32,13 @@ def make_ids(prefix: str, first: int, count: int) -> Iterator[str]:
     while done < count:  # one round for all, but where the last five digits run over
         upper, lower = divmod(first + done, _LAST)
         stem = head + "".join(_DIGITS[upper // 62**place % 62] for place in range(_NUMBER_DIGITS - _CHUNK - 1, -1, -1))
-        checks = _check(stem[:_CHUNK]) + _check(stem[_CHUNK:])
+        checks = id_checksum(stem)
         end = min(_LAST, lower + count - done)
         for number in range(lower, end):
             a, b, c = number // 238_328, number // 62 % 3_844, number % 62
             check = _CHECKS[_PAIR_BITS[a] | _PAIR_BITS[b] << 2 | _BITS[c] << 4]
             yield f"{stem}{_PAIRS[a]}{_PAIRS[b]}{_DIGITS[c]}{checks}{check}"
         done += end - lower
-
-
-def checksum(short: str) -> str:
-    """Return the three characters that follow a 15-character Id: one per five, a bit for each capital letter.
-
-    https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/field_types.htm (ID)
-    """
-    return "".join(_check(short[start : start + _CHUNK]) for start in range(0, _SHORT, _CHUNK))
-
-
-def _check(chunk: str) -> str:
-    return _CHECKS[sum(1 << place for place, letter in enumerate(chunk) if "A" <= letter <= "Z")]
 
 
 def normal_id(text: str) -> str | None:
@@ -59,20 +49,7 @@ def normal_id(text: str) -> str | None:
     if not _FORM.fullmatch(text):
         return None
     if len(text) == _SHORT:
-        return text + checksum(text)
-    if checksum(text[:_SHORT]) == text[_SHORT:]:
+        return text + id_checksum(text)
+    if id_checksum(text[:_SHORT]) == text[_SHORT:]:
         return text
-    return _repaired(text)
-
-
-def _repaired(text: str) -> str | None:
-    letters = []
-    for start, check in zip(range(0, _SHORT, _CHUNK), text[_SHORT:].upper(), strict=True):
-        bits = _CHECKS.find(check)
-        if bits < 0:
-            return None
-        for place, letter in enumerate(text[start : start + _CHUNK]):
-            letters.append(letter.upper() if bits >> place & 1 else letter.lower())
-    short = "".join(letters)
-    whole = short + text[_SHORT:].upper()
-    return whole if checksum(short) == whole[_SHORT:] else None
+    return repair_case(text)

@@ -16,6 +16,8 @@ MAX_LENGTH = 131_072
 """Characters in one field: Bulk API limits."""
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9]|_(?!$))*")
 _CUSTOM = "__c"
+FOLD = "sf_fold"
+"""The SQL function that makes texts alike as Salesforce compares them; SQLite's NOCASE knows the letters of ASCII."""
 USER = "{user}"
 """In a default or a formula: the Id of the user that everyone logs in as."""
 
@@ -52,6 +54,15 @@ class Field:
     def is_key(self) -> bool:
         """Whether an upsert or a relationship may find records by it."""
         return self.external_id or self.id_lookup or self.type == "id"
+
+    @property
+    def tells_case(self) -> bool:
+        """Whether records are found by it with regard to case.
+
+        An upsert ignores case only where a custom field is unique and not case-sensitive (Apex Developer Guide,
+        "Upserting Records").
+        """
+        return self.case_sensitive or (self.external_id and not self.unique and self.name.endswith(_CUSTOM))
 
     @property
     def has_default(self) -> bool:

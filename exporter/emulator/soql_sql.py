@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
-from exporter.emulator.schema import NUMBER_TYPES, Field, ObjectType, OrgSchema
+from exporter.emulator.schema import FOLD, NUMBER_TYPES, TEXT_TYPES, Field, ObjectType, OrgSchema
 from exporter.emulator.soql_tree import Comparison, Condition, Junction, Membership, Path, Query, Selected
 from exporter.emulator.soql_values import bound_value, compare_days
 from exporter.emulator.wire import RefusalError
+from exporter.key_forms import fold
 
 LONGEST_OFFSET = 2000
 _MAX_DEPTH = 5
@@ -207,7 +208,8 @@ class _Compiler:
             term, bounds = compare_days(sql, found, condition, self.now)
             self.parameters += bounds
             return term
-        self.parameters.append(bound_value(found, value))
+        sql, [bound] = _folded(sql, found, [bound_value(found, value)])
+        self.parameters.append(bound)
         if operator == "like":
             return f"{sql} LIKE ? ESCAPE '\\'"
         if operator == "!=":
@@ -226,7 +228,8 @@ class _Compiler:
         else:
             values = [bound_value(found, value) for value in condition.values]
             null = None in values
-            self.parameters += [value for value in values if value is not None]
+            sql, given = _folded(sql, found, [value for value in values if value is not None])
+            self.parameters += given
             listed = ", ".join("?" for value in values if value is not None)
         if condition.negated:
             return f"({sql} NOT IN ({listed}) {'AND' if null else 'OR'} {sql} IS {'NOT ' if null else ''}NULL)"
@@ -240,6 +243,13 @@ class _Compiler:
         if limit < 0 and not self.query.offset:
             return ""
         return f" LIMIT {limit} OFFSET {self.query.offset}"
+
+
+def _folded(sql: str, found: Field, values: list[object]) -> tuple[str, list[object]]:
+    """Return a column and values to compare without regard to case, where SQLite alone would see too many letters."""
+    if found.case_sensitive or found.type not in TEXT_TYPES or all(str(value).isascii() for value in values):
+        return sql, values
+    return f"{FOLD}({sql})", [fold(value) if isinstance(value, str) else value for value in values]
 
 
 def _select(columns: Sequence[str], source: str) -> str:

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from exporter.emulator.schema import NUMBER_TYPES, USER, Field, ObjectType, OrgSchema
+from exporter.emulator.schema import FOLD, NUMBER_TYPES, USER, Field, ObjectType, OrgSchema
+from exporter.key_forms import fold
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS sys_sequence (name TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
@@ -104,11 +105,16 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
         connection.row_factory = sqlite3.Row
+        connection.create_function(FOLD, 1, _fold, deterministic=True)
         connection.executescript(
             "PRAGMA journal_mode = WAL; "
             "PRAGMA synchronous = OFF; PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;"
         )
         return connection
+
+
+def _fold(value: str | float | None) -> str | float | None:
+    return fold(value) if isinstance(value, str) else value
 
 
 def _lock_beside(path: Path) -> int:

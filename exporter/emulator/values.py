@@ -88,7 +88,7 @@ def _read_text(field: Field, texts: Sequence[str], _place: int) -> _Read:
         refused += _refuse_emails(field, texts)
     if field.restricted:
         refused += _refuse_choices(field, texts)
-    return texts, refused
+    return [text.lower() for text in texts] if field.type == "email" else texts, refused
 
 
 _EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")

@@ -1,10 +1,12 @@
 """Where rows go: one file or package per kind of target, all behind one protocol."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from exporter.events import Listener
+from exporter.key_forms import Form
 from exporter.ledger import Control, Ledger
 from exporter.report import ExportReport
 
@@ -20,6 +22,8 @@ class ExportContext:
     """One run's export: who it is for, its durable ledger, how it is stopped, and who listens to its events.
 
     ``gone`` is, for a mirror, the complete spool of the keys whose records are to be deleted, as one column.
+    ``unchanged`` rows of the result are not in the spool, for the target has them. ``max_rejected`` is how many of the
+    others (or which share, such as ``"5%"``) may be refused; with more, or with all of them, nothing is deleted.
     """
 
     job: str
@@ -29,6 +33,8 @@ class ExportContext:
     control: Control
     listen: Listener
     gone: "Spool | None" = None
+    unchanged: int = 0
+    max_rejected: int | str | None = None
 
 
 class Target(Protocol):
@@ -36,6 +42,15 @@ class Target(Protocol):
 
     def text_rules(self) -> "TextRules":
         """Return how this target wants its text, by which rows are compared with what it was sent before."""
+
+    def prepare(self, names: Sequence[str], *, complete: bool, control: Control, listen: Listener) -> None:
+        """Check, before a query is run, all that can be checked without its rows, and keep it for :meth:`export`.
+
+        ``names`` are those columns whose names are known beforehand; ``complete`` says that there are no others.
+        """
+
+    def key_form(self, *, control: Control, listen: Listener) -> Form | None:
+        """Return how the target compares the values of the export's key; None for an export without one."""
 
     def fill(self, rows: "pa.RecordBatchReader", spool: "Spool", *, control: Control, listen: Listener) -> None:
         """Write every row into the spool as ready-to-send files and close the manifest. Nothing is sent.

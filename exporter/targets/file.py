@@ -7,7 +7,7 @@ name, made durable, and renamed. To do that twice, after a crash between the ren
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -61,6 +61,13 @@ class FileTarget:
         from exporter.casts import TextRules  # noqa: PLC0415 - pyarrow takes 0.2 s
 
         return TextRules()
+
+    def prepare(self, names: Sequence[str], *, complete: bool, control: Control, listen: Listener) -> None:  # noqa: ARG002 - the protocol's shape
+        """Raise if the directory cannot be written, or made."""
+        self.check()
+
+    def key_form(self, *, control: Control, listen: Listener) -> None:
+        """Return None: a file has no key."""
 
     def fill(self, rows: "pa.RecordBatchReader", spool: Spool, *, control: Control, listen: Listener) -> None:
         """Write every row into the spool as the finished file; see the protocol."""

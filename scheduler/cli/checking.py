@@ -49,7 +49,9 @@ def check(
     *,
     connections: Annotated[
         bool,
-        typer.Option("--connections", help="Log in at each connection too, and try each job's query and columns."),
+        typer.Option(
+            "--connections", help="Log in at each connection too, and try each job's query, columns and first rows."
+        ),
     ] = False,
     diff: Annotated[
         bool, typer.Option("--diff", help="Show what the file would change of the stored jobs and their coming fires.")

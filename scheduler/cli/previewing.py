@@ -65,8 +65,7 @@ def preview(
         return
     put_table(["#", *found.columns], [[str(row.number), *_cells(found, row)] for row in found.rows])
     for row in found.rows:
-        if row.fault is not None:
-            say(f"row {row.number} would not be sent: {row.fault}")
+        _say_faults(row)
     if found.changes is not None:
         counts = found.changes
         put(
@@ -75,7 +74,16 @@ def preview(
         )
     if found.refusal is not None:
         warn(f"a run would fail: {found.refusal}")
+    if found.unchecked is not None:
+        warn(f"the target could not be asked whether it takes the rows: {found.unchecked}")
     say(f"{len(found.rows):,} rows, and that is all" if found.complete else f"the first {len(found.rows):,} rows")
+
+
+def _say_faults(row: "PreviewRow") -> None:
+    if row.fault is not None:
+        say(f"row {row.number} would not be sent: {row.fault}")
+    if row.doubt is not None:
+        say(f"row {row.number} would be rejected unless the org corrects it first: {row.doubt}")
 
 
 def _cells(found: "Preview", row: "PreviewRow") -> list[str]:
@@ -86,10 +94,12 @@ def _json(found: "Preview") -> dict[str, object]:
     return {
         "columns": list(found.columns),
         "rows": [{"number": row.number, "values": dict(row.values), "fault": row.fault} for row in found.rows],
+        "doubts": [{"number": row.number, "reason": row.doubt} for row in found.rows if row.doubt is not None],
         "complete": found.complete,
         "existing_records": found.existing,
         "changes": None
         if found.changes is None
         else {key: getattr(found.changes, key) for key in ("new", "changed", "unchanged", "gone")},
         "refusal": found.refusal,
+        "unchecked": found.unchecked,
     }

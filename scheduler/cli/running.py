@@ -21,6 +21,7 @@ from scheduler.cli.progress import ProgressDisplay
 from scheduler.cli.tables import STYLES, action_table, run_table
 from scheduler.cli.times import duration, is_naive, iso, parse_time, relative
 from scheduler.cli.wire import rejected_json, run_details_json, run_json
+from scheduler.deletions import deletion_words
 from scheduler.errors import usage
 
 if TYPE_CHECKING:
@@ -342,6 +343,8 @@ def _line(run_: "StoredRun") -> str:
             " before" if run_.definition.get("changes", "all") == "all" else ""
         )
     why = f"; {run_.failure_code}: {run_.failure_message}" if run_.failure_code else ""
+    if run_.outcome == "canceled" and (told := _restore(run_)):
+        why = f"; {told}"
     return f"{head}: {run_.outcome}, {counts}{why}"
 
 
@@ -368,6 +371,7 @@ def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[
         ("unchanged", f"{run_.rows_unchanged:,}" if run_.rows_unchanged else None),
         ("changes", _changes(run_.progress)),
         ("deleted", f"{run_.rows_deleted:,}" if run_.rows_deleted else None),
+        ("restore", told if (told := _restore(run_)) != run_.reason else None),
         ("due", iso(run_.run_time)),
         ("started", iso(run_.started_at)),
         ("ended", f"{iso(run_.finished_at)} ({relative(run_.finished_at, now)})" if run_.finished_at else None),
@@ -375,6 +379,13 @@ def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[
         ("cancel asked", iso(run_.cancel_requested_at)),
         ("progress", _data(run_.progress) if run_.state == "running" else None),
     ]
+
+
+def _restore(run_: "StoredRun") -> str | None:
+    """Say what a run that failed or was canceled deleted, and how to restore it; None if it deleted nothing."""
+    if run_.outcome not in {"failed", "canceled"}:
+        return None
+    return deletion_words(run_.progress, run_.definition.get("export")) or None
 
 
 def _rejected_hint(details: "RunDetails") -> str:

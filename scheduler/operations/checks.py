@@ -1,4 +1,4 @@
-"""What a check tries outside: connections are opened, columns are asked for; nothing is written anywhere."""
+"""What a check tries outside: connections are opened, columns and first rows are read; nothing is written anywhere."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,11 +19,13 @@ from scheduler.config import Config
 from scheduler.connections import make_ready
 from scheduler.errors import not_found
 from scheduler.job import Job
-from scheduler.operations.previews import open_rows
+from scheduler.operations.previews import PreviewRow, first_rows, open_rows
 from scheduler.secrets import SecretError, mask
 
 _NO_JOBS = SalesforceExport(object="User")
 """What a login is tried with where no job exports to the org: every org has users."""
+_FIRST_ROWS = 100
+"""Rows of a query whose cells are checked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +72,7 @@ def check_connection(config: Config, name: str) -> CheckResult:
 
 
 def check_job(config: Config, job: Job, *, connections: bool = True) -> list[CheckResult]:
-    """Try a job's connections, its query (without reading its rows) and whether its target takes the columns."""
+    """Try a job's connections, its query, and whether its target takes the columns and the first rows."""
     results = []
     if connections:
         results = [check_connection(config, name) for name in dict.fromkeys((job.source, job.export.connection))]
@@ -78,10 +80,9 @@ def check_job(config: Config, job: Job, *, connections: bool = True) -> list[Che
             return results
     subject = f"job {job.name}"
     try:
-        columns = _check_columns(config, job)
+        return [*results, _check_rows(config, job, subject)]
     except (ExportError, SecretError) as error:
         return [*results, CheckResult(subject=subject, ok=False, message=_words(error))]
-    return [*results, CheckResult(subject=subject, ok=True, message=f"{columns} columns fit {job.export.connection}")]
 
 
 def _log_in(config: Config, name: str) -> str:
@@ -112,18 +113,37 @@ def _check_target(config: Config, name: str, options: ExportOptions) -> None:
             raise  # with the probe's object unknown, the login itself was good
 
 
-def _check_columns(config: Config, job: Job) -> int:
-    """Ask the source for the query's columns and the target whether it takes them; return how many there are."""
+def _check_rows(config: Config, job: Job, subject: str) -> CheckResult:
+    """Ask the source for the query's columns and first rows, and the target whether it takes them."""
+    from exporter.casts import TextCast  # noqa: PLC0415 - the same
+    from exporter.sources import ReadAgainError  # noqa: PLC0415 - the same
     from exporter.targets.opening import open_target  # noqa: PLC0415 - the same
+    from exporter.targets.salesforce.target import SalesforceTarget  # noqa: PLC0415 - the same
 
-    with open_rows(config, job, now=datetime.now(UTC), batch_rows=1) as reader:
-        columns = reader.schema
-    connection = make_ready(config, job.export.connection)
-    target = open_target(connection, job.export.options, mirror=job.changes == "mirror")
-    target.check(columns)
+    rows: tuple[PreviewRow, ...] = ()
+    while True:
+        try:
+            with open_rows(config, job, now=datetime.now(UTC), batch_rows=_FIRST_ROWS) as reader:
+                columns = reader.schema
+                connection = make_ready(config, job.export.connection)
+                target = open_target(connection, job.export.options, mirror=job.changes == "mirror")
+                if isinstance(target, SalesforceTarget):
+                    checks = target.cell_checks(columns)
+                    rows, _ = first_rows(reader, TextCast(columns, target.text_rules()), _FIRST_ROWS, checks)
+                else:
+                    target.check(columns)
+            break
+        except ReadAgainError:
+            continue
     if (rules := rules_of(job)) is not None:
         find_columns(rules.key, columns.names, any_case=rules.form != "exact")
-    return len(columns.names)
+    faults = [row.fault for row in rows if row.fault is not None]
+    doubts = [row.doubt for row in rows if row.doubt is not None]
+    message = f"{len(columns.names)} columns fit {job.export.connection}"
+    for unfit, unless in ((faults, ""), (doubts, " unless the org corrects them first")):
+        if unfit:
+            message += f"; of the first {len(rows)} rows {len(unfit)} would be rejected{unless}: {unfit[0]}"
+    return CheckResult(subject=subject, ok=not faults or len(faults) < len(rows), message=message)
 
 
 def _options(config: Config, name: str) -> list[ExportOptions]:

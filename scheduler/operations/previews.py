@@ -2,16 +2,17 @@
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.changes import ChangeCounts, ChangeRules, check_deletions
 from exporter.connections import SalesforceExport
-from exporter.failures import ExportError
+from exporter.failures import ExportError, FailureKind
+from exporter.report import ExportReport
 from scheduler.change_rules import rules_of, scope_of
 from scheduler.config import Config
 from scheduler.connections import make_ready
@@ -24,15 +25,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from exporter.casts import TextCast, TextRules
+    from exporter.targets.salesforce.cells import CellChecks
+
+_ABOUT_COLUMNS = frozenset({"UNFIT_COLUMNS", "UNKNOWN_OBJECT", "TYPE_NOT_SUPPORTED"})
+"""Codes by which a target says that it does not take what a query gives."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreviewRow:
-    """A row as it would go out; ``fault`` says why it would not. An empty cell, which tells nothing, is None."""
+    """A row as it would go out; ``fault`` says why it would not. An empty cell, which tells nothing, is None.
+
+    ``doubt`` says why the target refuses the row unless something there corrects it first.
+    """
 
     number: int
     values: Mapping[str, str | None]
     fault: str | None = None
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +50,8 @@ class Preview:
 
     ``complete`` says that there are no more rows. ``existing`` is the number of records that a truncate would delete.
     ``changes`` are the counts of the whole result beside what the target is known to hold, where they were asked for:
-    ``rows`` are then only those that would be sent. ``refusal`` is why a run would send nothing in spite of them.
+    ``rows`` are then only those that would be sent. ``refusal`` is why a run would send nothing in spite of them, and
+    ``unchecked`` why the target could not be asked whether it takes the rows.
     """
 
     columns: tuple[str, ...]
@@ -50,6 +60,16 @@ class Preview:
     existing: int | None = None
     changes: ChangeCounts | None = None
     refusal: str | None = None
+    unchecked: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """What a target says of a result's columns."""
+
+    checks: "CellChecks | None" = None
+    refusal: str | None = None
+    unchecked: str | None = None
 
 
 def preview(config: Config, job: Job, *, limit: int, now: datetime) -> Preview:
@@ -125,6 +145,7 @@ def _compared(  # noqa: PLR0917 - what is compared, by what, and how much of it 
     from scheduler.changing import find_base  # noqa: PLC0415 - the same
 
     text_rules = _text_rules(config, job)
+    rules = _as_target(config, job, rules)
     base = find_base(database, job.name, scope_of(job, config.connections[job.export.connection]))
     staging = Staging(config.storage.spool / f"preview-{secrets.token_hex(4)}")
     try:
@@ -138,16 +159,24 @@ def _compared(  # noqa: PLR0917 - what is compared, by what, and how much of it 
                 staging.discard()
         counts = staging.compare(base.file, rules, doubts_arrived=base.doubts_arrived, resend=base.resend)
         selected = staging.selected()
-        rows, complete = _first_rows(selected, TextCast(selected.schema, text_rules), limit)
+        asked = _ask(config, job, selected.schema)
+        rows, complete = first_rows(selected, TextCast(selected.schema, text_rules), limit, asked.checks)
     finally:
         staging.discard()
-    refusal = None
-    if rules.mode == "mirror" and job.max_deletes is not None:
+    refusal = asked.refusal or (_refused_deletion(job, rows, counts.unchanged) if complete else None)
+    if refusal is None and rules.mode == "mirror" and job.max_deletes is not None:
         try:
             check_deletions(counts, job.max_deletes)
         except ExportError as error:
             refusal = str(error)
-    return Preview(columns=columns, rows=rows, complete=complete, changes=counts, refusal=refusal)
+    return Preview(
+        columns=columns,
+        rows=rows,
+        complete=complete,
+        changes=counts,
+        refusal=refusal,
+        unchecked=asked.unchecked,
+    )
 
 
 def _preview(config: Config, job: Job, limit: int, now: datetime) -> Preview:
@@ -159,30 +188,88 @@ def _preview(config: Config, job: Job, limit: int, now: datetime) -> Preview:
             with open_rows(config, job, now=now, batch_rows=limit + 1) as reader:
                 cast = TextCast(reader.schema, _text_rules(config, job))
                 columns = tuple(reader.schema.names)
-                rows, complete = _first_rows(reader, cast, limit)
+                asked = _ask(config, job, reader.schema)
+                rows, complete = first_rows(reader, cast, limit, asked.checks)
             break
         except ReadAgainError:
             continue
-    return Preview(columns=columns, rows=rows, complete=complete, existing=existing_records(config, job))
+    return Preview(
+        columns=columns,
+        rows=rows,
+        complete=complete,
+        existing=None if asked.refusal or asked.unchecked else existing_records(config, job),
+        refusal=asked.refusal or (_refused_deletion(job, rows) if complete and job.changes == "all" else None),
+        unchecked=asked.unchecked,
+    )
 
 
-def _first_rows(reader: "pa.RecordBatchReader", cast: "TextCast", limit: int) -> tuple[tuple[PreviewRow, ...], bool]:
-    """Return the first rows, and whether there are no more."""
+def _ask(config: Config, job: Job, columns: "pa.Schema") -> _Asked:
+    """Ask the target whether it takes the columns. That it cannot be asked is told; the rows are seen all the same."""
+    from exporter.targets.opening import open_target  # noqa: PLC0415 - drivers, for those who ask only
+    from exporter.targets.salesforce.target import SalesforceTarget  # noqa: PLC0415 - the same
+
+    connection = make_ready(config, job.export.connection)
+    target = open_target(connection, job.export.options, mirror=job.changes == "mirror")
+    try:
+        if isinstance(target, SalesforceTarget):
+            return _Asked(checks=target.cell_checks(columns))
+        target.check(columns)
+    except ExportError as error:
+        if error.kind is FailureKind.CONFIGURATION and error.code in _ABOUT_COLUMNS:
+            return _Asked(refusal=str(error))
+        return _Asked(unchecked=str(error))
+    return _Asked()
+
+
+def _refused_deletion(job: Job, rows: Sequence[PreviewRow], unchanged: int = 0) -> str | None:
+    """Say why a truncate or a mirror of these rows, which are all to be sent, would delete nothing; else None."""
+    from exporter.targets.salesforce.truncate_guard import check_refusals  # noqa: PLC0415 - for those who ask only
+
+    options = job.export.options
+    if not isinstance(options, SalesforceExport) or (options.mode != "truncate" and job.changes != "mirror"):
+        return None
+    faults, doubts = ([row for row in rows if getattr(row, kind) is not None] for kind in ("fault", "doubt"))
+    found = ExportReport(read=len(rows) + unchanged, rejected=len(faults), unchanged=unchanged)
+    try:
+        check_refusals(options.object, found, len(doubts), (), job.max_rejected)
+    except ExportError as error:
+        return str(error)
+    return None
+
+
+def first_rows(
+    reader: "pa.RecordBatchReader", cast: "TextCast", limit: int, checks: "CellChecks | None"
+) -> tuple[tuple[PreviewRow, ...], bool]:
+    """Return the first rows, with what ``checks`` say of them, and whether there are no more."""
     rows: list[PreviewRow] = []
     for batch in reader:
         text = cast.apply(batch.slice(0, limit + 1 - len(rows)))
-        faults = {fault.index: f"{fault.code}: {fault.message}" for fault in text.faults}
+        found = checks.look(text.batch.select(checks.names)) if checks is not None and checks.names else []
+        doubts = {each.index: f"{each.code}: {each.message}" for each in found if each.doubtful}
+        faults = {each.index: f"{each.code}: {each.message}" for each in found if not each.doubtful}
+        faults |= {fault.index: f"{fault.code}: {fault.message}" for fault in text.faults}
         rows += [
             PreviewRow(
                 number=len(rows) + index + 1,
                 values={name: cell or None for name, cell in values.items()},
                 fault=faults.get(index),
+                doubt=doubts.get(index) if index not in faults else None,
             )
             for index, values in enumerate(text.batch.to_pylist())
         ]
         if len(rows) > limit:
             break
     return tuple(rows[:limit]), len(rows) <= limit
+
+
+def _as_target(config: Config, job: Job, rules: ChangeRules) -> ChangeRules:
+    """Return how a job's rows are told apart: by a key of the target as the target does. Raises ExportError."""
+    from exporter.targets.opening import open_target  # noqa: PLC0415 - drivers, for those who ask only
+
+    if rules.form == "exact":
+        return rules
+    target = open_target(make_ready(config, job.export.connection), job.export.options)
+    return replace(rules, form=target.key_form(control=Unhurried(), listen=lambda _event: None) or rules.form)
 
 
 def _text_rules(config: Config, job: Job) -> "TextRules":

@@ -1,5 +1,6 @@
 """`preview`, on the installed command: the rows as they would be sent, and nothing written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,59 @@ def test_what_is_wrong_with_the_query_or_the_mapping_is_said(
     assert words in schedctl("preview", "things", code=1).err
     assert schedctl("preview", "nothing", code=3).err
     assert schedctl("preview", "things", "-n", "0", code=2).err
+
+
+UNFIT = """
+[jobs.unfit]
+source = "warehouse"
+query = '''
+select 'Thing ' || i as "Name",
+  case i when 1 then '2026-11-23 03:00:00' when 2 then '2026-11-23T03:00:00' end as "Seen__c"
+from range(1, 4) as numbers(i)
+'''
+[jobs.unfit.export]
+connection = "crm"
+object = "Thing__c"
+mode = "truncate"
+[jobs.never]
+source = "warehouse"
+query = '''select 'a' as "Name", '6/15/19' as "Seen__c" from range(2)'''
+[jobs.never.export]
+connection = "crm"
+object = "Thing__c"
+[jobs.mistyped]
+source = "warehouse"
+query = '''select 'a' as "Name", date '2026-11-23' as "Seen__c"'''
+[jobs.mistyped.export]
+connection = "crm"
+object = "Thing__c"
+"""
+
+
+def test_rows_that_salesforce_would_refuse_are_shown_with_the_reason(tmp_path: Path) -> None:
+    with Emulator(schema=SCHEMA) as emulator:
+        schedctl = command(emulator.url, tmp_path, options=UNFIT)
+        shown = schedctl("preview", "unfit")
+        assert "row 1 would not be sent: INVALID_FIELD: Seen__c: the text is not a valid value" in shown.err
+        assert "row 2 would be rejected unless the org corrects it first: INVALID_FIELD: Seen__c" in shown.err
+        told = json.loads(schedctl("preview", "unfit", "--json").out)
+        assert [bool(row["fault"]) for row in told["rows"]] == [True, False, False]
+        assert [each["number"] for each in told["doubts"]] == [2]
+        mistyped = schedctl("preview", "mistyped")
+        words = (
+            "Seen__c is a date (date32[day]), and the field Seen__c is of type datetime: "
+            "write cast(Seen__c as timestamp)"
+        )
+        assert f"a run would fail: UNFIT_COLUMNS: Thing__c: {words} in the query" in mistyped.err
+        assert "2026-11-23" in mistyped.out
+        checked = schedctl("check", "--connections", code=1).out
+        assert words in checked
+        assert "ok     job unfit: 2 columns fit crm; of the first 3 rows 1 would be rejected: INVALID_FIELD" in checked
+        assert "of the first 3 rows 1 would be rejected unless the org corrects them first: INVALID_FIELD" in checked
+        assert "FAULT  job never: 2 columns fit crm; of the first 2 rows 2 would be rejected: INVALID_FIELD" in checked
+
+
+def test_rows_are_shown_where_the_org_cannot_be_asked(tmp_path: Path) -> None:
+    shown = command("http://127.0.0.1:9", tmp_path)("preview", "things", "-n", "2")
+    assert "Thing 1" in shown.out
+    assert "the target could not be asked whether it takes the rows: CONNECTION" in shown.err

@@ -1,4 +1,7 @@
-"""docs/salesforce.md: its table of parameters against the models, the flags and the tests that it names."""
+"""docs/salesforce.md: its table of parameters against the models, the flags and the tests that it names.
+
+`python tests/docs/test_salesforce_docs.py` writes the table of what a field takes.
+"""
 
 import ast
 import json
@@ -9,10 +12,28 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from exporter.salesforce_settings import SalesforceConnection, SalesforceExport
+from exporter.targets.salesforce.fits import FITS
 from scheduler.cli.job_flags import FLAGS
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "salesforce.md").read_text(encoding="utf-8")
+FILE = ROOT / "docs" / "salesforce.md"
+PAGE = FILE.read_text(encoding="utf-8")
+MARK = (
+    "<!-- This table is written by tests/docs/test_salesforce_docs.py from exporter/targets/salesforce/fits.py. -->\n"
+)
+COLUMNS = {
+    "boolean": "booleans",
+    "integer": "integers, decimals without a scale",
+    "float": "floats",
+    "decimal": "decimals with a scale",
+    "date": "dates",
+    "timestamp": "timestamps",
+    "time": "times",
+    "uuid": "UUIDs",
+    "binary": "binary (as base64)",
+    "text": "text, JSON",
+    "null": "a column of NULLs",
+}
 ROWS = [
     [cell.strip() for cell in line.strip("|\n").split("|")]
     for line in PAGE.partition("## Every parameter")[2].partition("\n## ")[0].splitlines()
@@ -58,3 +79,26 @@ def test_every_parameter_of_the_page_has_a_row() -> None:
 def test_every_key_beyond_it_is_named() -> None:
     named = set(re.findall(r"`(\w+)`", PAGE))
     assert named >= SalesforceExport.model_fields.keys()
+
+
+def fits() -> str:
+    """Return the table of what a field takes."""
+    kinds = ["boolean", "int", "number", "date", "datetime", "time", "id", "picklist", "text", "base64"]
+    lines = [f"| the query's column | {' | '.join(kinds)} |", f"|---|{'---|' * len(kinds)}"]
+    for word, name in COLUMNS.items():
+        lines.append(f"| {name} | {' | '.join(FITS[word][kind].value for kind in kinds)} |")
+    lines.append(f"| lists, structs, maps | {' | '.join(['no'] * len(kinds))} |")
+    return "\n".join(lines)
+
+
+def test_the_table_of_what_a_field_takes_is_that_of_the_code() -> None:
+    assert COLUMNS.keys() == FITS.keys()
+    written = PAGE.partition(MARK)[2].strip().partition("\n\n")[0]
+    assert written == fits(), "run: python tests/docs/test_salesforce_docs.py"
+
+
+if __name__ == "__main__":
+    head, mark, rest = PAGE.partition(MARK)
+    rest = rest.lstrip()
+    rest = rest.partition("\n\n")[2] if rest.startswith("|") else rest
+    FILE.write_text(f"{head}{mark}\n{fits()}\n\n{rest}", encoding="utf-8")

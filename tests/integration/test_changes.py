@@ -38,6 +38,7 @@ changes_key = "Code__c"
 connection = "crm"
 object = "Thing__c"
 """
+NUMBER = {"type": "double", "precision": 18, "scale": 0, "external_id": True, "unique": True}
 Counts = tuple[int, int, int, int]
 
 
@@ -454,3 +455,16 @@ def test_a_snapshot_that_goes_away_while_a_run_goes_on_is_no_leave_to_send_all_a
     assert shop.finish(number).rows_accepted == 2
     assert fault(shop.run()) == ("failed", "configuration", "SNAPSHOT_INCOMPLETE")
     assert names(emulator) == ["a", "b", "c", "d"]
+
+
+NUMBERED = {"objects": {"Count__c": {"fields": {"Number__c": NUMBER}}}}
+
+
+def test_a_mirror_by_a_number_deletes_no_record_whose_number_is_written_otherwise(tmp_path: Path) -> None:
+    job = MIRROR.replace("Thing__c", "Count__c").replace("Ext_Id__c", "Number__c")
+    with Emulator(schema=NUMBERED, client_secret=SECRET) as emulator:
+        work = Workplace(tmp_path / "w", url=emulator.url, job=job)
+        work.run([{"Number__c": key, "Name": f"n{key}"} for key in ("1", "2", "3")])
+        second = work.run([{"Number__c": key, "Name": "later"} for key in ("1.0", "02", "4")])
+        assert (second.outcome, second.rows_accepted, second.rows_deleted) == ("succeeded", 3, 1)
+        assert {record["Number__c"] for record in emulator.org.records("Count__c")} == {1, 2, 4}

@@ -4,8 +4,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.exports import ListLedger, make_context, make_spool, make_target
-from support.small_org import SmallOrg, small_org
+from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target, people
+from support.small_org import SmallOrg, small_org, text_field
 
 from exporter.events import Event, Warned
 from exporter.failures import ExportError, FailureKind
@@ -96,15 +96,15 @@ def test_paths_to_parents_are_followed(org: SmallOrg, path: str, told: str) -> N
     ("column", "told"),
     [
         (("Born__c", pa.date32()), ""),
-        (("Born__c", pa.timestamp("us")), ""),
+        (("Born__c", pa.timestamp("us")), "field Born__c is of type date: write cast(Born__c as date) in the query"),
         (("Born__c", pa.string()), ""),
         (("Born__c", pa.null()), ""),
-        (("Born__c", pa.int64()), "Born__c is a number (int64), and the field Born__c a date"),
+        (("Born__c", pa.int64()), "Born__c is a number (int64), and the field Born__c is of type date"),
         (("Born__c", pa.bool_()), "is a boolean"),
         (("Score__c", pa.decimal128(10, 2)), ""),
         (("Score__c", pa.string()), ""),
         (("Score__c", pa.dictionary(pa.int8(), pa.string())), ""),
-        (("Score__c", pa.date32()), "is a date (date32[day]), and the field Score__c a double"),
+        (("Score__c", pa.date32()), "is a date (date32[day]), and the field Score__c is of type double"),
         (("Score__c", pa.binary()), "is a binary"),
         (("Active__c", pa.int8()), ""),
         (("Active__c", pa.timestamp("ns", tz="UTC")), "is a timestamp"),
@@ -119,6 +119,106 @@ def test_types_that_can_never_become_the_fields_are_told(
     found = faults(org, ["LastName", column])
     assert told in found
     assert bool(found) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        (["AccountId", "Account.Ext__c"], "AccountId and Account.Ext__c both set AccountId"),
+        (["Account.Ext__c", "account.ext__c"], "column account.ext__c goes out twice"),
+        (["User:Owner.Email", "Group:Owner.Name"], "User:Owner.Email and Group:Owner.Name both set OwnerId"),
+        (["OwnerId", "User:Owner.Email"], "OwnerId and User:Owner.Email both set OwnerId"),
+    ],
+)
+def test_a_lookup_that_is_named_twice_is_a_fault_before_anything_is_sent(
+    org: SmallOrg, columns: list[str], told: str
+) -> None:
+    for names in (columns, columns[::-1]):
+        target = make_target(org.url)
+        with pytest.raises(ExportError) as caught:
+            target.prepare(["LastName", *names], complete=False, control=QuickControl(), listen=lambda _event: None)
+        assert caught.value.code == "UNFIT_COLUMNS"
+        assert "both set" in caught.value.message or "goes out twice" in caught.value.message
+    assert told in faults(org, ["LastName", *columns])
+
+
+@pytest.fixture
+def numbered(org: SmallOrg) -> SmallOrg:
+    """Give the org an object with all kinds of fields that nobody can write."""
+    read_only = {"createable": False, "updateable": False}
+    fields = [
+        text_field("Id", type="id", nillable=False, defaultedOnCreate=True, **read_only),
+        text_field("Number__c", autoNumber=True, externalId=True, idLookup=True, **read_only),
+        text_field("Total__c", type="double", calculated=True, **read_only),
+        text_field("Address__c", type="address", **read_only),
+        text_field("Street__c", compoundFieldName="Address__c"),
+        text_field("City__c", compoundFieldName="Address__c"),
+        text_field("Note__c"),
+    ]
+    org.objects["Order__c"] = {"name": "Order__c", "createable": True, "updateable": True, "fields": fields}
+    return org
+
+
+def test_a_field_that_salesforce_fills_is_a_fault_with_the_way_out(numbered: SmallOrg) -> None:
+    told = faults(numbered, ["Number__c", "Total__c", "Address__c", "Note__c"], object="Order__c")
+    assert "Number__c cannot be set on new records: Salesforce numbers it: leave it out" in told
+    assert "Total__c cannot be set on new records: Salesforce computes it: leave it out" in told
+    assert "Address__c cannot be set on new records: it is made of Street__c, City__c: send those" in told
+    assert "Note__c" not in told
+
+
+def test_an_auto_number_is_a_key_to_update_by_and_none_to_upsert_by(numbered: SmallOrg) -> None:
+    columns, options = ["Number__c", "Note__c"], {"object": "Order__c", "mode": "update", "key": "Number__c"}
+    told = faults(numbered, columns, upsert=True, **options)
+    assert "key Number__c is an auto-number, so that no new record can get it: leave out upsert" in told
+    assert faults(numbered, columns, **options) == ""
+    assert "Total__c is no external id" in faults(
+        numbered, ["Total__c", "Note__c"], upsert=True, **(options | {"key": "Total__c"})
+    )
+    assert faults(numbered, ["Total__c", "Note__c"], **(options | {"key": "Total__c"})) == ""
+
+
+def test_what_describe_tells_is_asked_once_for_all_of_a_run(org: SmallOrg, tmp_path: Path) -> None:
+    target, spool = make_target(org.url), make_spool(tmp_path / "s", people(4))
+    target.prepare(["LastName", "Account.Ext__c"], complete=False, control=QuickControl(), listen=lambda _event: None)
+    before = org.count("describe")
+    assert (org.logins, before) == (1, 2)
+    assert target.export(spool, make_context(ListLedger())).accepted == 4
+    assert (org.logins, org.count("describe")) == (1, before)
+
+
+def test_a_login_that_ended_during_the_query_is_followed_by_another(org: SmallOrg, tmp_path: Path) -> None:
+    target, spool = make_target(org.url), make_spool(tmp_path / "s", people(4))
+    target.prepare([], complete=False, control=QuickControl(), listen=lambda _event: None)
+    org.token = "another"
+    assert target.export(spool, make_context(ListLedger())).accepted == 4
+    assert org.logins == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "told"),
+    [
+        ({"object": "Contct"}, [], "no object Contct"),
+        ({"object": "User"}, [], "the user may not create records"),
+        (UPSERT | {"key": "Extid__c"}, [], "no field Extid__c to go by as key"),
+        ({}, ["Emial"], "no field Emial (nearest: Email)"),
+        ({}, ["CreatedDate"], "CreatedDate cannot be set on new records"),
+    ],
+)
+def test_what_needs_no_rows_is_told_before_the_query(
+    org: SmallOrg, options: dict[str, Any], names: list[str], told: str
+) -> None:
+    target = make_target(org.url, **options)
+    with pytest.raises(ExportError) as caught:
+        target.prepare(names, complete=False, control=QuickControl(), listen=lambda _event: None)
+    assert told in caught.value.message
+    assert "required, but not among" not in caught.value.message
+    assert org.jobs == {}
+
+
+def test_a_mapping_that_names_all_columns_is_held_to_what_a_new_record_needs(org: SmallOrg) -> None:
+    with pytest.raises(ExportError, match="required, but not among the columns: LastName"):
+        make_target(org.url).prepare(["Email"], complete=True, control=QuickControl(), listen=lambda _event: None)
 
 
 def test_rights_on_the_object_are_asked_for_only_with_columns(org: SmallOrg) -> None:

@@ -23,6 +23,7 @@ SCHEMA = {
                 "Name": {"type": "string", "length": 80},
                 "Ext_Id__c": {"type": "string", "length": 20, "external_id": True, "unique": True},
                 "Code__c": {"type": "string", "length": 20},
+                "Born__c": {"type": "date"},
                 "Parent__c": {"type": "reference", "reference_to": ["Thing__c"]},
             },
         }
@@ -121,6 +122,16 @@ CASES = {
         rejected=(3, 5, 6, 7),
     ),
     "truncate": Case(options={"mode": "truncate"}, there=OLD, rows=NEW, left=TAKEN, rejected=(3,), deleted=5, in_bin=5),
+    "truncate, dates": Case(
+        options={"mode": "truncate"},
+        there=OLD,
+        columns=(*NAMES, "Born__c"),
+        rows=tuple((*row, "never" if row[1] == "e5" else "2026-11-23") for row in NEW),
+        left=TAKEN - {NEW[4]},
+        rejected=(3, 5),
+        deleted=5,
+        in_bin=5,
+    ),
     "truncate, hard": Case(
         options={"mode": "truncate", "hard_delete": True}, there=OLD, rows=NEW, left=TAKEN, rejected=(3,), deleted=5
     ),

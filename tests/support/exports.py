@@ -92,12 +92,16 @@ def make_connection(url: str, **settings: Any) -> SalesforceConnection:
     return SalesforceConnection(**(shape | {"type": "salesforce", "login_url": url} | settings))
 
 
-def make_target(url: str, *, connection: dict[str, Any] | None = None, **options: Any) -> SalesforceTarget:
+def make_target(
+    url: str, *, connection: dict[str, Any] | None = None, mirror: bool = False, **options: Any
+) -> SalesforceTarget:
     export = SalesforceExport(**({"object": "Contact"} | options))
-    return SalesforceTarget(make_connection(url, **(connection or {})), export, spread=random.Random(7))
+    return SalesforceTarget(make_connection(url, **(connection or {})), export, mirror=mirror, spread=random.Random(7))
 
 
-def make_context(ledger: Ledger, *, control: Control | None = None, events: list[Event] | None = None) -> ExportContext:
+def make_context(
+    ledger: Ledger, *, control: Control | None = None, events: list[Event] | None = None, **others: Any
+) -> ExportContext:
     heard: list[Event] = [] if events is None else events
     return ExportContext(
         job="contacts",
@@ -106,4 +110,5 @@ def make_context(ledger: Ledger, *, control: Control | None = None, events: list
         ledger=ledger,
         control=control or QuickControl(),
         listen=heard.append,
+        **others,
     )

@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import pytest
 from support.exports import QuickControl
 
 from exporter.casts import TextCast, TextRules, salesforce_rules
-from exporter.changes import ChangeCounts, ChangeRules, Fate, Form, Mode, check_deletions
+from exporter.changes import ChangeCounts, ChangeRules, Fate, Mode, check_deletions
+from exporter.comparison import parts
+from exporter.comparison.parts import clustered_writer
 from exporter.comparison.snapshot import Ending, Snapshot, write_snapshot
-from exporter.comparison.staging import Staging
+from exporter.comparison.staging import SNAPSHOT, Staging
 from exporter.failures import ExportError, FailureKind
+from exporter.key_forms import Form
 
 COLUMNS = ("Ext_Id__c", "Name", "Sent_At__c")
 
@@ -247,3 +251,75 @@ def test_snapshots_and_digests_are_for_their_owner_alone_and_nothing_unfinished_
     assert history.snapshot is not None
     assert history.snapshot.file.stat().st_mode & 0o077 == 0
     assert [path.name for path in history.snapshot.file.parent.iterdir()] == [history.snapshot.file.name]
+
+
+def unmark(file: Path) -> None:
+    """Make a snapshot what it was before snapshots said in which form their keys are."""
+    old = file.with_suffix(".old")
+    with pq.ParquetFile(file) as marked, clustered_writer(old, SNAPSHOT) as writer:
+        for group in range(marked.num_row_groups):
+            writer.write_table(marked.read_row_group(group).cast(SNAPSHOT))
+    old.rename(file)
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize(
+    ("form", "keys"),
+    [
+        ("number", ["1", "02", "3.0", "x"]),
+        ("cased", ["a", "B", "C d", "É"]),
+        ("id", ["0035g00000AbCdE", "0035g00000XyZaB"]),
+        ("datetime", ["2026-11-23T03:00:00.000Z", "2026-11-23T03:00:00+01:00"]),
+        ("folded", ["a", "B"]),
+    ],
+)
+def test_a_snapshot_whose_keys_were_told_apart_otherwise_goes_on_to_be_used(
+    tmp_path: Path, form: Form, keys: list[str], *, marked: bool
+) -> None:
+    history = History(tmp_path, mode="mirror")
+    rows = [(key, "Ann", "1") for key in keys]
+    history.run(rows)
+    assert history.snapshot is not None
+    if not marked:
+        unmark(history.snapshot.file)
+    history.rules = replace(history.rules, form=form)
+    for _ in range(2):
+        assert history.run(rows) == []
+        assert history.counts == ChangeCounts(unchanged=len(keys), known=len(keys))
+
+
+def test_keys_that_have_become_one_are_sent_again_and_none_of_them_is_gone(tmp_path: Path) -> None:
+    history = History(tmp_path, mode="mirror")
+    history.run([("1", "Ann", "1"), ("1.0", "Ann", "1"), ("2", "Bob", "1")])
+    history.rules = replace(history.rules, form="number")
+    assert history.run([("1", "Ann", "1"), ("2", "Bob", "1")]) == ["1"]
+    assert history.counts == ChangeCounts(changed=1, unchanged=1, known=2)
+
+
+def test_one_number_in_another_writing_is_the_same_key_and_another_row(tmp_path: Path) -> None:
+    history = History(tmp_path, mode="mirror", form="number")
+    history.run([("1", "Ann", "1"), ("2", "Bob", "1")])
+    assert history.run([("1.0", "Ann", "1"), ("2", "Bob", "1")]) == ["1.0"]
+    assert history.counts == ChangeCounts(changed=1, unchanged=1, known=2)
+
+
+def test_a_large_snapshot_is_made_anew_in_all_of_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "ROWS_AT_ONCE", 50)
+    history = History(tmp_path, mode="mirror")
+    rows = [(f"{number:05d}", "Ann", "1") for number in range(1, 3000)]
+    history.run(rows)
+    history.rules = replace(history.rules, form="number")
+    assert history.run(rows) == []
+    assert history.counts == ChangeCounts(unchanged=2999, known=2999)
+
+
+def test_a_snapshot_that_a_kill_left_half_made_anew_is_made_once_more(tmp_path: Path) -> None:
+    history = History(tmp_path, mode="mirror")
+    rows = [("1", "Ann", "1"), ("02", "Bob", "1")]
+    history.run(rows)
+    history.rules = replace(history.rules, form="number")
+    staging = tmp_path / "run-2"
+    (staging / "snapshot-buckets").mkdir(parents=True)
+    (staging / "snapshot.partial").write_bytes(b"half")
+    assert history.run(rows) == []
+    assert history.counts == ChangeCounts(unchanged=2, known=2)

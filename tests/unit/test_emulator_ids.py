@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.emulator.ids import checksum, make_id, make_ids, normal_id
+from exporter.emulator.ids import make_id, make_ids, normal_id
+from exporter.key_forms import id_checksum
 
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -18,7 +19,7 @@ _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
     ],
 )
 def test_the_last_three_characters_tell_the_case_of_the_others(short: str, long: str) -> None:
-    assert short + checksum(short) == long
+    assert short + id_checksum(short) == long
     assert normal_id(short) == normal_id(long) == long
 
 
@@ -37,7 +38,7 @@ def test_what_is_no_id_is_none(text: str) -> None:
 def test_consecutive_ids_sort_in_their_order_and_check(first: int) -> None:
     found = list(make_ids("a0Z", first, 7))
     assert found == sorted(set(found))
-    assert all(len(each) == 18 and each.startswith("a0Z") and checksum(each[:15]) == each[15:] for each in found)
+    assert all(len(each) == 18 and each.startswith("a0Z") and id_checksum(each[:15]) == each[15:] for each in found)
     assert found == [make_id("a0Z", first + number) for number in range(7)]
 
 

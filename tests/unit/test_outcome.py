@@ -145,3 +145,13 @@ def test_records_that_a_mirror_could_not_delete_make_it_partial_and_are_counted(
     both = conclude(ExportReport(read=3, accepted=2, rejected=1, refusals=refusals, undeleted=2, reasons=why))
     assert both.failure is not None
     assert both.failure.message == f"1 of 3 rows were rejected: BAD: why; {words}"
+
+
+def test_a_mirror_that_failed_for_its_rows_says_that_it_deleted_nothing() -> None:
+    refusals = (Refusal(code="BAD", message="why", count=2),)
+    report = ExportReport(read=9, accepted=2, rejected=2, unchanged=5, undeleted=3, refusals=refusals)
+    failed = conclude(report, 1)
+    assert failed.failure is not None
+    assert failed.failure.message.endswith(
+        "BAD: why (max_rejected = 1); the 3 records whose rows left the result were not deleted"
+    )

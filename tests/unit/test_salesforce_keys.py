@@ -3,19 +3,20 @@ from pathlib import Path
 
 import pytest
 from support.exports import make_spool
+from support.fields import make_field
 
 from exporter.failures import ExportError
+from exporter.key_forms import Form
 from exporter.targets.salesforce import keys
-from exporter.targets.salesforce.keys import KeyCheck
+from exporter.targets.salesforce.fields import Field
+from exporter.targets.salesforce.keys import KeyCheck, key_form
 
 
-def found(
-    directory: Path, cells: list[str], *, key: str = "Key", case_sensitive: bool = False
-) -> tuple[list[int], list[int]]:
+def found(directory: Path, cells: list[str], *, key: str = "Key", form: Form = "folded") -> tuple[list[int], list[int]]:
     spool = make_spool(directory, [("x", cell) for cell in cells], names=("Other", key), batch_size=3)
     manifest = spool.manifest()
     assert manifest is not None
-    check = KeyCheck(spool, manifest, key.upper(), case_sensitive=case_sensitive)
+    check = KeyCheck(spool, manifest, key.upper(), form=form)
     return (
         [number for batch in manifest.batches for number in check.empty(batch)],
         [number for batch in manifest.batches for number in check.shared(batch)],
@@ -27,12 +28,52 @@ def test_rows_without_and_rows_with_a_shared_key_are_found_across_batches(tmp_pa
 
 
 def test_case_counts_where_the_field_says_so(tmp_path: Path) -> None:
-    assert found(tmp_path, ["a", "A", "a"], case_sensitive=True) == ([], [1, 3])
+    assert found(tmp_path, ["a", "A", "a"], form="cased") == ([], [1, 3])
 
 
 def test_short_and_long_ids_of_one_record_are_the_same_and_their_case_counts(tmp_path: Path) -> None:
-    ids = ["0035g00000AbCdE", "0035g00000AbCdEAAV", "0035g00000aBcDeAAV"]
-    assert found(tmp_path, ids, key="Id") == ([], [1, 2])
+    ids = ["0035g00000AbCdE", "0035g00000AbCdEAAV", "0035g00000aBcDeAAK", "0035g00000abcdeaav"]
+    assert found(tmp_path, ids, key="Id", form="id") == ([], [1, 2, 4])
+
+
+def test_what_only_full_case_folding_takes_for_one_is_two_keys(tmp_path: Path) -> None:
+    cells = ["straße", "strasse", "fix", "\ufb01x", "STRAßE", "ÉLAN", "élan", "elan"]
+    assert found(tmp_path, cells) == ([], [1, 5, 6, 7])
+
+
+def test_numbers_are_one_key_however_they_are_written(tmp_path: Path) -> None:
+    cells = ["1", "01", "1.0", "1e0", "10", "-0", "0", "2", "#N/A"]
+    assert found(tmp_path, cells, form="number") == ([9], [1, 2, 3, 4, 6, 7])
+
+
+def test_instants_are_one_key_in_every_zone(tmp_path: Path) -> None:
+    cells = ["2026-11-23T03:00:00.000Z", "2026-11-23T04:00:00+01:00", "2026-11-23T03:00:00Z", "2026-11-23T03:00:01Z"]
+    assert found(tmp_path, cells, form="datetime") == ([], [1, 2, 3])
+
+
+def field(kind: str, *, name: str = "Key__c", unique: bool | None = True, case_sensitive: bool = False) -> Field:
+    return make_field(name=name, type=kind, unique=unique, case_sensitive=case_sensitive, is_key=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "upsert", "form"),
+    [
+        (field("string"), True, "folded"),
+        (field("string", case_sensitive=True), True, "cased"),
+        (field("string", unique=False), True, "cased"),
+        (field("string", unique=False), False, "folded"),
+        (field("string", unique=None), True, "folded"),
+        (field("string", name="Name", unique=False), True, "folded"),
+        (field("email", unique=False), True, "folded"),
+        (field("double"), True, "number"),
+        (field("id", name="Id"), False, "id"),
+        (field("reference", name="AccountId"), False, "id"),
+        (field("date"), False, "date"),
+        (field("datetime"), False, "datetime"),
+    ],
+)
+def test_a_key_is_compared_by_the_type_of_its_field(key: Field, upsert: bool, form: Form) -> None:  # noqa: FBT001 - a parameter
+    assert key_form(key, upsert=upsert) == form
 
 
 def test_nothing_is_left_beside_the_spool(tmp_path: Path) -> None:
@@ -58,4 +99,4 @@ def test_a_spool_without_the_column_is_our_own_fault(tmp_path: Path) -> None:
     manifest = spool.manifest()
     assert manifest is not None
     with pytest.raises(ExportError, match="KEY_MISSING"):
-        KeyCheck(spool, manifest, "C", case_sensitive=False)
+        KeyCheck(spool, manifest, "C", form="folded")

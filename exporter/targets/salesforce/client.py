@@ -13,7 +13,7 @@ from exporter.connections import SalesforceConnection
 from exporter.events import Listener, Retrying
 from exporter.failures import ExportError
 from exporter.ledger import Control
-from exporter.targets.salesforce.auth import can_renew, log_in
+from exporter.targets.salesforce.auth import Login, can_renew, log_in
 from exporter.targets.salesforce.codes import Rule, Verdict, Where
 from exporter.targets.salesforce.logins.advice import renewal_refused
 from exporter.targets.salesforce.wire import CallError, OrgSession, Received, diagnosing, open_org
@@ -60,7 +60,9 @@ class Client:
         make_backoff: Callable[[], Backoff],
         control: Control,
         listen: Listener,
+        login: Login | None = None,
     ) -> None:
+        """``login`` is one that may still be good; another follows where it is not."""
         self._connection = connection
         self._api_version = api_version
         self._make_backoff = make_backoff
@@ -70,6 +72,7 @@ class Client:
         control.on_stop(self._session.line.stop)
         self._lock = threading.Lock()
         self._org: Salesforce | None = None
+        self._login = login
 
     def __enter__(self) -> Self:
         return self
@@ -78,6 +81,15 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._session.close()  # the connections only: the token is shared by all sessions of the user
+
+    @property
+    def login(self) -> Login | None:
+        """The login in use, for a later client of the same run; None before the first call."""
+        return self._login
+
+    def check(self) -> None:
+        """Raise if the run has to stop."""
+        self._control.check()
 
     def call(self, act: Callable[[Salesforce, OrgSession], Result]) -> Result:
         """Return what ``act`` returns, tried again as often as it may help. ``act`` may be called many times."""
@@ -137,31 +149,30 @@ class Client:
     def _logged_in(self) -> Salesforce:
         with self._lock:
             if self._org is None:
-                self._org = self._log_in()
+                self._login = self._login or self._log_in()
+                self._org = open_org(
+                    self._session,
+                    instance_url=self._login.instance_url,
+                    token=self._login.token,
+                    api_version=self._api_version,
+                )
             return self._org
 
-    def _log_in(self) -> Salesforce:
+    def _log_in(self) -> Login:
         backoff = self._make_backoff()
         while True:
             self._control.check()
             try:
-                login = log_in(self._session, self._connection)
+                return log_in(self._session, self._connection)
             except CallError as error:
                 self._control.check()
                 self.back_off(backoff, error)
-            else:
-                return open_org(
-                    self._session,
-                    instance_url=login.instance_url,
-                    token=login.token,
-                    api_version=self._api_version,
-                )
 
     def _forget(self, refused: Salesforce) -> None:
         """Have the next call log in, unless another thread already did."""
         with self._lock:
             if self._org is refused:
-                self._org = None
+                self._org = self._login = None
 
 
 def _refuse_session(error: CallError, auth: str) -> ExportError:

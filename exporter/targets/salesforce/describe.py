@@ -1,7 +1,6 @@
 """What the org says of its objects and fields."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 from simple_salesforce.api import Salesforce
@@ -9,49 +8,12 @@ from simple_salesforce.api import Salesforce
 from exporter.failures import ExportError
 from exporter.targets.salesforce.answers import UnreadableAnswerError, parse_json
 from exporter.targets.salesforce.client import Client
+from exporter.targets.salesforce.fields import Field, ObjectDescription
 from exporter.targets.salesforce.wire import LARGEST_LIST, OrgSession
 
 _UNKNOWN = frozenset({"NOT_FOUND", "INVALID_TYPE"})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Field:
-    """A field, in the words of Salesforce's describe."""
-
-    name: str
-    type: str
-    createable: bool
-    updateable: bool
-    required: bool
-    """Whether a new record needs it: neither nillable nor filled by default."""
-    is_key: bool
-    """Whether records can be found by it: an external id, or a field for id lookup."""
-    case_sensitive: bool
-    filterable: bool
-    """Whether a query may look for its values."""
-    relationship: str | None
-    """The name by which a path leads through this field to its parent."""
-    parents: tuple[str, ...]
-    """The objects that it may refer to."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ObjectDescription:
-    """An object and its fields, as the logged-in user may see them."""
-
-    name: str
-    createable: bool
-    updateable: bool
-    deletable: bool
-    fields: tuple[Field, ...]
-
-    def field(self, name: str) -> Field | None:
-        """Return the field of that name, any case."""
-        return next((field for field in self.fields if field.name.lower() == name.lower()), None)
-
-    def by_relationship(self, name: str) -> Field | None:
-        """Return the field through which a path called ``name``, any case, leads."""
-        return next((field for field in self.fields if (field.relationship or "").lower() == name.lower()), None)
+_LARGEST_COUNT = 10**9
+"""More characters or digits than any field has: a pattern is made of some of these numbers."""
 
 
 def describe(client: Client, name: str) -> ObjectDescription | None:
@@ -99,6 +61,8 @@ def _read_object(answer: object) -> ObjectDescription:
         updateable=bool(found.get("updateable", True)),
         deletable=bool(found.get("deletable", True)),
         fields=fields,
+        key_prefix=_name(found.get("keyPrefix")),
+        queryable=bool(found.get("queryable", True)),
     )
 
 
@@ -119,4 +83,38 @@ def _field(field: Mapping[str, Any]) -> Field:
         filterable=bool(field.get("filterable", True)),
         relationship=relationship or None,
         parents=tuple(parents),
+        unique=bool(field["unique"]) if "unique" in field else None,
+        length=_whole(field.get("length")),
+        precision=_whole(field.get("precision")),
+        scale=_whole(field.get("scale")),
+        digits=_whole(field.get("digits")),
+        nillable=bool(field.get("nillable", True)),
+        auto_number=bool(field.get("autoNumber")),
+        calculated=bool(field.get("calculated")),
+        html=bool(field.get("htmlFormatted")),
+        restricted=bool(field.get("restrictedPicklist")),
+        values=tuple(
+            text
+            for each in _choices(field)
+            for text in dict.fromkeys((each.get("value"), each.get("label")))
+            if isinstance(text, str)
+        ),
+        compound=_name(field.get("compoundFieldName")),
+        plain_id=not field.get("referenceTargetField") and not str(field.get("extraTypeInfo") or "").endswith("lookup"),
     )
+
+
+def _choices(field: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    choices = field.get("picklistValues") or []
+    if not isinstance(choices, list) or not all(isinstance(each, Mapping) for each in choices):
+        raise UnreadableAnswerError("the answer is no describe")
+    return choices
+
+
+def _name(found: object) -> str | None:
+    return found if isinstance(found, str) and found else None
+
+
+def _whole(number: object) -> int:
+    """Return a count; 0 for none, and for one that no field has."""
+    return number if isinstance(number, int) and 0 <= number <= _LARGEST_COUNT else 0

@@ -42,6 +42,10 @@ class Fact(StrEnum):
 
     SPOOL_REJECTED = "spool.rejected"
     """Rows that could not be written as text are recorded."""
+    CELLS_REFUSED = "cells.refused"
+    """Rows of a batch with a cell that its field surely cannot take are recorded and will not be sent."""
+    CELLS_CHECKED = "cells.checked"
+    """All cells were checked, and some of them Salesforce may refuse."""
     KEYS_REFUSED = "keys.refused"
     """Rows of a batch without a key, or with another row's key, are recorded and will not be sent."""
     KEYS_CHECKED = "keys.checked"

@@ -1,4 +1,4 @@
-"""Rows without a key and rows that share one, found in a spool of any size in little memory.
+"""Which cells name the same record, and rows without a key or with a shared one, in a spool of any size.
 
 Salesforce refuses rows of one key only if they meet in the same 200 records; apart from each other, the one that is
 processed last wins, and in a parallel BulkJob nobody can say which that is. So that the outcome never hangs on how rows
@@ -7,14 +7,16 @@ fall into batches, all rows that share a key are refused here, before anything i
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import IO
 
 from exporter.disk import disk_fault
-from exporter.failures import internal
+from exporter.key_forms import Form, normal_column
 from exporter.spool import Spool, SpooledBatch, SpoolManifest
-from exporter.targets.salesforce.rows import read_records
+from exporter.targets.salesforce.fields import Field
+from exporter.targets.salesforce.rows import read_columns
+from exporter.targets.salesforce.soql import IDS, NUMBERS
 
 _FINE, _EMPTY, _SHARED = 0, 1, 2
 _DIGEST = 16
@@ -23,16 +25,40 @@ _BUCKET_ROWS = 100_000
 _MAX_BUCKETS = 200
 NULLS = frozenset({"", "#N/A"})
 """Cells that hold no value: Salesforce leaves the field alone, or empties it."""
+_NO_KEYS = frozenset({"", "#N/A", "#n/a"})
+"""The same, in the forms of keys."""
+_TIMES: dict[str, Form] = {"date": "date", "datetime": "datetime", "time": "time"}
+
+
+def key_form(field: Field, *, upsert: bool) -> Form:
+    """Return how Salesforce compares the values of a field by which records are found.
+
+    Ids, numbers and times by what they mean. Text without regard to case and to blanks at its ends, accents told apart
+    (SOQL reference, "Comparison Operators"), unless the field is case-sensitive. E-mails are stored in lower case. An
+    upsert by a custom field tells case apart unless the field is unique too (Apex Developer Guide, "Upserting
+    Records"). What is one letter for some and two for others (``ß`` and ``ss``, ``ﬁ`` and ``fi``) is two keys here:
+    nothing public says which it is there, and a row that Salesforce would take must not be refused.
+    """
+    if field.type in IDS:
+        return "id"
+    if field.type in NUMBERS:
+        return "number"
+    if field.type in _TIMES:
+        return _TIMES[field.type]
+    if field.type == "email":
+        return "folded"
+    if field.case_sensitive or (upsert and field.unique is False and field.name.endswith("__c")):
+        return "cased"
+    return "folded"
 
 
 class KeyCheck:
     """A look at all keys of a spool: one byte per row stays in memory, the rest is in unnamed files beside it."""
 
-    def __init__(self, spool: Spool, manifest: SpoolManifest, key: str, *, case_sensitive: bool) -> None:
+    def __init__(self, spool: Spool, manifest: SpoolManifest, key: str, *, form: Form) -> None:
         """``key`` names the column, any case. Raises ExportError if the disk or the spool fails."""
         self._verdicts = bytearray(manifest.rows + 1)
-        self._is_id = key.lower() == "id"
-        self._case_sensitive = case_sensitive or self._is_id
+        self._form = form
         count = min(_MAX_BUCKETS, manifest.rows // _BUCKET_ROWS + 1)
         try:
             with ExitStack() as stack:
@@ -53,18 +79,13 @@ class KeyCheck:
         return [number for number in batch.row_numbers() if self._verdicts[number] == _SHARED]
 
     def _scatter(self, content: bytes, batch: SpooledBatch, key: str, buckets: Sequence[IO[bytes]]) -> None:
-        for number, cell in zip(batch.row_numbers(), _cells(content, key), strict=True):
-            if cell.strip() in NULLS:  # Salesforce keeps no blanks at the ends
+        keys = normal_column(read_columns(content, [key]).column(0), self._form).to_pylist()
+        for number, cell in zip(batch.row_numbers(), keys, strict=True):
+            if cell in _NO_KEYS:
                 self._verdicts[number] = _EMPTY
                 continue
-            digest = hashlib.blake2b(self._normal(cell).encode(), digest_size=_DIGEST).digest()
+            digest = hashlib.blake2b(cell.encode(), digest_size=_DIGEST).digest()
             buckets[int.from_bytes(digest[:2], "big") % len(buckets)].write(digest + number.to_bytes(8, "big"))
-
-    def _normal(self, cell: str) -> str:
-        """Return what two cells have in common that name the same record."""
-        if self._is_id:
-            return cell[:15]  # the last three of eighteen characters only repeat the case of the others
-        return cell.strip() if self._case_sensitive else cell.strip().casefold()
 
     def _compare(self, bucket: IO[bytes]) -> None:
         first_rows: dict[bytes, int] = {}
@@ -74,13 +95,3 @@ class KeyCheck:
             first = first_rows.setdefault(record[:_DIGEST], number)
             if first != number:
                 self._verdicts[first] = self._verdicts[number] = _SHARED
-
-
-def _cells(content: bytes, key: str) -> Iterator[str]:
-    records = read_records(content)
-    header = [name.lower() for name in next(records)]
-    if key.lower() not in header:
-        raise internal("KEY_MISSING", f"the spool has no column {key}")
-    position = header.index(key.lower())
-    for record in records:
-        yield record[position]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from exporter.ledger import Ledger
-from exporter.report import Known
+from exporter.report import Deletions, Known
 from exporter.targets.salesforce.effects import Journal, Leg
 from exporter.targets.salesforce.modes import Plan
 from exporter.targets.salesforce.standing import Standing
@@ -23,9 +23,15 @@ def known(ledger: Ledger) -> Known:
     standings = {leg: Standing() for leg in Leg}
     for leg, standing in standings.items():
         Journal(ledger, standing.follow, leg=leg)
-    deleted = sum(each.report(0).accepted for leg, each in standings.items() if leg is not Leg.WRITE)
+    removing = [each for leg, each in standings.items() if leg is not Leg.WRITE]
+    deletions = Deletions(
+        deleted=sum(each.report(0).accepted for each in removing),
+        listed=standings[Leg.REMOVAL].listed,
+        in_doubt=sum(sending.rows for each in removing for sending in each.sendings.values()),
+    )
     return Known(
-        report=replace(standings[Leg.WRITE].report(0), deleted=deleted),
+        report=replace(standings[Leg.WRITE].report(0), deleted=deletions.deleted),
         settled=len(standings[Leg.WRITE].settled),
         doubts=tuple(doubt for leg, each in standings.items() for doubt in each.doubts(leg)),
+        deletions=deletions,
     )

@@ -17,13 +17,14 @@ from typing import IO
 
 from exporter.disk import create_file, disk_fault, make_directory, sync_directory, write_all
 from exporter.failures import internal
+from exporter.key_forms import BLANKS, normal
 from exporter.spool import Spool, SpooledBatch, SpoolManifest
-from exporter.targets.salesforce.describe import Field
-from exporter.targets.salesforce.keys import NULLS
+from exporter.targets.salesforce.fields import Field
+from exporter.targets.salesforce.keys import NULLS, key_form
 from exporter.targets.salesforce.query import BULK_FROM, LONGEST_URL, PAGE, Queries
 from exporter.targets.salesforce.results import RowResult
 from exporter.targets.salesforce.rows import read_records
-from exporter.targets.salesforce.soql import in_lists, literal, normal, url_bytes
+from exporter.targets.salesforce.soql import in_lists, literal, url_bytes
 
 _ID = 18
 _ENTRY = 1 + _ID
@@ -90,17 +91,25 @@ def load_lookup(directory: Path, key: str) -> IdLookup:
 
 
 def build_lookup(  # noqa: PLR0917 - what is looked up, by what, for what, and where it goes
-    queries: Queries, name: str, key: Field, spool: Spool, manifest: SpoolManifest, directory: Path
+    queries: Queries,
+    name: str,
+    key: Field,
+    spool: Spool,
+    manifest: SpoolManifest,
+    directory: Path,
+    *,
+    upsert: bool = False,
 ) -> IdLookup:
     """Find the records of the object ``name`` whose field ``key`` has the values of the spool's column of that name.
 
-    What an earlier call completed in ``directory`` is used as it is. Raises ExportError.
+    ``upsert`` says that the records were written by an upsert, whose keys may be compared more strictly. What an
+    earlier call completed in ``directory`` is used as it is. Raises ExportError.
     """
     if not (directory / _FILE).is_file():
         try:
             make_directory(directory)
             (directory / _PARTIAL).unlink(missing_ok=True)
-            _Search(queries, name, key, spool, manifest).write(directory / _PARTIAL)
+            _Search(queries, name, key, spool, manifest, upsert=upsert).write(directory / _PARTIAL)
             (directory / _PARTIAL).rename(directory / _FILE)
             sync_directory(directory)
         except OSError as error:
@@ -117,10 +126,13 @@ def takes_all(*, lists: int, records: int) -> bool:
 class _Search:
     """One lookup under way."""
 
-    def __init__(self, queries: Queries, name: str, key: Field, spool: Spool, manifest: SpoolManifest) -> None:
+    def __init__(
+        self, queries: Queries, name: str, key: Field, spool: Spool, manifest: SpoolManifest, *, upsert: bool
+    ) -> None:
         self._queries = queries
         self._object = name
         self._key = key
+        self._form = key_form(key, upsert=upsert)
         self._spool = spool
         self._manifest = manifest
 
@@ -162,8 +174,9 @@ class _Search:
                 raise internal("KEY_MISSING", f"the spool has no column {self._key.name}")
             position = header.index(self._key.name.lower())
             for number, record in zip(batch.row_numbers(), records, strict=True):
-                if record[position] not in NULLS:
-                    yield number, record[position]
+                cell = record[position].strip(BLANKS)
+                if cell not in NULLS:
+                    yield number, cell
 
     def _literals(self) -> Iterator[str]:
         for _, cell in self._cells():
@@ -191,8 +204,7 @@ class _Search:
         return LONGEST_URL - len(self._selection()) - len(self._key.name) - 50
 
     def _digest(self, value: str) -> bytes:
-        text = normal(value, self._key.type, case_sensitive=self._key.case_sensitive)
-        return hashlib.blake2b(text.encode(), digest_size=_DIGEST).digest()
+        return hashlib.blake2b(normal(value, self._form).encode(), digest_size=_DIGEST).digest()
 
 
 def _bucket(buckets: Sequence[IO[bytes]], digest: bytes) -> IO[bytes]:

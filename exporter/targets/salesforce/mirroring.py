@@ -1,22 +1,27 @@
-"""What a mirror does once its rows are in: it deletes the records of the keys that left the result, softly."""
+"""What a mirror does once its rows are in: it deletes the records of the keys that left the result, softly.
+
+Their Ids stay on disk beside the run's spool, as do those that a truncate deletes.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any, cast
 
 from exporter.events import Listener, RecordsDeleted
 from exporter.failures import ExportError, FailureKind, configuration, internal
 from exporter.ledger import Entry, Ledger
 from exporter.report import Refusal, merge_refusals
-from exporter.spool import Spool, SpoolManifest
+from exporter.spool import Spool, SpooledBatch, SpooledColumn, SpoolManifest
 from exporter.targets.salesforce.delivery import Delivery
 from exporter.targets.salesforce.describe import describe
 from exporter.targets.salesforce.effects import Fact, Journal, Leg
 from exporter.targets.salesforce.lookup import build_lookup, load_lookup
+from exporter.targets.salesforce.modes import Operation
 from exporter.targets.salesforce.query import Queries
 from exporter.targets.salesforce.refusing import ids_directory
 from exporter.targets.salesforce.results import RowResult, refusal_of, write_refusals
-from exporter.targets.salesforce.rows import read_ranges, write_ranges
+from exporter.targets.salesforce.rows import read_ranges, read_records, write_ranges
 from exporter.targets.salesforce.standing import Standing
 from exporter.targets.salesforce.truncation import telling_deletions
 from exporter.targets.salesforce.work import ExportWork
@@ -32,12 +37,23 @@ class Mirroring:
         self._spool = spool
         self._standing = Standing()
         self._unclear: dict[int, str] = {}
+        self._by_upsert = False
         self._journal = Journal(ledger, self._follow, leg=Leg.MIRROR)
 
     @property
     def is_done(self) -> bool:
         """Whether every record is deleted that could be."""
         return self._standing.removed
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether records may be gone already."""
+        return self._standing.began
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether Salesforce may be deleting records now."""
+        return not self.is_done and bool(self._standing.unclosed or self._standing.sendings)
 
     @property
     def deleted(self) -> int:
@@ -69,18 +85,19 @@ class Mirroring:
         """Go on until every record is deleted that can be. Raises ExportError."""
         if self.is_done:
             return
-        mirror = self._work(work)
+        mirror = self._with_ids(self._work(work))
+        self._keep_ids(work.spool.beside("deleted"), mirror)
         try:
-            Delivery(self._with_ids(mirror)).finish()
+            Delivery(mirror).finish()
         except ExportError as error:
             if error.kind is not FailureKind.TRANSIENT:
-                Delivery(self._with_ids(mirror)).stop()
+                Delivery(mirror).stop()
             raise
         self._journal.note(Fact.RECORDS_REMOVED)
 
     def stop(self, work: ExportWork) -> None:
         """Begin no more deletions, and count those that happened."""
-        if not self.is_done and (self._standing.unclosed or self._standing.sendings):
+        if self.is_under_way:
             Delivery(self._with_ids(self._work(work))).stop()
 
     def replay(self, listen: Listener) -> None:
@@ -93,7 +110,26 @@ class Mirroring:
         if entry.step == Fact.IDS_REFUSED and entry.batch is not None:
             self._unclear[entry.batch] = str(cast("Any", entry.data)["unclear"])
 
+    def _keep_ids(self, kept: Spool, work: ExportWork) -> None:
+        """Write the Ids that are to be deleted beside the run's spool, which they outlast."""
+        if kept.manifest() is not None:
+            return
+        with kept.begin() as writer:
+            rows = 0
+            for batch in self._manifest().batches:
+                ids = work.lookup.ids(batch) if work.lookup is not None else self._ids(batch)
+                if some := [each for each in ids if each]:
+                    content = "".join(f'"{each}"\n' for each in chain(["Id"], some)).encode()
+                    writer.add(content, rows=len(some), first_row=rows + 1)
+                    rows += len(some)
+            writer.close([SpooledColumn(name="Id", type="string")], rows=rows)
+
+    def _ids(self, batch: SpooledBatch) -> list[str]:
+        records = read_records(self._spool.read(batch))
+        return [record[0] for record in islice(records, 1, None)]
+
     def _work(self, work: ExportWork) -> ExportWork:
+        self._by_upsert = work.plan.operation is Operation.UPSERT
         return replace(
             work,
             plan=work.plan.mirroring(),
@@ -126,7 +162,15 @@ class Mirroring:
         if field is None:
             raise configuration("UNKNOWN_FIELD", f"{work.plan.object} has no field {key} any more to delete by")
         queries = Queries(work.client, self._spool.directory)
-        lookup = build_lookup(queries, work.plan.object, field, self._spool, work.manifest, ids_directory(self._spool))
+        lookup = build_lookup(
+            queries,
+            work.plan.object,
+            field,
+            self._spool,
+            work.manifest,
+            ids_directory(self._spool),
+            upsert=self._by_upsert,
+        )
         for batch in work.manifest.batches:
             if batch.number in self._standing.refused:
                 continue

@@ -1,4 +1,4 @@
-"""Values as SOQL writes them, and as two of them are compared: by the type of the field. Pure.
+"""Values as SOQL writes them, by the type of the field. Pure.
 
 Literals: "Quoted String Escape Sequences" and "Date Formats and Date Literals in WHERE" of the SOQL reference.
 """
@@ -6,8 +6,9 @@ Literals: "Quoted String Escape Sequences" and "Date Formats and Date Literals i
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from urllib.parse import quote_plus
+
+from exporter.key_forms import read_number
 
 NUMBERS = frozenset({"int", "long", "double", "currency", "percent"})
 IDS = frozenset({"id", "reference"})
@@ -18,8 +19,6 @@ _ESCAPES = str.maketrans(
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIME = re.compile(r"\d{2}:\d{2}:\d{2}(?:\.\d{1,3})?Z?")
 _ID = re.compile(r"[A-Za-z0-9]{15}(?:[A-Za-z0-9]{3})?")
-_LARGEST_EXPONENT = 308
-"""Of a double: no field holds more, and a billion of digits would be written out otherwise."""
 LONGEST_STRING = 4000
 """Characters of one string in a WHERE clause, at most ("SOQL and SOSL limits")."""
 
@@ -27,7 +26,7 @@ LONGEST_STRING = 4000
 def literal(text: str, kind: str) -> str | None:
     """Return ``text`` as a literal for a field of type ``kind``; None if no record can have such a value there."""
     if kind in NUMBERS:
-        number = _number(text)
+        number = read_number(text.strip())
         return None if number is None else format(number, "f")
     if kind in IDS:
         return f"'{text}'" if _ID.fullmatch(text) else None
@@ -39,19 +38,6 @@ def literal(text: str, kind: str) -> str | None:
     if kind in _BARE:
         return text if (_DATE if kind == "date" else _TIME).fullmatch(text) else None
     return None if "\0" in text or len(text) > LONGEST_STRING else f"'{text.translate(_ESCAPES)}'"
-
-
-def normal(text: str, kind: str, *, case_sensitive: bool) -> str:
-    """Return what two texts have in common that mean the same value of a field of type ``kind``."""
-    if kind in NUMBERS and (number := _number(text)) is not None:
-        return format(number.normalize(), "f") if number else "0"  # -0 is 0
-    if kind in IDS:
-        return text[:15]  # the last three of eighteen characters only repeat the case of the others
-    if kind == "datetime" and (moment := _moment(text)) is not None:
-        return moment.isoformat(timespec="milliseconds")
-    if kind == "time":
-        return text.removesuffix("Z").removesuffix(".000")
-    return text.strip() if case_sensitive else text.strip().lower()
 
 
 def url_bytes(written: str) -> int:
@@ -72,14 +58,6 @@ def in_lists(literals: Iterable[str], *, longest: int) -> Iterator[list[str]]:
         size += length
     if held:
         yield held
-
-
-def _number(text: str) -> Decimal | None:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() and abs(number.adjusted()) <= _LARGEST_EXPONENT else None
 
 
 def _moment(text: str) -> datetime | None:

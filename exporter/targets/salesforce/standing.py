@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from exporter.ledger import Entry, Mark
-from exporter.report import ExportReport
+from exporter.report import ExportReport, Refusal
 from exporter.targets.salesforce.effects import Effect, Fact, Leg
 from exporter.targets.salesforce.results import read_refusals
 from exporter.targets.salesforce.rows import read_ranges
@@ -54,8 +54,9 @@ class Standing:
     ``arrived`` are the ids of all batches known to be ours. ``began`` tells that the preflight was passed.
     ``sendings``, ``locked`` (rows to be sent again, as ranges), ``unsent`` (those of them that the present round has
     still to send, as ranges), ``why`` (for which reasons they were refused) and ``rounds`` go by batch number, as do
-    ``refused`` (rows not to be sent for their keys, as ranges), ``left_out`` (records that could not be deleted, as
-    ranges), ``absences`` (how often a sending came to nothing) and ``tallies``. ``listed`` is the number of records to
+    ``refused`` (rows not to be sent for their cells or keys, as ranges), ``left_out`` (records that could not be
+    deleted, as ranges), ``absences`` (how often a sending came to nothing) and ``tallies``. ``doubtful`` rows are sent,
+    but Salesforce may refuse them, for the reasons ``misfits``. ``listed`` is the number of records to
     remove, once it is known, and ``removed`` tells that they are gone.
     """
 
@@ -78,6 +79,9 @@ class Standing:
         self.left_out: dict[int, str] = {}
         self.listed: int | None = None
         self.removed = False
+        self.cells_checked = False
+        self.doubtful = 0
+        self.misfits: tuple[Refusal, ...] = ()
         self.keys_checked = False
         self.ids_found = False
         self.recorded_through = 0
@@ -146,6 +150,16 @@ class Standing:
             case Fact.JOB_OVER:
                 self._end(data["bulk_job"], certain=True)
                 self.stopped_by_others += 1
+            case _:
+                self._learn(entry, data)
+
+    def _learn(self, entry: Entry, data: Mapping[str, Any]) -> None:
+        """Take in a fact of the leg as a whole."""
+        match entry.step:
+            case Fact.CELLS_CHECKED:
+                self.cells_checked = True
+                self.doubtful = data["doubtful"]
+                self.misfits = tuple(read_refusals(data["reasons"]))
             case Fact.KEYS_CHECKED:
                 self.keys_checked = True
             case Fact.IDS_FOUND:
@@ -173,7 +187,7 @@ class Standing:
                 self._settle(batch, data)
             case Fact.ROWS_REOPENED:
                 self._reopen(batch, data)
-            case Fact.KEYS_REFUSED | Fact.IDS_REFUSED:
+            case Fact.CELLS_REFUSED | Fact.KEYS_REFUSED | Fact.IDS_REFUSED:
                 self._count(batch, data)
                 self.refused[batch] = ",".join(filter(None, (self.refused.get(batch), data["numbers"])))
                 if not data["left"]:

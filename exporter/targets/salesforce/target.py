@@ -3,7 +3,7 @@
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,22 +12,30 @@ from typing import TYPE_CHECKING
 from exporter.connections import SalesforceConnection, SalesforceExport
 from exporter.events import BatchSent, BatchSettled, Event, Listener, Warned
 from exporter.failures import ExportError, FailureKind, internal
+from exporter.key_forms import Form
 from exporter.ledger import Control
-from exporter.report import ExportReport
+from exporter.report import ExportReport, exceeds
 from exporter.spool import Spool, SpooledColumn, SpoolManifest
 from exporter.targets import ExportContext
 from exporter.targets.salesforce.client import Backoff, Client
 from exporter.targets.salesforce.delivery import Delivery
 from exporter.targets.salesforce.effects import Journal, Leg
+from exporter.targets.salesforce.keys import key_form
 from exporter.targets.salesforce.known import legs_of
 from exporter.targets.salesforce.lookup import load_lookup
 from exporter.targets.salesforce.mirroring import Mirroring
-from exporter.targets.salesforce.modes import make_plan
-from exporter.targets.salesforce.preflight import Preflight
+from exporter.targets.salesforce.modes import Operation, make_plan
+from exporter.targets.salesforce.preflight import Known, Preflight
 from exporter.targets.salesforce.query import Queries
-from exporter.targets.salesforce.refusing import ids_directory, record_spooled, refuse_keys, refuse_unfound
+from exporter.targets.salesforce.refusing import (
+    ids_directory,
+    record_spooled,
+    refuse_cells,
+    refuse_keys,
+    refuse_unfound,
+)
 from exporter.targets.salesforce.standing import Standing
-from exporter.targets.salesforce.truncate_guard import check_truncate
+from exporter.targets.salesforce.truncate_guard import check_refusals, check_truncate
 from exporter.targets.salesforce.truncation import Truncation, telling_deletions
 from exporter.targets.salesforce.work import ExportWork
 
@@ -37,13 +45,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from exporter.casts import TextRules
+    from exporter.targets.salesforce.auth import Login
+    from exporter.targets.salesforce.cells import CellChecks
 
 _BATCHES_A_DAY = 15_000
 """Batches that an org takes in 24 hours, over both bulk APIs (Bulk API limits)."""
 
 
 class SalesforceTarget:
-    """One object of one org; implements :class:`~exporter.targets.Target`. Holds no connection between calls."""
+    """One object of one org; implements :class:`~exporter.targets.Target`. Holds no connection between calls.
+
+    It keeps the login and what the org said of its objects: one target serves one attempt of a run.
+    """
 
     def __init__(
         self,
@@ -58,6 +71,8 @@ class SalesforceTarget:
         self._options = options
         self._plan = make_plan(options, mirror=mirror)
         self._spread = spread or random.Random()  # noqa: S311 - it spreads retries, it guards nothing
+        self._known = Known()
+        self._login: Login | None = None
 
     def text_rules(self) -> "TextRules":
         """Return the rules of Salesforce's bulk CSV with this export's own."""
@@ -65,10 +80,30 @@ class SalesforceTarget:
 
         return salesforce_rules(nulls=self._options.nulls, naive_timezone=self._options.naive_timezone)
 
+    def prepare(self, names: Sequence[str], *, complete: bool, control: Control, listen: Listener) -> None:
+        """Log in and check the object, the rights, the key and the named columns. Raises ExportError."""
+        columns = [SpooledColumn(name=name, type="null") for name in names]  # a type that fits every field
+        with self._client(control, listen) as client:
+            Preflight(self._plan, client, self._known).check(columns, complete=complete)
+
+    def key_form(self, *, control: Control, listen: Listener) -> Form | None:
+        """Return how the org compares the values of the key; None for an export without one. Raises ExportError."""
+        if self._plan.key is None:
+            return None
+        with self._client(control, listen) as client:
+            key = Preflight(self._plan, client, self._known).check(None).key
+        return key_form(key, upsert=self._plan.operation is Operation.UPSERT) if key is not None else None
+
     def fill(self, rows: "pa.RecordBatchReader", spool: Spool, *, control: Control, listen: Listener) -> None:
-        """Write every row into the spool as ready-to-send CSV batches and close the manifest. Nothing is sent."""
+        """Write every row into the spool as ready-to-send CSV batches and close the manifest. Nothing is sent.
+
+        After :meth:`prepare`, columns that do not fit are a fault before the first row is written.
+        """
         from exporter.spooling import BatchLimits, spool_csv  # noqa: PLC0415 - pyarrow takes 0.2 s
 
+        if self._known.described:
+            with self._client(control, listen) as client:
+                Preflight(self._plan, client, self._known).check(_spooled(rows.schema))
         spool_csv(
             rows,
             spool,
@@ -89,19 +124,19 @@ class SalesforceTarget:
         truncation = Truncation(context.ledger, spool) if self._plan.removal is not None else None
         mirroring = None if context.gone is None else Mirroring(context.ledger, context.gone)
         _replay(standing, context.listen)
-        if truncation is not None:
-            check_truncate(self._options, manifest)
         deletions = [each for each in (truncation, mirroring) if each is not None]
         for deletion in deletions:
             deletion.replay(context.listen)
+        if truncation is not None and not manifest.rows:
+            check_truncate(self._options, manifest)
         if not _is_finished(standing, manifest) or not all(each.is_done for each in deletions):
             with self._working(spool, context, journal, standing) as work:
                 if not standing.began:
-                    self._prepare(work)
+                    self._check_rows(work, context, deletes=any(not each.has_begun for each in deletions))
                 if truncation is not None:
                     truncation.finish(work)
                 _deliver(_with_ids(work))
-                if mirroring is not None:
+                if mirroring is not None and not self._is_withheld(standing.report(manifest.rows), context):
                     mirroring.finish(work)
         report = replace(standing.report(manifest.rows), deleted=sum(each.deleted for each in deletions))
         if mirroring is not None:
@@ -125,7 +160,7 @@ class SalesforceTarget:
         mirroring = None if context.gone is None else Mirroring(context.ledger, context.gone)
         deletions = [each for each in (truncation, mirroring) if each is not None]
         is_idle = not (standing.unclosed or standing.sendings or standing.locked)
-        if is_idle and all(each.is_done for each in deletions):
+        if is_idle and not any(each.is_under_way for each in deletions):
             return
         with self._working(spool, context, journal, standing) as work:
             for deletion in deletions:
@@ -154,11 +189,16 @@ class SalesforceTarget:
 
     def check(self, columns: "pa.Schema | None" = None) -> None:
         """Log in and check the settings (and the columns, if given) without writing anything; raise what is wrong."""
-        known = None
-        if columns is not None:
-            known = [SpooledColumn(name=field.name, type=str(field.type)) for field in columns]
+        known = None if columns is None else _spooled(columns)
         with self._client(_Unhurried(), _ignore, impatient=True) as client:
-            Preflight(self._plan, client).check(known)
+            Preflight(self._plan, client, self._known).check(known)
+
+    def cell_checks(self, columns: "pa.Schema") -> "CellChecks":
+        """Do as :meth:`check`, and return what finds the cells that the org would refuse."""
+        from exporter.targets.salesforce.cells import CellChecks  # noqa: PLC0415 - pyarrow takes 0.2 s
+
+        with self._client(_Unhurried(), _ignore, impatient=True) as client:
+            return CellChecks(Preflight(self._plan, client, self._known).check(_spooled(columns)).columns)
 
     def existing(self) -> int:
         """Return how many records the object has now. Raises ExportError."""
@@ -178,8 +218,12 @@ class SalesforceTarget:
             make_backoff=lambda: Backoff(initial_delay=delay, limit=limit, spread=self._spread),
             control=control,
             listen=listen,
+            login=self._login,
         ) as client:
-            yield client
+            try:
+                yield client
+            finally:
+                self._login = client.login
 
     @contextmanager
     def _working(
@@ -196,16 +240,33 @@ class SalesforceTarget:
                 listen=context.listen,
             )
 
-    def _prepare(self, work: ExportWork) -> None:
-        """Do all that comes before the first write: the preflight, and the rows that will not be sent."""
-        findings = Preflight(work.plan, work.client).check(work.manifest.columns)
+    def _check_rows(self, work: ExportWork, context: ExportContext, *, deletes: bool) -> None:
+        """Do all that comes before the first effect: the preflight, and the rows that will not be sent.
+
+        With ``deletes``, that is, if records are yet to be deleted, raise data if too many rows would be rejected.
+        """
+        findings = Preflight(work.plan, work.client, self._known).check(work.manifest.columns)
         for message in (*findings.warnings, *self._warnings(work.manifest)):
             work.listen(Warned(code="PREFLIGHT", message=message))
         record_spooled(work)
-        if findings.key is not None and not work.standing.keys_checked:
+        check_truncate(self._options, work.manifest)
+        standing = work.standing
+        if findings.key is not None and not standing.keys_checked:
             refuse_keys(work, findings.key)
-        if findings.key is not None and self._plan.lookup and not work.standing.ids_found:
+        if not standing.cells_checked:
+            refuse_cells(work, findings.columns, doubts=deletes)
+        if findings.key is not None and self._plan.lookup and not standing.ids_found:
             refuse_unfound(work, findings.key)
+        if deletes:
+            read = work.manifest.rows + context.unchanged
+            found = replace(standing.report(read), unchanged=context.unchanged)
+            check_refusals(self._plan.object, found, standing.doubtful, standing.misfits, context.max_rejected)
+
+    def _is_withheld(self, report: ExportReport, context: ExportContext) -> bool:
+        """Whether so many rows were refused that a mirror deletes nothing: those that stay may be wrong, too."""
+        if report.rejected and report.rejected == report.read + context.unchanged:
+            return True
+        return exceeds(report.rejected, report.read, context.max_rejected)
 
     def _warnings(self, manifest: SpoolManifest) -> Iterator[str]:
         if self._plan.is_old:
@@ -248,6 +309,10 @@ class _Unhurried:
 
 def _ignore(_event: Event) -> None:
     """Listen to nothing."""
+
+
+def _spooled(columns: "pa.Schema") -> list[SpooledColumn]:
+    return [SpooledColumn(name=field.name, type=str(field.type)) for field in columns]
 
 
 def _complete(spool: Spool) -> SpoolManifest:

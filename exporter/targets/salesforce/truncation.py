@@ -33,6 +33,16 @@ class Truncation:
         return self._standing.removed
 
     @property
+    def has_begun(self) -> bool:
+        """Whether records may be gone already."""
+        return self._standing.began
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether Salesforce may be deleting records now."""
+        return not self.is_done and bool(self._standing.unclosed or self._standing.sendings)
+
+    @property
     def deleted(self) -> int:
         """How many records are gone so far."""
         return self._standing.report(0).accepted
@@ -58,7 +68,7 @@ class Truncation:
 
     def stop(self, work: ExportWork) -> None:
         """Begin no more deletions, and count those that happened."""
-        if not self.is_done and (self._standing.unclosed or self._standing.sendings):
+        if self.is_under_way:
             Delivery(self._work(work)).stop()
 
     def replay(self, listen: Listener) -> None:
