@@ -23,11 +23,13 @@ demo: $(STAMP)  ## a real daemon, a real schedule, real rows into the local Sale
 test: $(STAMP)  ## the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
 
-check: $(STAMP)  ## style, types, import rules, docs
+lint: $(STAMP)  ## style, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint  ## the same, and the tests of the docs
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/docs
 
 torture: $(STAMP)  ## the long forms of the tests
@@ -54,4 +56,4 @@ lock: $(STAMP)  ## renew the hashed requirements from pyproject.toml
 clean:  ## remove what the targets made
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv demo test check torture spark bench dist lock clean
+.PHONY: help venv demo test lint check torture spark bench dist lock clean
