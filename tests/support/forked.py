@@ -6,6 +6,7 @@ tested so, nor what differs by the start of a process: tests of signals, kills, 
 :data:`~support.command.SCHEDCTL` itself.
 """
 
+import atexit
 import contextlib
 import functools
 import json
@@ -82,11 +83,7 @@ def _address(script: Path) -> str:
     address = f"\0schedctl-tests-{os.getpid()}-{uuid.uuid4().hex}"
     command = [sys.executable, fork_server.__file__, address[1:], str(script)]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    _servers.append(server)
+    atexit.register(server.communicate)  # which closes its standard input
     assert server.stdout is not None
     assert server.stdout.readline() == b"ready\n"
     return address
-
-
-_servers: "list[subprocess.Popen[bytes]]" = []
-"""Kept: a server ends when its standard input is closed."""
