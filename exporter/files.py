@@ -6,6 +6,7 @@ Opening a pipe waits for somebody who writes to it, reading a device may never e
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +21,7 @@ MOST_BYTES = 8 * 2**20
 """More than any file that a person writes: a config of 5,000 jobs takes 2 MB. Parsing so much takes some seconds."""
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file to read bytes. Raises OSError whose ``strerror`` says what else it is."""
     _check_kind(path, os.stat(path).st_mode)  # noqa: PTH116 - Path.stat says less of a path with a NUL
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY))  # noqa: SIM115 - Path.open takes no opener; who asks closes it

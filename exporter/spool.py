@@ -5,7 +5,8 @@ durable, and one subdirectory that the writer made for its files. A second write
 one that was left behind, so a process that wakes up late cannot add to, or complete, what it no longer owns.
 
 ``owner.json`` says whose spool it is. ``sent-from`` appears before the first effect outside: from then on the spool and
-the ledger must both be there, and each must name the other.
+the ledger must both be there, and each must name the other. Its length counts the effects, so that a ledger that knows
+of fewer is one that was restored from a backup.
 """
 
 import base64
@@ -25,6 +26,7 @@ from typing import Any, Self
 
 from exporter.disk import check_room, create_file, disk_fault, make_directory, sync_directory, write_all
 from exporter.failures import ExportError, internal
+from exporter.files import open_regular
 from exporter.report import RejectedRow
 
 _MANIFEST = "manifest.json"
@@ -148,23 +150,33 @@ class Spool:
         Raises internal ``SPOOL_DAMAGED``.
         """
         try:
-            return hashlib.sha256((self._directory / _MANIFEST).read_bytes()).hexdigest()
+            return hashlib.sha256(_content(self._directory / _MANIFEST)).hexdigest()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._damaged("the manifest cannot be read") from error
 
-    def mark_sent_from(self) -> None:
-        """Note that something outside is about to be done with what the spool holds."""
+    def mark_effect(self, number: int) -> None:
+        """Note that effect ``number``, from 1, is about to happen: something outside, with what the spool holds.
+
+        The number is the length of a file, which the system changes in one step: a write could be half done.
+        """
         try:
-            (self._directory / _SENT_FROM).touch(mode=0o600)
+            descriptor = os.open(self._directory / _SENT_FROM, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.ftruncate(descriptor, number)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise disk_fault(error, self._directory) from error
 
     @property
-    def is_sent_from(self) -> bool:
-        """Whether something outside was done, or was about to be, with what the spool holds."""
-        return (self._directory / _SENT_FROM).exists()
+    def effects(self) -> int:
+        """How many things were done outside, the last perhaps only about to be, with what the spool holds."""
+        try:
+            return max(1, (self._directory / _SENT_FROM).stat().st_size)  # an earlier version left it empty
+        except OSError:
+            return 0
 
     def manifest(self) -> SpoolManifest | None:
         """Return what the spool holds, or None unless it is complete. Raises internal ``SPOOL_DAMAGED``."""
@@ -210,7 +222,7 @@ class Spool:
     def read(self, batch: SpooledBatch) -> bytes:
         """Return the content of ``batch``, checked against its sha256. Raises internal ``SPOOL_DAMAGED``."""
         try:
-            content = self.path(batch).read_bytes()
+            content = _content(self.path(batch))
         except OSError as error:
             raise self._damaged(f"{batch.file} cannot be read ({error.strerror})") from error
         if hashlib.sha256(content).hexdigest() != batch.sha256:
@@ -222,7 +234,7 @@ class Spool:
         manifest = self.manifest()
         for batch in manifest.batches if manifest is not None else ():
             try:
-                with self.path(batch).open("rb") as content:
+                with open_regular(self.path(batch)) as content:
                     found = hashlib.file_digest(content, "sha256").hexdigest()
             except OSError as error:
                 raise self._damaged(f"{batch.file} cannot be read ({error.strerror})") from error
@@ -301,7 +313,7 @@ class Spool:
 
     def _stored(self) -> dict[str, Any] | None:
         try:
-            stored = json.loads((self._directory / _MANIFEST).read_bytes())
+            stored = json.loads(_content(self._directory / _MANIFEST))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -312,6 +324,11 @@ class Spool:
 
     def _damaged(self, what: str) -> ExportError:
         return internal("SPOOL_DAMAGED", f"The spool {self._directory} is damaged: {what}")
+
+
+def _content(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
 
 
 class SpoolFile:

@@ -58,7 +58,8 @@ class Directory:
 class Binding:
     """What a ledger's first entry says of the run's spool: its directory's name, its seal, and what it held.
 
-    ``scope`` is what the rows of a job with ``changes`` were compared with; None for other jobs.
+    ``scope`` is what the rows of a job with ``changes`` were compared with; None for other jobs. ``at`` is the spool
+    directory that it lay in; empty if an earlier version did not say.
     """
 
     spool: str
@@ -68,6 +69,7 @@ class Binding:
     unchanged: int
     batches: int
     scope: str | None
+    at: str = ""
 
 
 def owner_of(run: StoredRun, database_id: str, address: str) -> dict[str, str]:
@@ -104,6 +106,7 @@ def bound_row(spool: Spool, now: datetime) -> LedgerRow:
         "unchanged": changes.get("counts", {}).get("unchanged", 0),
         "batches": len(manifest.batches),
         "scope": changes.get("scope"),
+        "at": str(spool.directory.parent.absolute()),
     }
     return LedgerRow(step=BOUND, mark=Mark.DONE.value, at=now, data=data)
 
@@ -115,7 +118,12 @@ def binding_of(rows: Sequence[LedgerRow]) -> Binding | None:
 
 def has_acted(rows: Sequence[LedgerRow]) -> bool:
     """Whether a ledger tells of an effect outside, done or about to be done: facts alone change nothing there."""
-    return any(row.mark == Mark.INTENDED.value for row in rows)
+    return effects(rows) > 0
+
+
+def effects(rows: Sequence[LedgerRow]) -> int:
+    """Count the effects outside that a ledger tells of, done or about to be done."""
+    return sum(row.mark == Mark.INTENDED.value for row in rows)
 
 
 def directories(root: Path, run: int | None = None) -> Iterator[Directory]:
@@ -189,26 +197,32 @@ def owner_in(directory: Path) -> dict[str, str] | None:
 def attach(database: Database, run: StoredRun, root: Path, rows: Sequence[LedgerRow], spool: Spool) -> None:
     """See that a run about to be performed finds its own spool or none.
 
-    Directories of its number that are not its own are set aside. Raises internal ``LEDGER_GONE`` if a spool shows that
-    rows of this slot were sent, or were about to be, and this state database knows nothing of that.
+    Directories of its number, or of its slot, that are not its own are set aside. Raises internal ``LEDGER_GONE`` if a
+    spool shows that rows of this slot were sent, or were about to be, of which this state database knows nothing: one
+    that was restored from a backup.
     """
     with database.read() as session:
         database_id = settings.database_id(session)
-    for found in directories(root, run.id):
-        if found.spool != spool.directory.name and origin(root / found.spool, database_id, database.name) != "theirs":
-            set_aside(found.path, f"it is not of run {run.id} of {run.job} in this state database")
-    if rows:
-        return
     mine = {"state": database_id, "job": run.job, "kind": run.kind, "slot": run.scheduled_time.isoformat()}
     mine["repeat"] = str(run.repeat)
-    for directory in (spool.directory, *lost(root)):
-        owner = owner_in(directory)
-        if owner is not None and mine.items() <= owner.items() and Spool(directory).is_sent_from:
+    numbered = directories(root, run.id) if rows else directories(root)
+    for found in numbered:
+        if found.spool == spool.directory.name:
+            continue
+        of_slot = not rows and mine.items() <= (owner_in(root / found.spool) or {}).items()
+        of_number = found.run == run.id and origin(root / found.spool, database_id, database.name) != "theirs"
+        if of_slot or of_number:
+            set_aside(found.path, f"it is not of run {run.id} of {run.job} in this state database")
+    known = effects(rows)
+    for directory in (spool.directory, *(() if rows else lost(root))):
+        owner, sent = owner_in(directory), Spool(directory).effects
+        if owner is not None and mine.items() <= owner.items() and sent > known:
+            less = f"only {known:,} of {sent:,} steps" if known else "nothing"
             raise internal(
                 "LEDGER_GONE",
-                f"{directory} shows that rows of this slot were sent, and this state database knows nothing of it, as "
-                "one that was restored from a backup: nothing is sent. Compare the target's records with the query's "
-                f"rows; then remove {directory}, and schedctl retry {run.id} --again sends all rows of the slot",
+                f"{directory} shows that rows of this slot were sent, and this state database knows {less} of it, as "
+                "one that was restored from a backup: nothing more is sent. Compare the target's records with the "
+                f"query's rows; then remove {directory}: schedctl retry {run.id} --again sends all rows of the slot",
             )
 
 
@@ -228,11 +242,15 @@ def check_bound(spool: Spool, rows: Sequence[LedgerRow]) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """A spool directory as other hosts know it: a random id that lies in it, and where it was last used from."""
+    """A spool directory as other hosts know it: a random id that lies in it, and where it was last used from.
+
+    ``before`` is every other host and path by which a process used it.
+    """
 
     id: str
     host: str
     path: str
+    before: frozenset[tuple[str, str]] = frozenset()
 
     def __str__(self) -> str:
         """Say where it is."""
@@ -265,24 +283,33 @@ def find_place(database: Database, root: Path) -> tuple[str | None, frozenset[st
     """Return the id of a spool directory as a place, and the ids of all places whose begun runs can go on here.
 
     Both are None over SQLite, where there is one host: what is not here is gone. Over PostgreSQL the places are this
-    one, and those that were at the same path of the same host before: the directory was emptied or replaced, so that
-    what was in them is gone, and the runs that need it can only end here. Raises ExportError where the directory
-    cannot be used.
+    one, and those that only this host used, at the same path: the directory was emptied or replaced, so that what was
+    in them is gone, and the runs that need it can only end here. One that another host used, too, is shared: here it
+    may only not be mounted. Raises ExportError where the directory cannot be used.
     """
     if database.kind == "sqlite":
         return None, None
     place = place_of(root)
     with database.write() as session:
         known = known_places(session)
-        settings.put(session, f"{_PLACE}{place.id}", json.dumps({"host": place.host, "path": place.path}))
-    same = {each.id for each in known.values() if (each.host, each.path) == (place.host, place.path)}
+        here = (place.host, place.path)
+        last = known.get(place.id, place)
+        before = sorted({*last.before, (last.host, last.path)} - {here})
+        stored = {"host": place.host, "path": place.path, "before": before}
+        settings.put(session, f"{_PLACE}{place.id}", json.dumps(stored))
+    same = {each.id for each in known.values() if {(each.host, each.path), *each.before} == {here}}
     return place.id, frozenset({place.id} | same)
 
 
 def known_places(session: Session) -> dict[str, Place]:
     """Return every place that a process of this state database has used, by its id."""
     stored = {key.removeprefix(_PLACE): at for key, at in settings.beginning_with(session, _PLACE).items()}
-    return {number: Place(id=number, **json.loads(at)) for number, at in stored.items()}
+    found: dict[str, Place] = {}
+    for number, text in stored.items():
+        at = json.loads(text)
+        before = frozenset((host, path) for host, path in at.get("before", ()))
+        found[number] = Place(id=number, host=at["host"], path=at["path"], before=before)
+    return found
 
 
 def places_of(nodes: Iterable[Node]) -> frozenset[str]:

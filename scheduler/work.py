@@ -15,7 +15,7 @@ from scheduler.config import Config
 from scheduler.control import RunControl
 from scheduler.logs import get_logger
 from scheduler.meters import METERS
-from scheduler.spools import Binding, binding_of, bound_row, directory_name, owner_of
+from scheduler.spools import Binding, binding_of, bound_row, directory_name, effects, owner_of
 from storage import ledger, runs, settings
 from storage.database import Database
 from storage.ledger import LedgerRow
@@ -75,8 +75,17 @@ class RunWork:
             owner = owner_of(self.run, settings.database_id(session), self.database.name)
             rows = ledger.entries(session, self.run.id)
         # A ledger that an earlier version began names no spool: it sends from the one of the run's number.
-        name = directory_name(owner) if not rows or binding_of(rows) else f"run-{self.run.id}"
-        return Spool(self.spool_root / name, owner=owner, keep_free=self.kept_free)
+        binding = binding_of(rows)
+        name = directory_name(owner) if not rows or binding else f"run-{self.run.id}"
+        directory = self.spool_root / name
+        if (
+            binding is not None
+            and binding.at
+            and not directory.exists()
+            and (moved := Path(binding.at) / name).is_dir()
+        ):
+            directory = moved  # `spool` was changed in the config file; the seal proves that it is this run's
+        return Spool(directory, owner=owner, keep_free=self.kept_free)
 
     def entries(self) -> list[LedgerRow]:
         """Return the run's ledger, over all attempts, oldest first."""
@@ -145,22 +154,23 @@ class StoredLedger:
         self._work = work
         self._has_spool = has_spool
         self._is_begun: bool | None = None
+        self._effects = 0
 
     def entries(self) -> Sequence[Entry]:
         """Return every entry of the run, over all attempts, oldest first."""
         rows = self._work.entries()
-        self._is_begun = bool(rows)
+        self._is_begun, self._effects = bool(rows), effects(rows)
         return [Entry(step=row.step, mark=Mark(row.mark), batch=row.batch, data=row.data) for row in rows]
 
     def append(self, entry: Entry, *, rejected: Sequence[RejectedRow] = ()) -> None:
         """Write an entry and its rejected rows in one transaction; raises ClaimLost if the run is no longer ours.
 
-        The first one is preceded by the entry that binds the run to its spool, and the first of an effect is followed
-        by the mark that binds the spool to the ledger: then, and only then, may the effect happen.
+        The first one is preceded by the entry that binds the run to its spool, and one of an effect is followed by the
+        mark in the spool that counts it: then, and only then, may the effect happen.
         """
         self._work.control.check()
         if self._is_begun is None:
-            self._is_begun = bool(self._work.entries())
+            self.entries()
         first = None if self._is_begun else bound_row(self._work.spool, self._work.clock())
         row = LedgerRow(
             step=entry.step, mark=entry.mark.value, batch=entry.batch, data=dict(entry.data), at=self._work.clock()
@@ -174,5 +184,6 @@ class StoredLedger:
                 ledger.begin(session, run_id, token, first, spool_place=self._work.place)
             ledger.append(session, run_id, token, row, rejected=refused)
         self._is_begun = True
+        self._effects += entry.mark is Mark.INTENDED
         if entry.mark is Mark.INTENDED and self._has_spool:
-            self._work.spool.mark_sent_from()
+            self._work.spool.mark_effect(self._effects)

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from scheduler.operations.health import look
 from scheduler.operations.retries import retry
 from scheduler.operations.waits import waits_for
 from scheduler.retention import set_aside
-from scheduler.spools import find_place, has_acted
+from scheduler.spools import effects, find_place, has_acted
 from storage import nodes, runs
 from storage.database import Database
 from storage.runs import StoredRun
@@ -136,6 +137,60 @@ def test_a_slot_that_a_restored_state_gives_another_run_number_is_known_by_its_s
     assert len(lost(work)) == 1
 
 
+def test_a_state_put_back_from_the_middle_of_its_run_sends_nothing_twice(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    shutil.copytree(work.directory, tmp_path / "backup")
+    kill_at = 4
+    known = effects(work.entries(number))
+    while effects(work.entries(number)) < known + 2:
+        cradle.run({"directory": str(work.directory), "run": number, "kill_at": kill_at})
+        kill_at += 1
+    remove_state(work)
+    for file in (tmp_path / "backup").glob("state.db*"):
+        shutil.copy(file, work.directory)
+    before = names(emulator)
+    run = work.finish(number)
+    assert (run.outcome, run.failure_kind, run.failure_code) == ("failed", "internal", "LEDGER_GONE")
+    assert "of it, as one that was restored from a backup" in str(run.failure_message)
+    assert names(emulator) == before
+
+
+def test_a_restored_state_whose_slot_gets_another_number_knows_the_old_spool(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    work.ask()  # so that there is a state
+    shutil.copytree(work.directory, tmp_path / "backup")
+    number = begun(work, cradle)
+    remove_state(work)
+    for file in (tmp_path / "backup").glob("state.db*"):
+        shutil.copy(file, work.directory)
+    with work.database() as database, database.write() as session:  # another job's run takes the number
+        session.connection().exec_driver_sql("UPDATE sqlite_sequence SET seq = ? WHERE name = 'run'", (number,))
+    before = names(emulator)
+    other = work.ask()
+    assert other == number + 1
+    run = work.finish(other)
+    assert (run.failure_code, names(emulator)) == ("LEDGER_GONE", before)
+    [name] = lost(work)
+    assert name.startswith(f"lost-run-{number}-")
+    assert name in str(run.failure_message)
+
+
+def test_a_begun_run_finds_its_spool_where_the_config_file_said_before(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    text = work.file.read_text(encoding="utf-8").replace("[storage]\n", '[storage]\nspool = "elsewhere"\n')
+    work.file.write_text(text, encoding="utf-8")
+    run = Workplace(work.directory).finish(number)
+    assert (run.outcome, run.rows_accepted, names(emulator)) == ("succeeded", len(OLD), [row["Name"] for row in OLD])
+
+
 class Host:
     """A workplace's twin on another host: its own spool directory over the same state."""
 
@@ -192,6 +247,17 @@ def test_hosts_that_share_a_spool_directory_are_one_place(shared: Workplace) -> 
         first, second = (Host(shared, database, name) for name in ("nfs", "nfs"))
         assert first.id == second.id
         assert Host(shared, database, "local").id != first.id
+
+
+def test_a_shared_place_that_is_not_mounted_on_one_host_is_not_gone(
+    shared: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shared.database() as database:
+        there = Host(shared, database, "nfs").id
+        monkeypatch.setattr(socket, "gethostname", lambda: "other-host")
+        assert Host(shared, database, "nfs").id == there
+        shutil.move(shared.directory / "nfs", shared.directory / "mounted-elsewhere")
+        assert there not in (Host(shared, database, "nfs").places or ())
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -211,6 +211,29 @@ def test_a_damaged_manifest_is_an_error_and_not_an_empty_spool(filled: Spool, co
         filled.manifest()
 
 
+def test_what_is_no_regular_file_is_damage_and_holds_nobody_up(filled: Spool) -> None:
+    manifest = filled.manifest()
+    assert manifest is not None
+    for path, use in (
+        (filled.path(manifest.batches[0]), lambda: filled.read(manifest.batches[0])),
+        (filled.path(manifest.batches[1]), filled.verify),
+        (filled.directory / "manifest.json", filled.manifest),
+    ):
+        path.unlink()
+        os.mkfifo(path)
+        with pytest.raises(ExportError, match="SPOOL_DAMAGED"):
+            use()
+
+
+def test_effects_are_counted_beside_the_rows(filled: Spool) -> None:
+    assert filled.effects == 0
+    filled.mark_effect(1)
+    filled.mark_effect(2)
+    assert filled.effects == 2
+    (filled.directory / "sent-from").write_bytes(b"")  # of a version that did not count
+    assert filled.effects == 1
+
+
 def test_damaged_rejected_rows_are_an_error(filled: Spool) -> None:
     next(filled.directory.rglob("rejected.jsonl")).write_text('{"number": 3}\n')
     with pytest.raises(ExportError, match="SPOOL_DAMAGED"):
