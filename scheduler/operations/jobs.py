@@ -99,11 +99,12 @@ def sync_file_jobs(
         _check_removals(changes, stored, config, confirmed)
         known, kept = {each.name: each.definition for each in stored}, removed.removed_jobs(session)
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
-        for name in changes.remove:
-            jobs.remove_job(session, name, now=now)
         person = json.loads(settings.get(session, CONFIRMED) or "{}").get("by") if confirmed and by is None else None
         by = by or this_actor(f"edit of {config.name}")
-        record_action(session, Actor(**person) if person else by, "removed", now=now, jobs=sorted(changes.remove))
+        remover = Actor(**person) if person else by
+        for name in changes.remove:
+            jobs.remove_job(session, name, now=now, reason=f"the job was removed by {remover}")
+        record_action(session, remover, "removed", now=now, jobs=sorted(changes.remove))
         definitions = {name: job.to_dict() for name, job in changes.put.items()}
         same = [name for name, definition in definitions.items() if same_schedule(known.get(name), definition)]
         put = jobs.put_jobs(session, origin="file", definitions=definitions, now=now, same_schedule=same)
@@ -378,8 +379,10 @@ def _forget(session: Session, name: str) -> None:
         raise not_found(f"there is no job {name!r}, and no state of a removed one; schedctl list --removed shows those")
 
 
-def remove_job(database: Database, name: str, now: datetime, *, forget: bool = False, by: Actor | None = None) -> bool:
-    """Remove a job; its runs and history stay. Returns whether there was one.
+def remove_job(
+    database: Database, name: str, now: datetime, *, forget: bool = False, by: Actor | None = None
+) -> list[int] | None:
+    """Remove a job; its runs and history stay. Returns the runs that have begun and go on; None if there was no job.
 
     Its state is kept for a job of its name that comes later, unless it is to be forgotten. Raises a usage error, which
     names them, if others run after it.
@@ -393,13 +396,14 @@ def remove_job(database: Database, name: str, now: datetime, *, forget: bool = F
                 f"{them} another after or a cron"
             )
         settle_owed(session, [name], CHANGED, now)
-        is_removed = jobs.remove_job(session, name, now=now)
+        by = by or this_actor("schedctl")
+        is_removed = jobs.remove_job(session, name, now=now, reason=f"the job was removed by {by}")
         if is_removed:
             record_action(session, by, "removed", now=now, jobs=[name])
         if forget:
             _forget(session, name)
             record_action(session, by, "forgotten", now=now, jobs=[name])
-        return is_removed
+        return [run.id for run in runs.waiting_or_running(session, name)] if is_removed else None
 
 
 def disable_job(database: Database, name: str, reason: str, now: datetime, *, by: Actor | None = None) -> bool:
