@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.cases import SCHEMA as THINGS
 from support.command import CONFIG, NIGHTLY, Command, QuickCommand
 from support.service import CONFIG as SERVICE_CONFIG
 from support.service import SCHEMA, Service
@@ -326,3 +327,43 @@ def test_a_run_that_has_begun_goes_on_while_its_job_is_out_of_the_file(tmp_path:
             again = service.command("run", "begun", "--wait", "--json").json["runs"][0]
             assert (again["outcome"], again["rows"]["read"]) == ("succeeded", 0), "its last success came back with it"
         assert set(service.numbers().values()) == {1}
+
+
+UPSERT = """
+[jobs.upsert]
+source = "warehouse"
+query = "select concat('n', i) as \\"Name\\", concat('e', i) as \\"Ext_Id__c\\" from range(12) as numbers(i)"
+[jobs.upsert.export]
+connection = "crm"
+object = "Thing__c"
+mode = "update"
+key = "Ext_Id__c"
+upsert = true
+"""
+
+
+def test_an_upsert_does_not_become_an_append_by_a_file_that_is_cut_short(tmp_path: Path) -> None:
+    with Emulator(state=tmp_path / "org.db", schema=THINGS) as org:
+        service = Service(Command(tmp_path), org)
+        schedctl = service.command
+        service.configure(FILES, EVERY_MINUTE.replace("* * * * *", ""), UPSERT)
+        schedctl("run", "upsert", "--wait")
+        service.configure(FILES, EVERY_MINUTE.replace("* * * * *", ""), UPSERT.partition("mode =")[0])
+        time.sleep(2.1)  # old enough to be taken for whole
+        lost = "upsert: export.key, export.mode, export.upsert"
+        assert lost in schedctl("list").err
+        assert lost in schedctl.fails("run", "upsert", "--wait", code=4, says="as a file does that is cut short").err
+        assert lost in schedctl("check").err
+        assert schedctl("check", "--diff", "--json").json["diff"]["needs_confirm"] is True
+        with service.daemon():
+            service.until(lambda: (state_of(service)["config"]["unconfirmed"] or {}).get("resting") == ["upsert"])
+            shown = state_of(service)
+            assert shown["config"]["unconfirmed"]["lost"] == [
+                {"job": "upsert", "keys": ["export.key", "export.mode", "export.upsert"]}
+            ]
+            assert [each["code"] for each in shown["problems"]] == ["config_unconfirmed"]
+            assert schedctl.fails("reload", code=4, says=lost).error["kind"] == "config"
+            assert schedctl("show", "upsert", "--json").json["job"]["definition"]["export"]["mode"] == "update"
+            schedctl("reload", "--confirm")
+            assert schedctl("show", "upsert", "--json").json["job"]["definition"]["export"]["mode"] == "append"
+        assert len(list(org.org.records("Thing__c"))) == 12
