@@ -146,6 +146,7 @@ def _build(documents: Sequence[Document], *, state: Path | None) -> Config:
         connections=connections,
         jobs=jobs,
         origins=origins,
+        texts={each.name: each.text for each in documents},
         warnings=tuple(_located(_warnings(connections, jobs), origins, documents)),
     )
 

@@ -195,7 +195,8 @@ class Config:
 
     ``defaults`` are the values that jobs take for keys they leave out (``[defaults]`` and the daemon's zone): pass them
     to :func:`scheduler.job.parse_job` for a job from elsewhere. ``origins`` are the files that the connections and jobs
-    stand in, by ``("jobs", NAME)`` and ``("connections", NAME)``. ``warnings`` stop nothing.
+    stand in, by ``("jobs", NAME)`` and ``("connections", NAME)``; ``texts`` are what is in them, secrets too.
+    ``warnings`` stop nothing.
     """
 
     name: str = "config.toml"
@@ -207,6 +208,7 @@ class Config:
     connections: Mapping[str, Connection] = field(default_factory=dict)
     jobs: Mapping[str, Job] = field(default_factory=dict)
     origins: Mapping[Keys, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     warnings: tuple[Fault, ...] = ()
 
     @property

@@ -33,7 +33,7 @@ from scheduler.instance import AlreadyRunningError, is_dead, lock_state_file, th
 from scheduler.job import forget_schedules
 from scheduler.limits import Gate, Limits
 from scheduler.logs import get_logger
-from scheduler.merge import Changes, UnconfirmedRemovals
+from scheduler.merge import Changes, UnconfirmedEdit
 from scheduler.metrics import TEXTFILE_SECONDS, Metrics, Whole
 from scheduler.notify import Notifier
 from scheduler.operations.audits import audit_daily
@@ -174,7 +174,7 @@ class Daemon:
         self._find_place()
         try:
             sync_file_jobs(self._database, self._files.config, now)
-        except UnconfirmedRemovals as unconfirmed:
+        except UnconfirmedEdit as unconfirmed:
             if once:
                 raise  # nobody would notice when the file is whole, or confirmed
             self._rest(unconfirmed)
@@ -196,8 +196,8 @@ class Daemon:
             log.error("spool.unusable", code=error.code, message=error.message)  # noqa: TRY400 - says it all
             self._places = frozenset()
 
-    def _rest(self, unconfirmed: UnconfirmedRemovals) -> None:
-        """Start nothing of jobs that the config file has no longer, or for which it has no connection, until that ends.
+    def _rest(self, unconfirmed: UnconfirmedEdit) -> None:
+        """Start nothing of jobs that the file lacks, wholly or in part, or for which it has no connection, until then.
 
         A daemon that was not running when the file was edited has no other config to go by. Jobs stay as they were
         stored, and the slots of those that rest wait for ``catch_up``.
@@ -206,7 +206,7 @@ class Daemon:
         with self._database.read() as session:
             stored = jobs.all_jobs(session)
         lost = {job.name for job in stored if not Limits().demand(job.definition).connections <= known}
-        self._jobs.rest(lost | set(unconfirmed.names))
+        self._jobs.rest(lost | {*unconfirmed.names, *unconfirmed.lost})
 
     @property
     def is_stuck(self) -> bool:

@@ -13,11 +13,12 @@ DISK_FAULT = "disk_fault:"
 """What the keys of the settings begin with that keep why a disk has no room; the host follows, and the directory."""
 CONFIG_UNCONFIRMED = "config_unconfirmed"
 """The key in ``setting`` of an edit of the config file that waits for a person, as JSON; empty while none does. It
-removes ``count`` jobs ``of`` so many, such as ``removed``; ``resting`` are those of which meanwhile nothing is started.
-Of either at most 100 are named."""
+removes ``count`` jobs ``of`` so many, such as ``removed``; ``lost`` are jobs with the keys that they lose; ``resting``
+are those of which meanwhile nothing is started. Of each at most 100 are named."""
 CONFIRMED = "reload_confirmed"
-"""The key in ``setting`` of the jobs that a person agreed to remove: ``{"request": …, "remove": […]}``. They count for
-the reload that asks for it and no later one: the file may be another by then."""
+"""The key in ``setting`` of what a person agreed to lose, as ``scheduler.merge.to_confirm`` returned it:
+``{"request": …, "remove": […]}``. It counts for the reload that asks for it and no later one: the file may be another
+by then."""
 UNREADABLE = "unreadable:"
 """What the keys of the settings begin with that keep which jobs a daemon cannot read; its host follows."""
 RECENT_FAILURES = 5

@@ -74,38 +74,70 @@ MOST_NAMED = 10
 """Removed jobs that a message names; of the others it says how many there are."""
 
 
-class UnconfirmedRemovals(ConfigError):  # noqa: N818 - as NameConflicts
-    """An edit that removes every job of the config file, or more than half of them, and that nobody has confirmed.
+class UnconfirmedEdit(ConfigError):  # noqa: N818 - as NameConflicts
+    """An edit that looks like a file that is not whole, and that nobody has confirmed.
 
-    ``names`` are the jobs that it removes, in order, of the ``total`` that the file had.
+    It removes every job of the config file, or more than half of them; or jobs lose keys, as :mod:`scheduler.cuts` has
+    it. ``names`` are the jobs that it removes, in order, of the ``total`` that the file had, and ``lost`` the keys that
+    others lose, by name. ``removes_most``: the removals alone would have to be confirmed.
     """
 
-    def __init__(self, names: Iterable[str], total: int, *, name: str) -> None:
+    def __init__(
+        self, names: Iterable[str], total: int, *, name: str, lost: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self.names = tuple(sorted(names))
         self.total = total
-        more = len(self.names) - MOST_NAMED
-        told = ", ".join(self.names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        count = f"{len(self.names)} of {total} jobs"
-        if len(self.names) == total:
-            count = "the only job" if total == 1 else f"all {total} jobs"
+        self.lost = dict(sorted((lost or {}).items()))
+        self.removes_most = _is_large(self.names, total)
+        does: list[str] = []
+        if self.removes_most:
+            count = f"{len(self.names)} of {total} jobs"
+            if len(self.names) == total:
+                count = "the only job" if total == 1 else f"all {total} jobs"
+            does.append(f"removes {count} of the config file ({_first(self.names, ', ')})")
+        if self.lost:
+            jobs = [f"{job}: {', '.join(keys)}" for job, keys in self.lost.items()]
+            does.append(f"takes keys away, as a file does that is cut short ({_first(jobs, '; ')})")
+        meant = 'write the value that is meant (such as mode = "append"), ' if self.lost else ""
         message = (
-            f"this edit removes {count} of the config file ({told}): put what is missing back, or confirm the edit "
-            "with schedctl reload --confirm"
+            f"this edit {' and '.join(does)}: put what is missing back, {meant}or confirm the edit with schedctl "
+            "reload --confirm"
         )
         super().__init__([Fault(keys=(), file=name, message=message)], name=name)
 
 
-def check_removals(
-    changes: Changes, stored: Iterable[StoredDefinition], *, name: str, confirmed: Collection[str] = ()
-) -> None:
-    """Raise UnconfirmedRemovals if more than half of the file's jobs would go, unless all that go are ``confirmed``.
+def _first(things: Sequence[str], between: str) -> str:
+    more = len(things) - MOST_NAMED
+    return between.join(things[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
-    A file that is cut short, or written in parts, is valid TOML more often than not, and then only lacks jobs. A job
-    with a new name counts as removed: it begins without the state of the old one.
+
+def _is_large(removed: Collection[str], total: int) -> bool:
+    return 2 * len(removed) > total
+
+
+def to_confirm(changes: Changes, lost: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """Return what a person agrees to who confirms an edit: the names of removed jobs, and ``JOB KEY`` of lost keys."""
+    return changes.remove | {f"{job} {key}" for job, keys in lost.items() for key in keys}
+
+
+def check_whole(
+    changes: Changes,
+    stored: Iterable[StoredDefinition],
+    *,
+    name: str,
+    lost: Mapping[str, Sequence[str]] | None = None,
+    confirmed: Collection[str] = (),
+) -> None:
+    """Raise UnconfirmedEdit if more than half of the file's jobs would go, or a job loses keys, as ``lost`` has them.
+
+    What is ``confirmed``, as :func:`to_confirm` returned it, may go. A file that is cut short, or written in parts, is
+    valid TOML more often than not, and then only lacks jobs, or keys of the last one. A job with a new name counts as
+    removed: it begins without the state of the old one.
     """
     total = sum(each.origin == "file" for each in stored)
-    if 2 * len(changes.remove) > total and not changes.remove <= set(confirmed):
-        raise UnconfirmedRemovals(changes.remove, total, name=name)
+    doubtful = to_confirm(changes, lost or {})
+    if (lost or _is_large(changes.remove, total)) and not doubtful <= set(confirmed):
+        raise UnconfirmedEdit(changes.remove, total, name=name, lost=lost)
 
 
 def lost_parents(changes: Changes, stored: Iterable[StoredDefinition]) -> dict[str, list[str]]:

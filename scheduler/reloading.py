@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from scheduler.config import Config, ConfigError, Reading, build, read
 from scheduler.edits import EDITS
 from scheduler.health import CONFIG_UNCONFIRMED, CONFIRMED
 from scheduler.logs import get_logger
-from scheduler.merge import Changes, NameConflicts, UnconfirmedRemovals
+from scheduler.merge import Changes, NameConflicts, UnconfirmedEdit
 from scheduler.notices import config_refused, config_unconfirmed
 from scheduler.synced import SETTLED, SYNCED
 from scheduler.work import Clock
@@ -19,7 +19,7 @@ from storage import jobs, notices, settings
 from storage.database import Database, StorageError
 
 MOST_KEPT = 100
-"""Removed jobs that `status` and the log name."""
+"""Removed jobs, and jobs that lose keys, that `status` and the log name."""
 
 log = get_logger("schedctl.daemon")
 
@@ -28,7 +28,7 @@ class Apply(Protocol):
     """Stores the jobs of a config and puts it in force (:attr:`Reloading.config`), both or neither."""
 
     def __call__(self, config: Config, confirmed: Collection[str]) -> Changes:
-        """Return what changed; ``confirmed`` jobs may go. Raises ConfigError and NameConflicts."""
+        """Return what changed; what is ``confirmed`` may go. Raises ConfigError and NameConflicts."""
 
 
 class Reloading:
@@ -67,7 +67,7 @@ class Reloading:
         self._taken: tuple[str, ...] = ()
         """The names of jobs that kept the files from being taken over, since `schedctl add` has them."""
 
-    def start(self, unconfirmed: UnconfirmedRemovals | None = None, *, resting: Collection[str] = ()) -> None:
+    def start(self, unconfirmed: UnconfirmedEdit | None = None, *, resting: Collection[str] = ()) -> None:
         """Note that the config was taken over, or what keeps it from that; a request from before this is met by that.
 
         ``resting`` are the jobs of which nothing is started until it is taken over.
@@ -126,7 +126,7 @@ class Reloading:
             config = build(reading)
             changes = apply(config, self._confirmed)
         except (ConfigError, NameConflicts) as error:
-            if isinstance(error, UnconfirmedRemovals):
+            if isinstance(error, UnconfirmedEdit):
                 self._log_unconfirmed(error)
             else:
                 log.error("config.refused", message=str(error))  # noqa: TRY400 - the faults say it all
@@ -196,12 +196,12 @@ class Reloading:
     def _note(self, error: Exception | None) -> None:
         """Keep what the last look at the files said, for ``schedctl status`` and ``systemctl status``."""
         self.fault = "" if error is None else str(error)
-        held = error if isinstance(error, UnconfirmedRemovals) else None
+        held = error if isinstance(error, UnconfirmedEdit) else None
         now = self._clock()
         with self._database.write() as session:
             # Each once, until the files are valid again.
             if held is not None and not settings.get(session, CONFIG_UNCONFIRMED):
-                told = config_unconfirmed(str(self._path), self.fault)
+                told = config_unconfirmed(str(self._path), self.fault, removes=held.removes_most)
             elif held is None and error is not None and not settings.get(session, "config_fault"):
                 told = config_refused(str(self._path), self.fault)
             else:
@@ -216,18 +216,23 @@ class Reloading:
             kept = ""
             if held is not None:
                 named = {"removed": held.names[:MOST_KEPT], "resting": self._resting[:MOST_KEPT]}
-                kept = json.dumps({"count": len(held.names), "of": held.total, **named})
+                kept = json.dumps({"count": len(held.names), "of": held.total, "lost": _lost(held), **named})
             settings.put(session, CONFIG_UNCONFIRMED, kept)
 
-    def _log_unconfirmed(self, error: UnconfirmedRemovals) -> None:
+    def _log_unconfirmed(self, error: UnconfirmedEdit) -> None:
         log.error(
             "config.unconfirmed",
             removed=list(error.names[:MOST_KEPT]),
             resting=self._resting[:MOST_KEPT],
+            lost=_lost(error),
             count=len(error.names),
             total=error.total,
             message=str(error),
         )
+
+
+def _lost(error: UnconfirmedEdit) -> list[dict[str, Any]]:
+    return [{"job": job, "keys": list(keys)} for job, keys in list(error.lost.items())[:MOST_KEPT]]
 
 
 def _kept(config: Config) -> dict[str, tuple[int] | tuple[str, Path]]:

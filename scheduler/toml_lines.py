@@ -25,6 +25,16 @@ def key_lines(text: str) -> Mapping[Keys, int]:
     return _Scanner(text).scan()
 
 
+def open_table(text: str) -> Keys:
+    """Return the path of the table that the text ends in, where a further line would belong; empty before any header.
+
+    ``text`` must be valid TOML. A table in an array of tables has its number, from 0, behind the array's name.
+    """
+    scanner = _Scanner(text)
+    scanner.scan()
+    return scanner.table
+
+
 def line_of(lines: Mapping[Keys, int], keys: Keys) -> int | None:
     """Return the line of ``keys``, or of the nearest table around it that the text names."""
     for end in range(len(keys), 0, -1):
@@ -40,17 +50,18 @@ class _Scanner:
         self._line = 1
         self._counted = 0
         self._lines: dict[Keys, int] = {}
+        self.table: Keys = ()
+        """The table that the scan has come to."""
         self._tables: dict[Keys, int] = {}
         """How many tables each array of tables holds so far."""
 
     def scan(self) -> Mapping[Keys, int]:
-        table: Keys = ()
         self._skip(_BLANK)
         while self._at < len(self._text):
             if self._take("["):
-                table = self._header()
+                self.table = self._header()
             else:
-                self._pair(table)
+                self._pair(self.table)
             self._skip(_BLANK)
         return self._lines
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, bindparam, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage import removed
@@ -44,6 +44,7 @@ __all__ = [
 _JOB = table("job")
 _CHANGE = table("job_change")
 _RUN = table("run")
+_LEDGER = table("ledger")
 # Made once: putting a query together costs more than SQLite needs to answer it.
 _WHOLE_JOBS = select(
     *(column for column in _JOB.c if column.name != "definition_id"), DEFINITION.c.body.label("definition")
@@ -233,10 +234,12 @@ def _state(kept: removed.RemovedJob | None, *, edited: bool) -> dict[str, Any]:
     return state
 
 
-def remove_job(session: Session, name: str, *, now: datetime) -> bool:
+def remove_job(session: Session, name: str, *, now: datetime, reason: str = "the job was removed") -> bool:
     """Delete the job; its history and runs stay, and its state is kept for its name. Returns whether there was one.
 
-    Its waiting runs are settled: those that never started as skipped, those that did are to be canceled.
+    A run that runs, or has a ledger, goes on to its end by its own definition: stopped halfway, what it sent would be
+    sent again by the job that comes back. The other waiting runs end for ``reason``: skipped if they never started,
+    canceled if they did.
     """
     lock_names(session, [name])
     if get_job(session, name) is None:
@@ -245,11 +248,10 @@ def remove_job(session: Session, name: str, *, now: datetime) -> bool:
     removed.keep(session, name, now=now)
     session.execute(delete(_JOB).where(_JOB.c.name == name))
     set_parents(session, {name: ()})
-    _skip_waiting(session, name, _RUN.c.id.is_not(None), reason="the job was removed", now=now)
-    waiting = update(_RUN).where(_RUN.c.job == name, _RUN.c.state == WAITING)
-    # A time beside a column in a function does not take on the column's type: it has to be told.
-    asked_at = func.coalesce(_RUN.c.cancel_requested_at, literal(now, UtcDateTime()))
-    session.execute(waiting.values(cancel_requested_at=asked_at, run_time=now))
+    _skip_waiting(session, name, _RUN.c.id.is_not(None), reason=reason, now=now)
+    has_ledger = exists().where(_LEDGER.c.run_id == _RUN.c.id).correlate(_RUN)
+    idle = update(_RUN).where(_RUN.c.job == name, _RUN.c.state == WAITING, ~has_ledger)
+    session.execute(idle.values(state="finished", outcome="canceled", reason=reason, finished_at=now))
     return True
 
 

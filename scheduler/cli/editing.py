@@ -183,10 +183,11 @@ def remove(
     """Remove a job that was added here.
 
     Its runs and its history stay, and so does its state for a job of the same name: whether a person disabled it, its
-    last success, its failures, its last slot, and what `changes` knows of its target. A job that others run after is
-    not removed.
+    last success, its failures, its last slot, and what `changes` knows of its target. A run that has begun goes on to
+    its end, which is said; one that only waits is skipped. A job that others run after is not removed.
     """
     now = datetime.now(UTC)
+    going_on: list[int] = []
     with workbench.opened(config, now, giving_up=name) as bench:
         by = actors.this_actor("schedctl remove")
         if forget and not jobs.has_job(bench.database, name):
@@ -195,13 +196,15 @@ def remove(
         else:
             view = jobs.view_job(bench.database, name)
             jobs.require_cli_origin(view.stored, bench.config, "remove")
-            jobs.remove_job(bench.database, name, now, forget=forget, by=by)
+            going_on = jobs.remove_job(bench.database, name, now, forget=forget, by=by) or []
             done = f"removed {name}" + (" and forgot its state" if forget else "")
     if as_json:
-        put_json({"removed": name, "forgotten": forget})
+        put_json({"removed": name, "forgotten": forget, "going_on": going_on})
         return
     begins = "begins anew" if forget else "begins with its state (remove --forget)"
     put(f"{done}; its runs stay: schedctl runs {name}; a job of that name {begins}")
+    for number in going_on:
+        put(f"run {number} has begun and goes on to its end; to stop it: schedctl cancel {number}")
 
 
 def disable(

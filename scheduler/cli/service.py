@@ -101,7 +101,7 @@ def reload(
     *,
     confirm: Annotated[
         bool,
-        typer.Option("--confirm", help="Also where the edit removes every job of the file, or more than half of them."),
+        typer.Option("--confirm", help="Also where the edit looks like a file that is cut short."),
     ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
@@ -109,19 +109,20 @@ def reload(
     """Reload the config file.
 
     It waits for the daemon's answer: a bad file changes nothing, and the exit code is then 4. So does an edit that
-    removes more than half of the file's jobs, until it is confirmed. What the edit changed is shown; the daemon notices
+    removes more than half of the file's jobs, or after which the last job of a file lacks keys that say how its rows
+    are written, until it is confirmed. What the edit changed is shown; the daemon notices
     a saved file too, so it may have applied it some seconds before. Without a daemon, --confirm applies the edit.
     """
     now = datetime.now(UTC)
     with workbench.opened(config, now, sync=False) as bench:
-        removed = jobs.planned_changes(bench.database, bench.config).remove if confirm else frozenset()
+        confirmed = jobs.what_to_confirm(bench.database, bench.config) if confirm else frozenset()
         before, _ = health.config_read_at(bench.database)
         by = actors.this_actor("schedctl reload --confirm" if confirm else "schedctl reload")
-        node = health.request_reload(bench.database, now, confirmed=removed, by=by)
+        node = health.request_reload(bench.database, now, confirmed=confirmed, by=by)
         if node is not None:
             _await_answer(bench.database, before, node)
         elif confirm:
-            jobs.sync_file_jobs(bench.database, bench.config, now, confirmed=removed, by=by)
+            jobs.sync_file_jobs(bench.database, bench.config, now, confirmed=confirmed, by=by)
         else:
             raise failed("no daemon is alive; it reads the config file when it starts")
         edits = health.last_edits(bench.database)
@@ -263,7 +264,7 @@ def _health_json(found: "Health") -> dict[str, Any]:
             "path": found.config_path,
             "read_at": _stored(found.config_read_at),
             "fault": found.config_fault,
-            "unconfirmed": found.config_unconfirmed,
+            "unconfirmed": found.config_unconfirmed and {"lost": [], **found.config_unconfirmed},
         },
         "queue": {"waiting": found.waiting, "running": found.running},
         "jobs": {"total": found.jobs, "disabled": found.disabled, "auto_disabled": len(found.auto_disabled)},

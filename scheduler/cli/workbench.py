@@ -14,7 +14,7 @@ from scheduler.config import Config, ConfigError, Reading, build, load, read
 from scheduler.config_files import wait_until_still
 from scheduler.edits import Edits, edits_of
 from scheduler.errors import OperationError
-from scheduler.merge import LostParents, NameConflicts, UnconfirmedRemovals, merge
+from scheduler.merge import LostParents, NameConflicts, UnconfirmedEdit, merge
 from scheduler.operations import jobs, presence
 from scheduler.operations.jobs import JobView
 from scheduler.paths import config_path, default_storage_url
@@ -161,7 +161,7 @@ def storage_url(given: Path | None) -> str:
     return url
 
 
-def planned_edits(path: Path, config: Config, now: datetime) -> tuple[Edits, UnconfirmedRemovals | None]:
+def planned_edits(path: Path, config: Config, now: datetime) -> tuple[Edits, UnconfirmedEdit | None]:
     """Return what the config file would change of the stored jobs, and whether that has to be confirmed; store nothing.
 
     Where there is no state yet, every job is new. Raises ConfigError, NameConflicts and StorageError.

@@ -75,7 +75,7 @@ def request_reload(
 ) -> Node | None:
     """Ask the daemon to read its config file again; returns the daemon, None if there is none to do it.
 
-    ``confirmed`` are the jobs that a person agrees to remove.
+    ``confirmed`` is what a person agrees to lose, as ``scheduler.merge.to_confirm`` returned it.
     """
     daemon = live_daemon(database, now)
     if daemon is not None:

@@ -13,6 +13,7 @@ from scheduler.actors import record_action, this_actor
 from scheduler.after import Timed, idle
 from scheduler.config import Config
 from scheduler.config_tables import NO_RELAY
+from scheduler.cuts import default_keys, lost_keys
 from scheduler.edits import EDITS, Edits, edits_of
 from scheduler.errors import failed, not_found, usage
 from scheduler.faults import ConfigError, Fault
@@ -22,10 +23,11 @@ from scheduler.merge import (
     Changes,
     LostParents,
     NameConflicts,
-    UnconfirmedRemovals,
-    check_removals,
+    UnconfirmedEdit,
+    check_whole,
     lost_parents,
     merge,
+    to_confirm,
 )
 from scheduler.owed import CHANGED, DISABLED, settle_owed
 from scheduler.parents import KEY, graph_faults
@@ -44,6 +46,8 @@ from storage.values import Actor, StoredAction
 
 ENDED = ("succeeded", "partial", "failed", "canceled", "interrupted")
 """The outcomes of runs that took place: a skipped slot is none."""
+DEFAULT_KEYS = "config_defaults"
+"""The key in ``setting`` of the keys that the config file set for all jobs when they were last stored, as a list."""
 RECENT = 20
 """How many of a job's newest runs are looked at for the one that ended last."""
 
@@ -74,36 +78,40 @@ def sync_file_jobs(
     """Bring the stored jobs of origin ``file`` in line with the config file, in one transaction.
 
     State survives; jobs of origin ``cli`` are not touched. Raises NameConflicts if a name is in both, LostParents
-    if one is gone that they run after, UnconfirmedRemovals if more than half of the jobs would go (unless a person
-    confirmed these names), and then changes nothing. ``seen`` says which files the config was read from,
-    and in what state: it is kept with what changes, so that a later command can tell that there is nothing to bring in
-    line. What an edit changed is kept too, for the daemon to log and `reload` to show, whichever process was the first
-    to notice the edit.
+    if one is gone that they run after, UnconfirmedEdit if the file looks as if it were not whole (unless a person
+    ``confirmed`` what :func:`what_to_confirm` returned), and then changes nothing. ``seen`` says which files the config
+    was read from, and in what state: it is kept with what changes, so that a later command can tell that there is
+    nothing to bring in line. What an edit changed is kept too, for the daemon to log and `reload` to show, whichever
+    process was the first to notice the edit.
     """
     with database.read() as session:
         stored = jobs.all_jobs(session)
         changes = _merged(config, stored)
-        known_as = settings.get(session, SYNCED)
+        lost = _lost(session, changes, stored, config)
+        known_as, known_defaults = settings.get(session, SYNCED), settings.get(session, DEFAULT_KEYS)
+    defaults = json.dumps(default_keys(config))
     if not changes.put and not changes.remove:
-        if seen and seen != known_as:
+        if (seen and seen != known_as) or defaults != known_defaults:
             with database.write() as session:
-                settings.put(session, SYNCED, seen)
+                settings.put(session, SYNCED, seen or known_as or "")
+                settings.put(session, DEFAULT_KEYS, defaults)
         return changes
-    _check_removals(changes, stored, config, confirmed)
+    _check_whole(changes, stored, config, lost, confirmed)
     _ask_croniter(changes.put.values(), config, now)
     with database.write() as session:
         # All at once: taken in parts, these locks could cross those of others, such as of a run that is settled.
         lock_names(session, changes.remove | (changes.put.keys() & {each.name for each in stored}))
         stored = jobs.all_jobs(session)
         changes = _merged(config, stored)
-        _check_removals(changes, stored, config, confirmed)
+        _check_whole(changes, stored, config, _lost(session, changes, stored, config), confirmed)
         known, kept = {each.name: each.definition for each in stored}, removed.removed_jobs(session)
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
-        for name in changes.remove:
-            jobs.remove_job(session, name, now=now)
         person = json.loads(settings.get(session, CONFIRMED) or "{}").get("by") if confirmed and by is None else None
         by = by or this_actor(f"edit of {config.name}")
-        record_action(session, Actor(**person) if person else by, "removed", now=now, jobs=sorted(changes.remove))
+        remover = Actor(**person) if person else by
+        for name in changes.remove:
+            jobs.remove_job(session, name, now=now, reason=f"the job was removed by {remover}")
+        record_action(session, remover, "removed", now=now, jobs=sorted(changes.remove))
         definitions = {name: job.to_dict() for name, job in changes.put.items()}
         same = [name for name, definition in definitions.items() if same_schedule(known.get(name), definition)]
         put = jobs.put_jobs(session, origin="file", definitions=definitions, now=now, same_schedule=same)
@@ -117,6 +125,7 @@ def sync_file_jobs(
         ):
             record_action(session, by, change, now=now, jobs=sorted(names))
         settings.put(session, SYNCED, seen)
+        settings.put(session, DEFAULT_KEYS, defaults)
         # What a first config brings is no edit; and another process may have been faster, and told it.
         if (stored or kept) and (changes.put or changes.remove):
             settings.put(session, EDITS, edits_of(changes, stored, now, kept=kept).record(now))
@@ -129,18 +138,27 @@ def planned_changes(database: Database, config: Config) -> Changes:
         return _merged(config, jobs.all_jobs(session))
 
 
-def planned_edits(database: Database, config: Config, now: datetime) -> tuple[Edits, UnconfirmedRemovals | None]:
+def what_to_confirm(database: Database, config: Config) -> frozenset[str]:
+    """Return what a person agrees to who confirms the config file as it is now; raises NameConflicts."""
+    with database.read() as session:
+        stored = jobs.all_jobs(session)
+        changes = _merged(config, stored)
+        return to_confirm(changes, _lost(session, changes, stored, config))
+
+
+def planned_edits(database: Database, config: Config, now: datetime) -> tuple[Edits, UnconfirmedEdit | None]:
     """Return what bringing the stored jobs in line with the config file would change, and whether that takes a person.
 
     Raises NameConflicts and LostParents.
     """
     with database.read() as session:
         stored, kept = jobs.all_jobs(session), removed.removed_jobs(session)
-    changes = _merged(config, stored)
+        changes = _merged(config, stored)
+        lost = _lost(session, changes, stored, config)
     edits = edits_of(changes, stored, now, kept=kept)
     try:
-        _check_removals(changes, stored, config)
-    except UnconfirmedRemovals as unconfirmed:
+        _check_whole(changes, stored, config, lost)
+    except UnconfirmedEdit as unconfirmed:
         return edits, unconfirmed
     return edits, None
 
@@ -168,13 +186,28 @@ def _redefine(session: Session, job: Job, definition: Mapping[str, Any]) -> None
     runs.redefine_waiting(session, job.name, definition, delay=timedelta(seconds=job.delay), since=since)
 
 
-def _check_removals(
-    changes: Changes, stored: Sequence[StoredJob], config: Config, confirmed: Collection[str] = ()
+def _lost(
+    session: Session, changes: Changes, stored: Iterable[StoredJob], config: Config
+) -> Mapping[str, tuple[str, ...]]:
+    """Return the keys that jobs of the file lose as if it were cut short; a removed one comes back with its own."""
+    known = {each.name: each.definition for each in stored if each.name in changes.replaced}
+    if changes.put.keys() - changes.replaced:
+        gone = (each for each in removed.removed_jobs(session) if each.origin == "file")
+        known |= {each.name: each.definition for each in gone if each.name in changes.put}
+    return lost_keys(config, known, defaults_before=json.loads(settings.get(session, DEFAULT_KEYS) or "[]"))
+
+
+def _check_whole(
+    changes: Changes,
+    stored: Sequence[StoredJob],
+    config: Config,
+    lost: Mapping[str, Sequence[str]],
+    confirmed: Collection[str] = (),
 ) -> None:
-    """Raise LostParents or UnconfirmedRemovals for what an edit removes."""
-    if lost := lost_parents(changes, stored):
-        raise LostParents(lost, name=config.name)
-    check_removals(changes, stored, name=config.name, confirmed=confirmed)
+    """Raise LostParents or UnconfirmedEdit for what an edit takes away."""
+    if parents := lost_parents(changes, stored):
+        raise LostParents(parents, name=config.name)
+    check_whole(changes, stored, name=config.name, lost=lost, confirmed=confirmed)
 
 
 def _ask_croniter(accepted: Iterable[Job], config: Config, now: datetime) -> None:
@@ -378,8 +411,10 @@ def _forget(session: Session, name: str) -> None:
         raise not_found(f"there is no job {name!r}, and no state of a removed one; schedctl list --removed shows those")
 
 
-def remove_job(database: Database, name: str, now: datetime, *, forget: bool = False, by: Actor | None = None) -> bool:
-    """Remove a job; its runs and history stay. Returns whether there was one.
+def remove_job(
+    database: Database, name: str, now: datetime, *, forget: bool = False, by: Actor | None = None
+) -> list[int] | None:
+    """Remove a job; its runs and history stay. Returns the runs that have begun and go on; None if there was no job.
 
     Its state is kept for a job of its name that comes later, unless it is to be forgotten. Raises a usage error, which
     names them, if others run after it.
@@ -393,13 +428,14 @@ def remove_job(database: Database, name: str, now: datetime, *, forget: bool = F
                 f"{them} another after or a cron"
             )
         settle_owed(session, [name], CHANGED, now)
-        is_removed = jobs.remove_job(session, name, now=now)
+        by = by or this_actor("schedctl")
+        is_removed = jobs.remove_job(session, name, now=now, reason=f"the job was removed by {by}")
         if is_removed:
             record_action(session, by, "removed", now=now, jobs=[name])
         if forget:
             _forget(session, name)
             record_action(session, by, "forgotten", now=now, jobs=[name])
-        return is_removed
+        return [run.id for run in runs.waiting_or_running(session, name)] if is_removed else None
 
 
 def disable_job(database: Database, name: str, reason: str, now: datetime, *, by: Actor | None = None) -> bool:

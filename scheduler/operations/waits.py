@@ -52,7 +52,7 @@ def _reasons(database: Database, config: Config | None, run: StoredRun, now: dat
     if not is_served:
         yield "a daemon: none is alive"
     if run.job in unconfirmed.get("resting", ()):
-        yield "the edit of the config file that removes its job to be undone, or confirmed (schedctl reload --confirm)"
+        yield "the edit of the config file that takes it away to be undone, or confirmed (schedctl reload --confirm)"
     yield from (f"room on a disk: {fault}" for fault in faults)
     for name, hold in held:
         if name in demand.connections and hold.is_in_force(now):

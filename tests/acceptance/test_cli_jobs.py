@@ -231,7 +231,7 @@ def test_a_job_taken_out_of_the_file_is_gone_but_not_its_runs(quick: QuickComman
 def test_a_removed_job_is_gone_but_not_its_runs(quick: QuickCommand) -> None:
     quick(*ADD)
     quick("run", "leads")
-    assert quick("remove", "leads", "--json").json == {"removed": "leads", "forgotten": False}
+    assert quick("remove", "leads", "--json").json == {"removed": "leads", "forgotten": False, "going_on": []}
     assert "leads" not in jobs(quick)
     assert quick("runs", "leads", "--json").json["runs"]
 

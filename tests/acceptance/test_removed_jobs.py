@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.cases import SCHEMA as THINGS
 from support.command import CONFIG, NIGHTLY, Command, QuickCommand
 from support.service import CONFIG as SERVICE_CONFIG
-from support.service import Service
+from support.service import SCHEMA, Service
 
+from exporter.emulator.faults import CallFault
 from exporter.emulator.server import Emulator
 from scheduler.config import load
 from scheduler.operations.jobs import sync_file_jobs
+from storage import ledger, runs
 from storage.database import open_database
+from storage.ledger import LedgerRow
 
 ADD = ("add", "leads", "--source", "warehouse", "--query", "select 1 as a", "--to", "files")
 JOBS = {name: NIGHTLY.replace("nightly", name) for name in ("first", "second", "third")}
@@ -153,7 +157,11 @@ def test_a_job_of_the_command_line_comes_back_as_it_was_and_it_is_said(quick: Qu
 def test_a_forgotten_job_begins_anew_also_one_that_left_the_file(quick: QuickCommand) -> None:
     quick(*ADD)
     quick("run", "leads", "--wait")
-    assert quick("remove", "leads", "--forget", "--json").json == {"removed": "leads", "forgotten": True}
+    assert quick("remove", "leads", "--forget", "--json").json == {
+        "removed": "leads",
+        "forgotten": True,
+        "going_on": [],
+    }
     assert "its state is back" not in quick(*ADD).err
     assert quick("show", "leads", "--json").json["job"]["last_success"] is None
     quick("disable", "second")
@@ -200,11 +208,18 @@ def test_the_state_of_a_job_whose_run_goes_on_is_not_forgotten(quick: QuickComma
     quick(*ADD)
     quick("run", "leads")
     database = open_database(f"sqlite:///{quick.state / 'state.db'}")
-    with database.write() as session:
-        session.connection().exec_driver_sql("UPDATE run SET started_at = created_at")  # it began, and waits for more
+    with database.write() as session:  # it began, and waits for its next attempt
+        run = runs.claim_run(session, 1, owner="node", now=datetime.now(UTC), lease_seconds=60)
+        assert run is not None
+        entry = LedgerRow(step="batch.send", mark="intended", batch=1, at=datetime.now(UTC))
+        ledger.append(session, 1, run.token or "", entry)
+        runs.release(session, 1, run.token or "", now=datetime.now(UTC))
     database.close()
-    quick("remove", "leads")
+    quick("run", "leads", "--at", "2026-11-02T08:00:00Z")
+    assert "run 1 has begun and goes on to its end; to stop it: schedctl cancel 1" in quick("remove", "leads").out
     quick.fails("remove", "leads", "--forget", code=1, says="run 1 of job leads goes on")
+    assert "the job was removed by" in quick("runs", "show", "2", "--json").json["run"]["reason"]
+    assert quick("runs", "show", "1", "--json").json["run"]["state"] == "waiting"
 
 
 @pytest.fixture
@@ -272,3 +287,83 @@ def test_a_confirmed_removal_and_its_return_keep_the_state_and_the_audit_clean(s
         assert schedctl("show", "paused", "--json").json["job"]["disabled_reason"] == "mine"
         assert schedctl("run", "incremental", "--wait", "--json").json["runs"][0]["rows"]["read"] == 0
         assert "each has its row" in schedctl("audit").out
+
+
+BEGUN = """
+[jobs.begun]
+source = "warehouse"
+query = "select i as \\"Number__c\\" from range(12) as numbers(i) where :last_scheduled_time is null"
+retry_limit = 9
+initial_retry_delay = "1s"
+[jobs.begun.export]
+connection = "crm"
+object = "Row__c"
+batch_size = 2
+retry_limit = 0
+"""
+
+
+def test_a_run_that_has_begun_goes_on_while_its_job_is_out_of_the_file(tmp_path: Path) -> None:
+    """One of three jobs is gone for some seconds, which nobody has to confirm: no row is lost, none is sent twice."""
+    with Emulator(state=tmp_path / "org.db", schema=SCHEMA) as org:
+        service = Service(Command(tmp_path), org)
+        keepers = tuple(EVERY_MINUTE.replace("paused", name).replace("* * * * *", "") for name in ("one", "two"))
+        refused = CallFault(pattern="POST .*/batch$", action="answer", status=503, nth=tuple(range(4, 99)))
+        service.org.faults.add(refused)
+        service.configure(FILES, *keepers, BEGUN)
+        with service.daemon():
+            service.until(lambda: service.command("status", code=None).code == 0)
+            service.command("run", "begun")
+            service.until(lambda: len(service.numbers()) == 6 and service.runs("begun")[0].state == "waiting")
+            service.configure(FILES, *keepers)
+            service.command("reload")
+            assert names(service.command) == ["one", "two"]
+            service.org.faults.clear()
+            service.until(lambda: service.runs("begun")[0].outcome)
+            (run,) = service.runs("begun")
+            assert (run.outcome, run.rows_read, run.rows_accepted, run.reason) == ("succeeded", 12, 12, None)
+            service.configure(FILES, *keepers, BEGUN)
+            service.command("reload")
+            again = service.command("run", "begun", "--wait", "--json").json["runs"][0]
+            assert (again["outcome"], again["rows"]["read"]) == ("succeeded", 0), "its last success came back with it"
+        assert set(service.numbers().values()) == {1}
+
+
+UPSERT = """
+[jobs.upsert]
+source = "warehouse"
+query = "select concat('n', i) as \\"Name\\", concat('e', i) as \\"Ext_Id__c\\" from range(12) as numbers(i)"
+[jobs.upsert.export]
+connection = "crm"
+object = "Thing__c"
+mode = "update"
+key = "Ext_Id__c"
+upsert = true
+"""
+
+
+def test_an_upsert_does_not_become_an_append_by_a_file_that_is_cut_short(tmp_path: Path) -> None:
+    with Emulator(state=tmp_path / "org.db", schema=THINGS) as org:
+        service = Service(Command(tmp_path), org)
+        schedctl = service.command
+        service.configure(FILES, EVERY_MINUTE.replace("* * * * *", ""), UPSERT)
+        schedctl("run", "upsert", "--wait")
+        service.configure(FILES, EVERY_MINUTE.replace("* * * * *", ""), UPSERT.partition("mode =")[0])
+        time.sleep(2.1)  # old enough to be taken for whole
+        lost = "upsert: export.key, export.mode, export.upsert"
+        assert lost in schedctl("list").err
+        assert lost in schedctl.fails("run", "upsert", "--wait", code=4, says="as a file does that is cut short").err
+        assert lost in schedctl("check").err
+        assert schedctl("check", "--diff", "--json").json["diff"]["needs_confirm"] is True
+        with service.daemon():
+            service.until(lambda: (state_of(service)["config"]["unconfirmed"] or {}).get("resting") == ["upsert"])
+            shown = state_of(service)
+            assert shown["config"]["unconfirmed"]["lost"] == [
+                {"job": "upsert", "keys": ["export.key", "export.mode", "export.upsert"]}
+            ]
+            assert [each["code"] for each in shown["problems"]] == ["config_unconfirmed"]
+            assert schedctl.fails("reload", code=4, says=lost).error["kind"] == "config"
+            assert schedctl("show", "upsert", "--json").json["job"]["definition"]["export"]["mode"] == "update"
+            schedctl("reload", "--confirm")
+            assert schedctl("show", "upsert", "--json").json["job"]["definition"]["export"]["mode"] == "append"
+        assert len(list(org.org.records("Thing__c"))) == 12

@@ -22,6 +22,8 @@ from storage.jobs import job_names
 from storage.values import Actor
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+END = 'file = "numbers.csv"\n'
+"""The last line of each job."""
 JOBS = {name: NIGHTLY.replace("nightly", name) for name in "abc"}
 
 
@@ -128,7 +130,8 @@ def test_most_jobs_go_only_when_a_person_has_confirmed_it(watch: Watch) -> None:
     assert watch.files.config is in_force
     (said,) = watch.refused
     assert "removes 2 of 3 jobs of the config file (b, c)" in said
-    assert watch.setting("config_unconfirmed") == {"count": 2, "of": 3, "removed": ["b", "c"], "resting": []}
+    told = {"count": 2, "of": 3, "removed": ["b", "c"], "lost": [], "resting": []}
+    assert watch.setting("config_unconfirmed") == told
     alice = Actor(user="alice", sudo_user=None, host="here", command="schedctl reload --confirm")
     health.request_reload(watch.database, NOW, confirmed={"b", "c"}, by=alice)
     watch.look()
@@ -177,3 +180,40 @@ def test_what_is_put_back_needs_no_confirmation(watch: Watch) -> None:
     for _ in range(4):
         watch.look()
     assert (watch.jobs(), watch.files.fault, watch.setting("config_unconfirmed")) == ("abc", "", None)
+
+
+def test_a_job_whose_end_is_cut_off_waits_for_a_person_too(watch: Watch) -> None:
+    in_force = watch.files.config
+    watch.file.write_text(watch.file.read_text(encoding="utf-8").removesuffix(END), encoding="utf-8")
+    for _ in range(4):
+        watch.look()
+    assert watch.files.config is in_force
+    (said,) = watch.refused
+    assert "takes keys away, as a file does that is cut short (c: export.file)" in said
+    lost = [{"job": "c", "keys": ["export.file"]}]
+    told = {"count": 0, "of": 3, "removed": [], "lost": lost, "resting": []}
+    assert watch.setting("config_unconfirmed") == told
+    assert watch.told() == ["an edit of the config file takes keys away from its jobs and waits for confirmation"]
+    health.request_reload(watch.database, NOW, confirmed={"c"})
+    watch.look()
+    assert watch.files.config is in_force, "that the job may go says nothing of its keys"
+    health.request_reload(watch.database, NOW.replace(second=1), confirmed={"c export.file"})
+    watch.look()
+    assert watch.files.fault == ""
+    assert watch.files.config.jobs["c"].export.options != in_force.jobs["c"].export.options
+
+
+def test_a_job_that_comes_back_without_its_end_waits_as_well(watch: Watch) -> None:
+    whole = watch.file.read_text(encoding="utf-8")
+    without = whole.replace(JOBS["c"], "")
+    for text, jobs, fault in (
+        (without, "ab", ""),
+        (whole.removesuffix(END), "ab", "c: export.file"),
+        (whole, "abc", ""),
+    ):
+        watch.file.write_text(text, encoding="utf-8")
+        watch.files.ask()
+        watch.look()
+        assert watch.jobs() == jobs
+        assert fault in watch.files.fault
+        assert bool(fault) == bool(watch.files.fault)

@@ -232,7 +232,7 @@ class Simulation:
             with self.database.read() as session:
                 stored = jobs.get_job(session, name)
             with suppress(OperationError):  # others run after it
-                if stored is not None and operations.remove_job(self.database, name, self.now):
+                if stored is not None and operations.remove_job(self.database, name, self.now) is not None:
                     self.figures.faults["remove"] += 1
                     self._gone.append((name, stored.definition["after"]))
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.job import Job, parse_job
-from scheduler.merge import NameConflicts, UnconfirmedRemovals, check_removals, merge
+from scheduler.merge import NameConflicts, UnconfirmedEdit, check_whole, merge
 
 TYPES = {"warehouse": "duckdb", "files": "file"}
 
@@ -103,22 +103,22 @@ def test_an_edit_that_removes_more_than_half_of_the_files_jobs_takes_a_person(
     known = [*map(stored, map(job, before)), *(stored(job(name), "cli") for name in ("mine", "yours", "theirs"))]
     changes = merge({name: job(name) for name in after}, known)
     if not is_held:
-        check_removals(changes, known, name="config.toml")
+        check_whole(changes, known, name="config.toml")
         return
-    with pytest.raises(UnconfirmedRemovals, match=r"^config\.toml: .* schedctl reload --confirm") as held:
-        check_removals(changes, known, name="config.toml")
+    with pytest.raises(UnconfirmedEdit, match=r"^config\.toml: .* schedctl reload --confirm") as held:
+        check_whole(changes, known, name="config.toml")
     assert (held.value.names, held.value.total) == (tuple(sorted(set(before) - set(after))), len(before))
 
 
 def test_a_confirmed_removal_passes_and_no_other_one() -> None:
     known = list(map(stored, map(job, "abc")))
-    check_removals(merge({"c": job("c")}, known), known, name="", confirmed={"a", "b"})
-    check_removals(merge({"c": job("c")}, known), known, name="", confirmed={"a", "b", "c"})
-    with pytest.raises(UnconfirmedRemovals, match="all 3 jobs"):
-        check_removals(merge({}, known), known, name="", confirmed={"a", "b"})
+    check_whole(merge({"c": job("c")}, known), known, name="", confirmed={"a", "b"})
+    check_whole(merge({"c": job("c")}, known), known, name="", confirmed={"a", "b", "c"})
+    with pytest.raises(UnconfirmedEdit, match="all 3 jobs"):
+        check_whole(merge({}, known), known, name="", confirmed={"a", "b"})
 
 
 def test_of_many_removed_jobs_the_first_are_named() -> None:
     known = [stored(job(f"job_{number:02}")) for number in range(40)]
-    with pytest.raises(UnconfirmedRemovals, match=r"\(job_00, .*, job_09 and 30 more\)"):
-        check_removals(merge({}, known), known, name="")
+    with pytest.raises(UnconfirmedEdit, match=r"\(job_00, .*, job_09 and 30 more\)"):
+        check_whole(merge({}, known), known, name="")

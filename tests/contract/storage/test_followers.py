@@ -415,4 +415,4 @@ def test_a_parent_is_not_removed_while_others_run_after_it_and_no_circle_is_stor
     with pytest.raises(Exception, match="a circle: segment after journey after segment"):
         operations.replace_job(world.database, circle, world.now, revision=1)
     operations.remove_job(world.database, "journey", world.now)
-    assert operations.remove_job(world.database, "segment", world.now)
+    assert operations.remove_job(world.database, "segment", world.now) == []

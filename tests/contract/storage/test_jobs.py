@@ -237,29 +237,29 @@ def test_history_tells_what_a_job_was_from_when_on_over_its_removal(database: Da
     ]
 
 
-def test_a_removed_job_leaves_no_slot_waiting_and_its_runs_stay(database: Database) -> None:
+def test_a_removed_job_leaves_no_slot_waiting_and_what_has_begun_goes_on(database: Database) -> None:
     put(database, name="nightly")
     running = claimed(database, new_run(minutes=0, kind="manual"))
     begun = claimed(database, new_run(minutes=1, definition={"overlap": "allow"}))
+    idle = claimed(database, new_run(minutes=2, definition={"overlap": "allow"}))
     with database.write() as session:
         append(session, begun.id, token_of(begun), LedgerRow(step="create", mark="done", at=at(1)))
-        postpone(session, begun.id, token_of(begun), now=at(2), run_time=at(60), failure=("transient", "E", "m"))
-    (fresh,) = stored(database, new_run(minutes=2))
+        for run in (begun, idle):
+            postpone(session, run.id, token_of(run), now=at(2), run_time=at(60), failure=("transient", "E", "m"))
+    (fresh,) = stored(database, new_run(minutes=3))
     with database.write() as session:
-        assert remove_job(session, "nightly", now=at(5))
+        assert remove_job(session, "nightly", now=at(5), reason="the job was removed by alice with her editor")
     with database.read() as session:
         assert get_job(session, "nightly") is None
-        first, second, third = (get_run(session, number) for number in (running.id, begun.id, fresh))
+        first, second, third, fourth = (get_run(session, number) for number in (running.id, begun.id, idle.id, fresh))
     assert first == running
     assert second is not None
-    assert (second.state, second.run_time, second.cancel_requested_at) == ("waiting", at(5), at(5))
+    assert (second.state, second.run_time, second.cancel_requested_at) == ("waiting", at(60), None)
+    reason = "the job was removed by alice with her editor"
     assert third is not None
-    assert (third.outcome, third.reason, third.skipped, third.finished_at) == (
-        "skipped",
-        "the job was removed",
-        1,
-        at(5),
-    )
+    assert (third.outcome, third.reason, third.skipped, third.finished_at) == ("canceled", reason, 0, at(5))
+    assert fourth is not None
+    assert (fourth.outcome, fourth.reason, fourth.skipped, fourth.finished_at) == ("skipped", reason, 1, at(5))
 
 
 def test_all_jobs_come_by_name_the_same_on_both_databases(database: Database) -> None:
