@@ -30,7 +30,7 @@ from scheduler.connections import make_ready
 from scheduler.control import RunControl, RunStopped, StopReason
 from scheduler.job import Job, UnreadableJobError
 from scheduler.meters import METERS
-from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout
+from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout, with_account
 from scheduler.policy import Policies
 from scheduler.query import bind
 from scheduler.rejected import RETRIED, WITHOUT_TEXT, refused_rows
@@ -70,7 +70,7 @@ def perform(work: RunWork) -> StoredRun:
     except UnreadableJobError as error:
         message = f"the stored job cannot be read: {error.reason}; change it, then schedctl retry {work.run.id}"
         failure = configuration("JOB_UNREADABLE", message)
-        conclusion, policies = conclude_error(failure, report_so_far(work)), Policies()
+        conclusion, policies = with_account(conclude_error(failure, report_so_far(work)), _account(work)), Policies()
     else:
         policies = _policies(job)
         ended = _attempt(work, job)
@@ -304,14 +304,27 @@ def _stopped(work: RunWork, job: Job, reason: StopReason) -> Conclusion:
     """Undo what can be undone at the target of a run that a person or its timeout stopped."""
     _abort(work, job)
     report = report_so_far(work)  # after the abort, which settles what was done
-    return conclude_timeout(job.timeout, report) if reason is StopReason.TIMED_OUT else conclude_cancel(report)
+    timed_out = reason is StopReason.TIMED_OUT
+    conclusion = conclude_timeout(job.timeout, report) if timed_out else conclude_cancel(report)
+    return with_account(conclusion, _account(work, job))
 
 
 def _failed(work: RunWork, job: Job, error: ExportError) -> Conclusion:
-    """Conclude a failed attempt; if no other follows, learn first what became of the rows that were sent."""
-    if error.kind is FailureKind.TRANSIENT and work.run.attempt > job.retry_limit and work.entries():
+    """Conclude a failed attempt; if no other follows, learn first, and say, what became of the rows that were sent."""
+    if _is_tried_again(work, job, error):
+        return conclude_error(error, report_so_far(work))
+    if error.kind is FailureKind.TRANSIENT and work.entries():
         _abort(work, job)
-    return conclude_error(error, report_so_far(work))
+    return with_account(conclude_error(error, report_so_far(work)), _account(work, job))
+
+
+def _is_tried_again(work: RunWork, job: Job, error: ExportError) -> bool:
+    return error.kind is FailureKind.TRANSIENT and work.run.attempt <= job.retry_limit
+
+
+def _account(work: RunWork, job: Job | None = None) -> str:
+    """Say what is in doubt or unsent of a run that ends with its spool in place; empty if it never did anything."""
+    return account(work, job, has_spool=True) if has_acted(work.entries()) else ""
 
 
 def _without_spool(work: RunWork, job: Job, error: ExportError) -> Conclusion:
@@ -321,7 +334,7 @@ def _without_spool(work: RunWork, job: Job, error: ExportError) -> Conclusion:
     report = report_so_far(work)
     if report.adds_up and job.changes == "all":  # all rows are accounted for, so that nobody needs the spool
         return conclude(report, job.max_rejected, of_refused=work.run.reason == RETRIED)
-    told = internal(error.code, f"{error.message} {account(work, job)}")
+    told = internal(error.code, f"{error.message} {account(work, job, has_spool=False)}")
     return conclude_error(told, report)
 
 

@@ -343,8 +343,8 @@ def _line(run_: "StoredRun") -> str:
             " before" if run_.definition.get("changes", "all") == "all" else ""
         )
     why = f"; {run_.failure_code}: {run_.failure_message}" if run_.failure_code else ""
-    if run_.outcome == "canceled" and (told := _restore(run_)):
-        why = f"; {told}"
+    if run_.outcome == "canceled" and (run_.reason or _restore(run_)):
+        why = f"; {run_.reason or _restore(run_)}"
     return f"{head}: {run_.outcome}, {counts}{why}"
 
 
@@ -371,7 +371,7 @@ def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[
         ("unchanged", f"{run_.rows_unchanged:,}" if run_.rows_unchanged else None),
         ("changes", _changes(run_.progress)),
         ("deleted", f"{run_.rows_deleted:,}" if run_.rows_deleted else None),
-        ("restore", told if (told := _restore(run_)) != run_.reason else None),
+        ("restore", told if (told := _restore(run_)) and told not in (run_.reason or "") else None),
         ("due", iso(run_.run_time)),
         ("started", iso(run_.started_at)),
         ("ended", f"{iso(run_.finished_at)} ({relative(run_.finished_at, now)})" if run_.finished_at else None),
