@@ -1,6 +1,7 @@
 """What is certain of a run that ended after it began to send, what is in doubt, and what to do, in words."""
 
 from exporter.connections import SalesforceExport
+from exporter.failures import ExportError, FailureKind
 from exporter.report import ExportReport
 from exporter.targets.fates import known
 from scheduler.job import Job
@@ -56,6 +57,13 @@ def account(work: RunWork, job: Job | None, *, has_spool: bool) -> str:
     if left:
         words.append(f"{left:,} batches were not sent")
     return f"{'; '.join(words)}. {_way(work, job, has_spool=has_spool)}"
+
+
+def unasked_words(job: Job, error: ExportError) -> str:
+    """Say why the target of a job did not tell what became of the rows."""
+    name = "Salesforce" if isinstance(job.export.options, SalesforceExport) else "the target"
+    verb = "could not tell" if error.kind in {FailureKind.INTERNAL, FailureKind.DATA} else "could not be asked"
+    return f"{name} {verb} what became of the rows: {error.code}: {error.message}"
 
 
 def _way(work: RunWork, job: Job | None, *, has_spool: bool) -> str:

@@ -188,15 +188,24 @@ def show_run(*, run_id: options.RunId, as_json: options.Json = False, config: op
         put_table(["at", "step", "mark", "batch", "data"], rows)
 
 
-def abandon_run(*, run_id: options.RunId, as_json: options.Json = False, config: options.Config = None) -> int:
+def abandon_run(
+    *,
+    run_id: options.RunId,
+    at_once: Annotated[
+        bool, typer.Option("--now", help="Also if the target cannot be asked: with what the ledger alone proves.")
+    ] = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> int:
     """End a run that has begun and cannot go on.
 
     Use it for a run whose spool is on a host that no longer exists. Nothing more is sent. The run fails with the counts
-    that the target confirms, and names the batches in doubt.
+    that the target confirms, and names the batches in doubt. If the target cannot be asked, nothing changes.
     """
     with workbench.opened(config, datetime.now(UTC)) as bench:
+        _log_to_terminal()
         by = actors.this_actor("schedctl runs abandon")
-        found = abandon.abandon(bench.database, bench.config, run_id, datetime.now(UTC), by=by)
+        found = abandon.abandon(bench.database, bench.config, run_id, datetime.now(UTC), even_unasked=at_once, by=by)
     if as_json:
         put_json({"runs": [run_json(found)]})
     else:
@@ -212,6 +221,9 @@ def cancel(*, run_id: options.RunId, as_json: options.Json = False, config: opti
     now = datetime.now(UTC)
     with workbench.opened_to_look(config, now, is_change=True) as look:
         found = runs.cancel(look.database, run_id, now, by=actors.this_actor("schedctl cancel"))
+        obstacle = waits.keeps_from_stopping(look.database, found, now)
+    if obstacle is not None:
+        say(obstacle)
     if as_json:
         put_json({"runs": [run_json(found)]})
     elif found.state == "finished":
@@ -320,8 +332,7 @@ def _slots(view: "JobView", at: str | None, since: str | None, count: int, now: 
 
 
 def _wait(bench: "Bench", run_ids: list[int]) -> "list[StoredRun]":
-    # A run that is executed here would log as in the daemon; its progress and the line at its end say the same.
-    logs.configure(level="debug" if os.environ.get(DEBUG) else "critical", mode="console")
+    _log_to_terminal()
     try:
         with ProgressDisplay(clock=datetime) as display:
             waiting = execution.Waiting(bench.database, bench.config, watch=display.watch, listen=display.listen)
@@ -329,6 +340,11 @@ def _wait(bench: "Bench", run_ids: list[int]) -> "list[StoredRun]":
     except KeyboardInterrupt:
         say(f"schedctl: stopped waiting; what has not ended is left to the daemon (schedctl runs show {run_ids[0]})")
         raise
+
+
+def _log_to_terminal() -> None:
+    """Keep quiet, unless asked to debug: what a run would log as in the daemon, its last line says here."""
+    logs.configure(level="debug" if os.environ.get(DEBUG) else "critical", mode="console")
 
 
 def _line(run_: "StoredRun") -> str:

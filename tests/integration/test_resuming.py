@@ -1,5 +1,6 @@
 """A begun append that ended: what its failure says, and how it goes on from its own ledger and spool."""
 
+import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from support.cases import SCHEMA
+from support.command import Command, QuickCommand
 from support.crash import Nursery, nursery
-from support.whole_runs import SECRET, Workplace
+from support.whole_runs import OWNER, SECRET, Workplace
 
 from exporter.emulator.server import Emulator
+from scheduler.errors import OperationError
+from scheduler.operations.abandon import abandon
 from storage import runs
 
 EXPORT = '[jobs.things.export]\nconnection = "crm"\nobject = "Thing__c"\nbatch_size = 2\n'
@@ -102,3 +106,134 @@ def test_an_upsert_that_ends_says_that_all_rows_may_be_sent_again(
     run = edited(work, *WRONG["secret"]).finish(number)
     assert "in doubt: batch " in str(run.failure_message)
     assert "which leaves none there twice" in str(run.failure_message)
+
+
+AWAY = 'login_url = "http://127.0.0.1:1"'
+
+
+def unreachable(work: Workplace, emulator: Emulator) -> Workplace:
+    return edited(work, f'login_url = "{emulator.url}"', AWAY)
+
+
+def reachable(work: Workplace, emulator: Emulator) -> Workplace:
+    return edited(work, AWAY, f'login_url = "{emulator.url}"')
+
+
+def test_a_run_without_its_spool_waits_while_salesforce_cannot_be_asked_what_became_of_its_rows(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    with work.database() as database, database.write() as session:  # kills counted as attempts
+        session.connection().exec_driver_sql("UPDATE run SET attempt = 0")
+    shutil.rmtree(work.config.storage.spool)
+    run = unreachable(work, emulator).attempt(number)
+    assert run is not None
+    assert (run.state, run.failure_kind, run.failure_code) == ("waiting", "transient", "CONNECTION_REFUSED")
+    assert "the spool is gone (" in str(run.failure_message)
+    assert "Salesforce could not be asked what became of the rows: " in str(run.failure_message)
+    done = reachable(work, emulator).finish(number)
+    assert (done.failure_code, done.rows_accepted) == ("SPOOL_GONE", len(names(emulator)))
+    assert "could not be asked" not in str(done.failure_message)
+
+
+def test_the_last_attempt_of_a_run_without_its_spool_says_that_salesforce_could_not_be_asked(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    shutil.rmtree(work.config.storage.spool)
+    run = unreachable(work, emulator).finish(number)
+    assert (run.outcome, run.failure_kind, run.failure_code) == ("failed", "internal", "SPOOL_GONE")
+    assert "Salesforce could not be asked what became of the rows: CONNECTION_REFUSED: " in str(run.failure_message)
+    assert "in doubt: batch " in str(run.failure_message)
+
+
+def test_a_run_is_not_abandoned_while_salesforce_cannot_be_asked_unless_a_person_says_now(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    with work.database() as database, database.write() as session:
+        runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
+    (tmp_path / "command").mkdir()
+    command = QuickCommand(tmp_path / "command")
+    work = unreachable(work, emulator)
+    entries = work.entries(number)
+    refused = command("runs", "abandon", str(number), "--config", work.file, code=1)
+    assert refused.err.startswith(f"schedctl: run {number} stays as it is, since Salesforce could not be asked ")
+    assert (refused.err.count("\n"), refused.out) == (1, "")
+    assert "CONNECTION_REFUSED" in refused.err
+    assert "try again, or --now" in refused.err
+    details = command("runs", "show", str(number), "--json", "--config", work.file).json["run"]
+    assert (details["state"], details["actions"], work.entries(number)) == ("waiting", [], entries)
+    done = command("runs", "abandon", str(number), "--now", "--json", "--config", work.file)
+    [run] = done.json["runs"]
+    assert (run["outcome"], run["failure"]["code"], done.err) == ("failed", "ABANDONED", "")
+    assert "Salesforce could not be asked" in run["failure"]["message"]
+
+
+def test_a_run_that_could_not_be_abandoned_can_be_when_salesforce_is_back(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    shutil.rmtree(work.config.storage.spool)
+    with work.database() as database:
+        with database.write() as session:
+            runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
+        away = unreachable(work, emulator)
+        with pytest.raises(OperationError, match="could not be asked"):
+            abandon(database, away.config, number, datetime.now(UTC))
+        back = reachable(away, emulator)
+        run = abandon(database, back.config, number, datetime.now(UTC))
+    assert (run.failure_code, run.rows_accepted) == ("ABANDONED", len(names(emulator)))
+
+
+@pytest.mark.parametrize("bulk_api", ["1", "2"])
+def test_a_begun_run_that_logs_in_to_another_org_sends_nothing_there(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path, bulk_api: str
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=f'{EXPORT}bulk_api = "{bulk_api}"\n')
+    number = begun(work, cradle)
+    before = work.entries(number)
+    with Emulator(schema=SCHEMA, client_secret=SECRET, seed=7) as other:
+        run = edited(work, emulator.url, other.url).finish(number)
+        assert names(other) == []
+    assert (run.failure_kind, run.failure_code, work.entries(number)) == ("configuration", "OTHER_ORG", before)
+    assert other.org.org_id[:15] in str(run.failure_message)
+    assert emulator.org.org_id[:15] in str(run.failure_message)
+    assert "in doubt: batch " in str(run.failure_message)
+
+
+def test_a_canceled_run_whose_spool_nobody_can_read_names_the_way_to_end_it(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path, postgresql_url: str
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT, storage=postgresql_url)
+    number = begun(work, cradle)
+    with work.database() as database, database.write() as session:
+        runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
+    (tmp_path / "command").mkdir()
+    answer = QuickCommand(tmp_path / "command")("cancel", str(number), "--config", work.file)
+    assert "which no living daemon can read" in answer.err
+    assert f"schedctl runs abandon {number}" in answer.err
+
+
+def test_a_canceled_run_that_waits_for_a_daemon_says_so(emulator: Emulator, cradle: Nursery, tmp_path: Path) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    with work.database() as database, database.write() as session:
+        runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
+    (tmp_path / "command").mkdir()
+    answer = QuickCommand(tmp_path / "command")("cancel", str(number), "--config", work.file)
+    assert "no daemon is alive: the run stops when one starts" in answer.err
+
+
+def test_abandon_says_one_line_and_no_log(emulator: Emulator, cradle: Nursery, tmp_path: Path) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    with work.database() as database, database.write() as session:
+        runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
+    (tmp_path / "command").mkdir()
+    answer = Command(tmp_path / "command")("runs", "abandon", str(number), "--config", work.file)
+    assert (answer.err, answer.out.count("\n")) == ("", 1)

@@ -59,7 +59,7 @@ class Bulk2Carrier:
         backoff = self._client.make_backoff()
         while True:
             create = partial(self._bulk.create, self._work.plan)
-            bulk_job = self._journal.do(Effect.JOB_CREATE, create, batch=batch)
+            bulk_job = self._journal.do(Effect.JOB_CREATE, create, batch=batch, org=self._client.org_id())
             try:
                 upload = partial(self._bulk.upload, bulk_job, content)
                 self._journal.do(Effect.BATCH_UPLOAD, upload, batch=batch, bulk_job=bulk_job)

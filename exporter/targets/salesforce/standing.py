@@ -49,6 +49,7 @@ class Refused:
 class Standing:
     """What the ledger says so far. Everything but :meth:`follow` only reads it.
 
+    ``org`` is the id of the org that has the BulkJobs, where that is known.
     ``bulk_job`` takes batches, as far as is known, with ``concurrency``; ``unclosed`` were opened and are not known to
     be over, nor to go on by themselves.
     ``arrived`` are the ids of all batches known to be ours. ``began`` tells that the preflight was passed.
@@ -61,6 +62,7 @@ class Standing:
     """
 
     def __init__(self) -> None:
+        self.org: str | None = None
         self.bulk_job: str | None = None
         self.concurrency: str | None = None
         self.unclosed: set[str] = set()
@@ -141,6 +143,7 @@ class Standing:
         match entry.step:
             case Effect.JOB_CREATE:
                 self.began = True
+                self.org = self.org or data.get("org")
                 if entry.mark is Mark.DONE:
                     self.bulk_job = data["id"]
                     self.concurrency = data.get("concurrency")
@@ -176,6 +179,7 @@ class Standing:
         match entry.step:
             case Effect.JOB_CREATE:
                 self.began = True
+                self.org = self.org or data.get("org")
                 if entry.mark is Mark.DONE:
                     self.unclosed.add(data["id"])
             case Effect.BATCH_SEND:
