@@ -247,8 +247,9 @@ def retry(
 ) -> int:
     """Run a slot again, or only the rows that were refused.
 
-    The job is run as it now is. Refused rows are sent once more with the values that they had; those of one run only
-    once, and then those that the second one refused.
+    An append that failed or was canceled after it began to send goes on where it stopped, as the same run, and sends
+    nothing twice. Otherwise the job is run as it now is. Refused rows are sent once more with the values that they had;
+    those of one run only once, and then those that the second one refused.
     """
     now = datetime.now(UTC)
     if only_rejected and again:
@@ -262,7 +263,10 @@ def retry(
             if hopeless:
                 say(f"{hopeless:,} of the refused rows have values without a text for the target: left out")
         else:
-            asked = retries.retry(bench.database, run_id, now, again=again, by=by)
+            spool = bench.config.storage.spool
+            asked = retries.retry(bench.database, run_id, now, again=again, spool_root=spool, by=by)
+            if asked.id == run_id:
+                say(f"run {run_id} goes on where it stopped: what is certain to be in the target is not sent again")
         found: Sequence[StoredRun] = [asked]
         if wait:
             found = _wait(bench, [asked.id])

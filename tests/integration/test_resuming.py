@@ -3,7 +3,7 @@
 import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,10 @@ from support.whole_runs import OWNER, SECRET, Workplace
 from exporter.emulator.server import Emulator
 from scheduler.errors import OperationError
 from scheduler.operations.abandon import abandon
-from storage import runs
+from scheduler.operations.retries import retry
+from scheduler.retention import sweep
+from storage import jobs, runs
+from storage.runs import StoredRun
 
 EXPORT = '[jobs.things.export]\nconnection = "crm"\nobject = "Thing__c"\nbatch_size = 2\n'
 ROWS = [{"Name": f"first {n}"} for n in range(8)]
@@ -237,3 +240,109 @@ def test_abandon_says_one_line_and_no_log(emulator: Emulator, cradle: Nursery, t
     (tmp_path / "command").mkdir()
     answer = Command(tmp_path / "command")("runs", "abandon", str(number), "--config", work.file)
     assert (answer.err, answer.out.count("\n")) == ("", 1)
+
+
+def resumed(work: Workplace, number: int) -> StoredRun:
+    """Have an ended run go on, to its end."""
+    with work.database() as database:
+        run = retry(database, number, datetime.now(UTC), spool_root=work.config.storage.spool)
+    assert (run.id, run.state, run.failure_code) == (number, "waiting", None)
+    return work.finish(number)
+
+
+ALL = [row["Name"] for row in ROWS]
+
+
+@pytest.mark.parametrize("bulk_api", ["1", "2"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_an_append_that_a_wrong_config_ended_goes_on_from_its_spool_when_the_config_is_right(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path, wrong: str, bulk_api: str
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=f'{EXPORT}bulk_api = "{bulk_api}"\n')
+    number = begun(work, cradle)
+    old, new = WRONG[wrong]
+    edited(work, old, new).finish(number)
+    run = resumed(edited(work, new, old), number)
+    assert (run.outcome, run.rows_read, run.rows_accepted, names(emulator)) == ("succeeded", len(ALL), len(ALL), ALL)
+
+
+def test_an_append_goes_on_over_the_connection_that_its_job_has_now(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    renamed = edited(work, "crm", "org")
+    renamed.finish(number)
+    with work.database() as database, database.write() as session:
+        jobs.put_job(session, name="things", origin="file", definition=renamed.job.to_dict(), now=datetime.now(UTC))
+    assert (resumed(renamed, number).outcome, names(emulator)) == ("succeeded", ALL)
+
+
+@pytest.mark.parametrize("bulk_api", ["1", "2"])
+def test_an_append_whose_last_attempt_was_aborted_goes_on_with_what_salesforce_did_not_take(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path, bulk_api: str
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=f'{EXPORT}bulk_api = "{bulk_api}"\n')
+    emulator.gate.worker.pause(paused=True)
+    number = begun(work, cradle)
+    with work.database() as database, database.write() as session:
+        runs.request_cancel(session, number, now=datetime.now(UTC))
+    assert work.finish(number).outcome == "canceled"
+    emulator.gate.worker.pause(paused=False)
+    run = resumed(work, number)
+    assert (run.reason, run.cancel_requested_at) == (None, None)
+    assert (run.outcome, run.rows_accepted, names(emulator)) == ("succeeded", len(ALL), ALL)
+
+
+def test_an_append_without_its_spool_does_not_go_on_and_retry_says_why(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    wrong = edited(work, *WRONG["secret"])
+    wrong.finish(number)
+    shutil.rmtree(work.config.storage.spool)
+    with (
+        work.database() as database,
+        pytest.raises(OperationError, match=f"cannot go on where it stopped, since .* is missing; .* {number} --again"),
+    ):
+        retry(database, number, datetime.now(UTC), spool_root=work.config.storage.spool)
+
+
+def test_an_append_whose_slot_another_run_sends_again_does_not_go_on(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    old, new = WRONG["secret"]
+    edited(work, old, new).finish(number)
+    work = edited(work, new, old)
+    with work.database() as database:
+        root, now = work.config.storage.spool, datetime.now(UTC)
+        other = retry(database, number, now, again=True, spool_root=root)
+        with pytest.raises(OperationError, match=f"since run {other.id} sends all rows of its slot once more"):
+            retry(database, number, now, spool_root=root)
+
+
+def test_the_spool_of_an_append_that_can_go_on_is_kept_as_long_as_the_run(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    edited(work, *WRONG["secret"]).finish(number)
+    with work.database() as database:
+        assert list(sweep(database, work.config.storage.spool, datetime.now(UTC) + timedelta(days=400))) == []
+
+
+def test_retry_of_the_command_goes_on_with_the_same_run(emulator: Emulator, cradle: Nursery, tmp_path: Path) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    old, new = WRONG["secret"]
+    edited(work, old, new).finish(number)
+    work = edited(work, new, old)
+    (tmp_path / "command").mkdir()
+    answer = QuickCommand(tmp_path / "command")("retry", str(number), "--wait", "--json", "--config", work.file)
+    [run] = answer.json["runs"]
+    assert (run["id"], run["outcome"], run["rows"]["accepted"]) == (number, "succeeded", len(ALL))
+    assert f"run {number} goes on where it stopped" in answer.err
+    assert names(emulator) == ALL

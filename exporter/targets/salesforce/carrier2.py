@@ -134,8 +134,8 @@ class Bulk2Carrier:
             return []
 
     def give_up(self, ending: Ending) -> None:
-        """Take note that others aborted a BulkJob."""
-        if ending.sending.bulk_job not in self._aborted:
+        """Take note that others aborted a BulkJob; an earlier attempt of this run may have, too."""
+        if ending.sending.bulk_job not in self._aborted | self._standing.over:
             note_stop(self._work, ending.sending.bulk_job, "Aborted")
 
     def stop(self) -> None:
