@@ -4,6 +4,7 @@ import csv
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,17 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.guarding import guard
 from scheduler.cli.late import Late
-from scheduler.cli.output import JsonRows, TerminalRecords, csv_stream, put, put_json, put_sheet, put_table, say
+from scheduler.cli.output import (
+    JsonRows,
+    TerminalRecords,
+    csv_stream,
+    put,
+    put_json,
+    put_sheet,
+    put_table,
+    put_text,
+    say,
+)
 from scheduler.cli.problems import DEBUG
 from scheduler.cli.progress import ProgressDisplay
 from scheduler.cli.tables import STYLES, action_table, run_table
@@ -32,9 +43,10 @@ if TYPE_CHECKING:
     from scheduler.cli.workbench import Bench
     from scheduler.operations import abandon, execution, jobs, presence, retries, runs, waits
     from scheduler.operations.jobs import JobView
-    from scheduler.operations.runs import RunDetails
+    from scheduler.operations.runs import Refused, RunDetails
     from storage.database import Database
     from storage.runs import StoredRun
+    from storage.values import Actor
 else:
     actors = Late("scheduler.actors")
     waits = Late("scheduler.operations.waits")
@@ -259,9 +271,7 @@ def retry(
             execution.check_can_execute(bench.database, bench.config, now)
         by = actors.this_actor("schedctl retry")
         if only_rejected:
-            asked, hopeless = retries.retry_rejected(bench.database, run_id, now, by=by)
-            if hopeless:
-                say(f"{hopeless:,} of the refused rows have values without a text for the target: left out")
+            asked = _retry_rejected(bench.database, run_id, now, by)
         else:
             spool = bench.config.storage.spool
             asked = retries.retry(bench.database, run_id, now, again=again, spool_root=spool, by=by)
@@ -278,6 +288,16 @@ def retry(
         for each in found:
             put(_line(each))
     return 1 if wait and any(each.outcome in BAD for each in found) else 0
+
+
+def _retry_rejected(database: "Database", run_id: int, now: datetime, by: "Actor") -> "StoredRun":
+    """Ask for a run of the refused rows, and say which of them cannot be part of it."""
+    asked, hopeless = retries.retry_rejected(database, run_id, now, by=by)
+    if hopeless:
+        say(f"{hopeless:,} of the refused rows have values without a text for the target: left out")
+    if others := sum(each.count for each in runs.rejected_without_values(database, run_id)):
+        say(f"{others:,} more refused rows are left out: their values had gone with the spool of run {run_id}")
+    return asked
 
 
 def rejected(
@@ -306,6 +326,7 @@ def rejected(
         raise usage("--raw belongs to --csv")
     with workbench.opened_to_look(config, now) as look:
         kept = runs.rejected_count(look.database, run_id)
+        others = runs.rejected_without_values(look.database, run_id)
         rows = runs.rejected_rows(look.database, run_id)
         if csv_file is not None:
             written, guarded = _write_csv(look.database, run_id, csv_file, raw=raw)
@@ -313,12 +334,14 @@ def rejected(
             if guarded:
                 say(f"a ' stands before {guarded:,} values that a spreadsheet would execute; --raw leaves it out")
         if as_json:
-            with JsonRows("rows") as out:
+            with JsonRows("rows", without_values=[asdict(each) for each in others]) as out:
                 for row in rows:
                     out.row(rejected_json(row))
         elif csv_file is None:
             shown = list(islice(rows, SHOWN_REJECTED))
-            _put_rejected([rejected_json(row) for row in shown], kept, run_id)
+            _put_rejected([rejected_json(row) for row in shown], kept, run_id, others)
+        if csv_file is not None and others:
+            say(f"{sum(each.count for each in others):,} more are left out: their values had gone with the run's spool")
 
 
 def _slots(view: "JobView", at: str | None, since: str | None, count: int, now: datetime) -> list[datetime] | None:
@@ -409,7 +432,8 @@ def _restore(run_: "StoredRun") -> str | None:
 
 
 def _rejected_hint(details: "RunDetails") -> str:
-    return f" (schedctl rejected {details.run.id})" if details.rejected_kept else ""
+    has_some = details.rejected_kept or details.run.rows_rejected
+    return f" (schedctl rejected {details.run.id})" if has_some else ""
 
 
 def _changes(progress: Mapping[str, Any]) -> str | None:
@@ -462,10 +486,18 @@ def _write_rows(
     return written, guarded
 
 
-def _put_rejected(rows: list[dict[str, Any]], kept: int, run_id: int) -> None:
+def _put_rejected(rows: list[dict[str, Any]], kept: int, run_id: int, others: "Sequence[Refused]") -> None:
+    if others:
+        count = sum(each.count for each in others)
+        put_text(f"{count:,} rows were refused whose values had gone with the run's spool. Only the reasons are known:")
+        reasons = [[f"{each.count:,}", f"{each.code}: {each.message}".removeprefix(": ")] for each in others]
+        put_table(["rows", "refused because"], reasons)
     if not rows:
-        put("no refused rows")
+        if not others:
+            put("no refused rows")
         return
+    if others:
+        put()
     content = [[str(row["number"]), f"{row['code']}: {row['message']}", _data(row["values"])] for row in rows]
     put_table(["row", "refused because", "values"], content)
     if kept > len(rows):

@@ -79,6 +79,11 @@ def retry_rejected(database: Database, run_id: int, now: datetime, *, by: Actor 
         _check_first(session, before)
         kept = rejections.count(session, run_id)
         hopeless = rejections.count(session, run_id, codes=WITHOUT_TEXT)
+        if kept == 0 and before.rows_rejected:
+            raise failed(
+                f"the values of the {before.rows_rejected:,} refused rows of run {run_id} had gone with its spool: "
+                f"they cannot be sent again from here; schedctl rejected {run_id} shows why they were refused"
+            )
         if kept == 0:
             raise failed(f"run {run_id} has no refused rows")
         if kept == hopeless:

@@ -2,7 +2,8 @@
 
 import shutil
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -346,3 +347,37 @@ def test_retry_of_the_command_goes_on_with_the_same_run(emulator: Emulator, crad
     assert (run["id"], run["outcome"], run["rows"]["accepted"]) == (number, "succeeded", len(ALL))
     assert f"run {number} goes on where it stopped" in answer.err
     assert names(emulator) == ALL
+
+
+@pytest.mark.parametrize("bulk_api", ["1", "2"])
+def test_rows_that_were_refused_after_their_spool_had_gone_are_told_by_reason(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path, bulk_api: str
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=f'{EXPORT}bulk_api = "{bulk_api}"\n')
+    emulator.gate.worker.pause(paused=True)
+    number = begun(work, cradle, rows=[{"Name": "x" * (300 if n % 2 else 3), "Ext_Id__c": f"e{n}"} for n in range(8)])
+    sent = sum(row.step == "batch.send" and row.mark == "done" for row in work.entries(number))
+    emulator.gate.worker.pause(paused=False)
+    until(lambda: len(names(emulator)) == sent)
+    shutil.rmtree(work.config.storage.spool)
+    run = work.finish(number)
+    assert (run.failure_code, run.rows_accepted, run.rows_rejected) == ("SPOOL_GONE", sent, sent)
+    (tmp_path / "command").mkdir()
+    command = QuickCommand(tmp_path / "command")
+    answer = command("rejected", str(number), "--json", "--config", work.file).json
+    [reason] = answer["without_values"]
+    assert (answer["rows"], reason["code"], reason["count"]) == ([], "STRING_TOO_LONG", sent)
+    shown = command("rejected", str(number), "--config", work.file).out
+    assert f"{sent} rows were refused whose values had gone with the run's spool" in shown
+    assert "STRING_TOO_LONG" in shown
+    assert "xxx" not in shown
+    refused = command("retry", str(number), "--rejected", "--config", work.file, code=1).err
+    assert f"the values of the {sent} refused rows of run {number} had gone with its spool" in refused
+    assert f"(schedctl rejected {number})" in command("runs", "show", str(number), "--config", work.file).out
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

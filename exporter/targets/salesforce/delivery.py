@@ -304,6 +304,7 @@ class Delivery:
             refusals=write_refusals(counted),
             **({"unsent": write_ranges(unsent), "why": [asdict(each) for each in why]} if locked else {}),
             **({"left_out": write_ranges(sorted(refused))} if removal else {}),
+            **({"values_kept": False} if refused and batch is None else {}),
         )
         self._listen(BatchSettled(batch=number, accepted=accepted, rejected=len(refused)))
 
