@@ -381,3 +381,19 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_over_postgresql_an_append_goes_on_only_where_its_spool_can_be_read(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path, postgresql_url: str
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT, storage=postgresql_url)
+    number = begun(work, cradle)
+    old, new = WRONG["secret"]
+    edited(work, old, new).finish(number)
+    work = edited(work, new, old)
+    with (
+        work.database() as database,
+        pytest.raises(OperationError, match=r"its spool is in .*/spool on .*, which no living daemon can read"),
+    ):
+        retry(database, number, datetime.now(UTC), spool_root=tmp_path / "elsewhere")
+    assert (resumed(work, number).outcome, names(emulator)) == ("succeeded", ALL)
