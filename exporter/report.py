@@ -112,12 +112,15 @@ def exceeds(rejected: int, sent: int, max_rejected: int | str | None) -> bool:
 class Known:
     """What a ledger alone proves of an export: counts, how many batches are settled, and what is in doubt, in words.
 
-    Rows in doubt were handed over, and nothing says yet what became of them. ``report.read`` is not known here.
+    Rows in doubt were handed over, and nothing says yet what became of them. ``under_way`` is how many batches of rows
+    are in doubt, and ``held`` how many others have rows that are to be sent again. ``report.read`` is not known here.
     ``deletions`` has more of ``report.deleted``.
     """
 
     report: ExportReport
     settled: int = 0
+    under_way: int = 0
+    held: int = 0
     doubts: tuple[str, ...] = ()
     deletions: Deletions = field(default_factory=Deletions)
 

@@ -1,6 +1,7 @@
-"""The end of a run whose spool is gone, or whose host is: what is certain of it is settled, and the rest is named."""
+"""What is certain of a run that ended after it began to send, what is in doubt, and what to do, in words."""
 
 from exporter.connections import SalesforceExport
+from exporter.failures import ExportError, FailureKind
 from exporter.report import ExportReport
 from exporter.targets.fates import known
 from scheduler.job import Job
@@ -34,29 +35,53 @@ def report_so_far(work: RunWork) -> ExportReport:
     )
 
 
-def account(work: RunWork, job: Job) -> str:
-    """Say in one line what is known of a run that nobody can go on with, and what to do."""
+def account(work: RunWork, job: Job | None, *, has_spool: bool) -> str:
+    """Say in one line what is known of a run that ends, and what to do; empty if nothing is in doubt or unsent.
+
+    ``job`` is None if its definition cannot be read.
+    """
     binding, found = work.binding(), known(StoredLedger(work))
     batches = binding.batches if binding is not None else None
+    left = 0 if batches is None else max(0, batches - found.settled - found.under_way - found.held)
+    if has_spool and not (found.doubts or found.held or left):
+        return ""
     of = f" of {batches:,}" if batches is not None else ""
     words = [f"{found.settled:,}{of} batches are complete ({found.report.accepted:,} rows accepted)"]
     if found.doubts:
         more = f" and {len(found.doubts) - MAX_DOUBTS:,} more" if len(found.doubts) > MAX_DOUBTS else ""
         words.append(f"in doubt: {', '.join(found.doubts[:MAX_DOUBTS])}{more}")
-        if isinstance(job.export.options, SalesforceExport):
+        if job is not None and isinstance(job.export.options, SalesforceExport):
             words.append("Setup > Bulk Data Load Jobs shows what became of them")
-    if batches is not None and (left := batches - found.settled - len(found.doubts)) > 0:
+    if found.held:
+        words.append(f"{found.held:,} batches have rows that were to be sent again")
+    if left:
         words.append(f"{left:,} batches were not sent")
-    return f"{'; '.join(words)}. {_way(work, job)}"
+    return f"{'; '.join(words)}. {_way(work, job, has_spool=has_spool)}"
 
 
-def _way(work: RunWork, job: Job) -> str:
+def unasked_words(job: Job, error: ExportError) -> str:
+    """Say why the target of a job did not tell what became of the rows."""
+    name = "Salesforce" if isinstance(job.export.options, SalesforceExport) else "the target"
+    verb = "could not tell" if error.kind in {FailureKind.INTERNAL, FailureKind.DATA} else "could not be asked"
+    return f"{name} {verb} what became of the rows: {error.code}: {error.message}"
+
+
+def _way(work: RunWork, job: Job | None, *, has_spool: bool) -> str:
     number = work.run.id
+    if job is None or (has_spool and job.changes == "all" and is_append(job)):
+        return f"schedctl retry {number} goes on where it stopped, and sends nothing twice"
     if job.changes != "all":
+        if has_spool:
+            return f"schedctl retry {number} sends what the target lacks"
         return f"schedctl resync {job.name} has the next run send what the target lacks"
-    if getattr(job.export.options, "mode", None) == "append":
+    if is_append(job):
         return (
             "Compare the target's records with the query's rows and add what is missing; "
             f"schedctl retry {number} --again sends all rows of the slot once more"
         )
     return f"schedctl retry {number} sends all rows of the slot, which leaves none there twice"
+
+
+def is_append(job: Job) -> bool:
+    """Whether a row that the job sends twice is there twice."""
+    return getattr(job.export.options, "mode", None) == "append"

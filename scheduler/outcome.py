@@ -38,6 +38,8 @@ class Conclusion:
     """Whether another attempt is ruled out, whatever the kind of failure."""
     quota: bool = False
     """Whether the target said that a quota is used up, which other runs will meet too."""
+    remark: str | None = None
+    """What else there is to say of a run that has no failure which could."""
 
 
 def conclude(report: ExportReport, max_rejected: int | str | None = None, *, of_refused: bool = False) -> Conclusion:
@@ -74,15 +76,15 @@ def conclude(report: ExportReport, max_rejected: int | str | None = None, *, of_
 
 
 def conclude_error(error: ExportError, report: ExportReport | None = None) -> Conclusion:
-    """Judge an export that an error ended."""
-    failed = _failed(report or ExportReport(), error.kind, error.code, error.message)
-    return replace(failed, quota=error.quota)
+    """Judge an export that an error ended. Rows that were rejected before it do not keep it from being tried again."""
+    failure = Failure(kind=error.kind, code=error.code, message=error.message)
+    return Conclusion(outcome=Outcome.FAILED, failure=failure, report=report or ExportReport(), quota=error.quota)
 
 
 def conclude_timeout(seconds: int, report: ExportReport) -> Conclusion:
     """Judge a run that went on for longer than its ``timeout``; it is not tried again."""
     message = f"the run took longer than its timeout of {seconds} s and was stopped"
-    return _failed(report, FailureKind.TRANSIENT, "TIMEOUT", message, final=True)
+    return _failed(report, FailureKind.TRANSIENT, "TIMEOUT", message)
 
 
 def conclude_cancel(report: ExportReport) -> Conclusion:
@@ -90,12 +92,18 @@ def conclude_cancel(report: ExportReport) -> Conclusion:
     return Conclusion(outcome=Outcome.CANCELED, report=report, final=True)
 
 
-def _failed(
-    report: ExportReport, kind: FailureKind, code: str, message: str, *, final: bool = False, quota: bool = False
-) -> Conclusion:
+def with_account(conclusion: Conclusion, account: str) -> Conclusion:
+    """Add what is known of a run that began to send: to the message of its failure, or as its remark."""
+    failure = conclusion.failure
+    if not account or failure is None:
+        return replace(conclusion, remark=account or None)
+    return replace(conclusion, failure=replace(failure, message=f"{failure.message.rstrip('.')}. {account}"))
+
+
+def _failed(report: ExportReport, kind: FailureKind, code: str, message: str, *, quota: bool = False) -> Conclusion:
+    """Conclude a failure after which the run is over: every row has its result, or its time is."""
     failure = Failure(kind=kind, code=code, message=message)
-    final = final or bool(report.rejected)
-    return Conclusion(outcome=Outcome.FAILED, failure=failure, report=report, final=final, quota=quota)
+    return Conclusion(outcome=Outcome.FAILED, failure=failure, report=report, final=True, quota=quota)
 
 
 def _kind(report: ExportReport, *, of_refused: bool) -> FailureKind:

@@ -22,7 +22,7 @@ from exporter.sources.opening import open_source
 from exporter.sql.dialects import dialect_of
 from exporter.targets import ExportContext, Target
 from exporter.targets.opening import open_target
-from scheduler.abandoning import account, report_so_far
+from scheduler.abandoning import account, report_so_far, unasked_words
 from scheduler.change_rules import rules_of
 from scheduler.changing import Comparison, is_outdated, select_changes, stage
 from scheduler.config import Config
@@ -30,7 +30,7 @@ from scheduler.connections import make_ready
 from scheduler.control import RunControl, RunStopped, StopReason
 from scheduler.job import Job, UnreadableJobError
 from scheduler.meters import METERS
-from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout
+from scheduler.outcome import Conclusion, conclude, conclude_cancel, conclude_error, conclude_timeout, with_account
 from scheduler.policy import Policies
 from scheduler.query import bind
 from scheduler.rejected import RETRIED, WITHOUT_TEXT, refused_rows
@@ -57,6 +57,8 @@ BATCH_ROWS = 10_000
 NOT_REPEATED = "The query was not run again, since it may give other rows now."
 _SPOOL_FAULTS = frozenset({GONE, "SPOOL_DAMAGED", "SPOOL_INCOMPLETE"})
 """What is wrong with a spool from which something was sent already: nothing more can be sent from it."""
+_NOT_ASKED = frozenset({FailureKind.TRANSIENT, FailureKind.CONFIGURATION})
+"""Why a target did not say what became of the rows, although it may know."""
 
 
 def perform(work: RunWork) -> StoredRun:
@@ -70,7 +72,7 @@ def perform(work: RunWork) -> StoredRun:
     except UnreadableJobError as error:
         message = f"the stored job cannot be read: {error.reason}; change it, then schedctl retry {work.run.id}"
         failure = configuration("JOB_UNREADABLE", message)
-        conclusion, policies = conclude_error(failure, report_so_far(work)), Policies()
+        conclusion, policies = with_account(conclude_error(failure, report_so_far(work)), _account(work)), Policies()
     else:
         policies = _policies(job)
         ended = _attempt(work, job)
@@ -98,7 +100,7 @@ def _attempt(work: RunWork, job: Job) -> Conclusion | None:
         return None if stopped.reason is StopReason.DRAINING else _stopped(work, job, stopped.reason)
     except ExportError as error:
         if error.code in _SPOOL_FAULTS and has_acted(work.entries()):
-            return _without_spool(work, job, internal(GONE, f"{error.message}. {NOT_REPEATED}"))
+            return _without_spool(work, job, error)
         if error.code in _SPOOL_FAULTS:
             _renew_spool(work, error)
             return _failed(work, job, transient(error.code, error.message))
@@ -304,29 +306,58 @@ def _stopped(work: RunWork, job: Job, reason: StopReason) -> Conclusion:
     """Undo what can be undone at the target of a run that a person or its timeout stopped."""
     _abort(work, job)
     report = report_so_far(work)  # after the abort, which settles what was done
-    return conclude_timeout(job.timeout, report) if reason is StopReason.TIMED_OUT else conclude_cancel(report)
+    timed_out = reason is StopReason.TIMED_OUT
+    conclusion = conclude_timeout(job.timeout, report) if timed_out else conclude_cancel(report)
+    return with_account(conclusion, _account(work, job))
 
 
 def _failed(work: RunWork, job: Job, error: ExportError) -> Conclusion:
-    """Conclude a failed attempt; if no other follows, learn first what became of the rows that were sent."""
-    if error.kind is FailureKind.TRANSIENT and work.run.attempt > job.retry_limit and work.entries():
+    """Conclude a failed attempt; if no other follows, learn first, and say, what became of the rows that were sent."""
+    if _is_tried_again(work, job, error):
+        return conclude_error(error, report_so_far(work))
+    if error.kind is FailureKind.TRANSIENT and work.entries():
         _abort(work, job)
-    return conclude_error(error, report_so_far(work))
+    return with_account(conclude_error(error, report_so_far(work)), _account(work, job))
+
+
+def _is_tried_again(work: RunWork, job: Job, error: ExportError) -> bool:
+    return error.kind is FailureKind.TRANSIENT and work.run.attempt <= job.retry_limit
+
+
+def _account(work: RunWork, job: Job | None = None) -> str:
+    """Say what is in doubt or unsent of a run that ends with its spool in place; empty if it never did anything."""
+    return account(work, job, has_spool=True) if has_acted(work.entries()) else ""
 
 
 def _without_spool(work: RunWork, job: Job, error: ExportError) -> Conclusion:
-    """Conclude a run that nobody can go on with: settle what the target can still tell, and name what is in doubt."""
+    """Conclude an attempt of a begun run whose spool has gone, as ``error`` says: nobody can go on with it.
+
+    While the target cannot be asked what became of the rows, but may be later, the run waits for its next attempt.
+    """
     log.error("spool.gone", message=error.message)
-    _abort(work, job, has_spool=False)
+    unasked = _abort(work, job, has_spool=False)
+    if unasked is not None and _is_tried_again(work, job, unasked):
+        message = f"the spool is gone ({error.message}), and {unasked_words(job, unasked)}"
+        return conclude_error(transient(unasked.code, message), report_so_far(work))
+    return _conclude_unspooled(work, job, internal(GONE, f"{error.message}. {NOT_REPEATED}"), unasked)
+
+
+def _conclude_unspooled(work: RunWork, job: Job, error: ExportError, unasked: ExportError | None) -> Conclusion:
+    """Conclude a run that nobody goes on with, with what is settled and what is in doubt."""
     report = report_so_far(work)
     if report.adds_up and job.changes == "all":  # all rows are accounted for, so that nobody needs the spool
         return conclude(report, job.max_rejected, of_refused=work.run.reason == RETRIED)
-    told = internal(error.code, f"{error.message} {account(work, job)}")
+    words = unasked_words(job, unasked).rstrip(".") if unasked is not None else ""
+    asked = f"{words[0].upper()}{words[1:]}. " if words else ""
+    told = internal(error.code, f"{error.message} {asked}{account(work, job, has_spool=False)}")
     return conclude_error(told, report)
 
 
-def _abort(work: RunWork, job: Job, *, has_spool: bool = True) -> None:
-    """Have the target begin nothing more, and settle what it has done, for a minute at the most."""
+def _abort(work: RunWork, job: Job, *, has_spool: bool = True) -> ExportError | None:
+    """Have the target begin nothing more, and settle what it has done, for a minute at the most.
+
+    Returns why that did not work; None if it did.
+    """
     abort = RunControl(timeout=ABORT_SECONDS)
     kept, work.control = work.control, abort
     try:
@@ -342,8 +373,12 @@ def _abort(work: RunWork, job: Job, *, has_spool: bool = True) -> None:
             target.abandon(_context(work, job, has_spool=False))
     except (ExportError, RunStopped) as error:
         log.warning("run.abort_failed", code=getattr(error, "code", "STOPPED"), message=str(error))
+        if isinstance(error, RunStopped):
+            return transient("READ_TIMEOUT", f"it did not answer within {ABORT_SECONDS:.0f} s")
+        return error
     finally:
         work.control = kept
+    return None
 
 
 def _hand_back(work: RunWork) -> StoredRun:
@@ -383,20 +418,41 @@ def execute(
         return perform(work)
 
 
+class NotAskedError(Exception):
+    """The target could not be asked what became of a run's rows; ``reason`` is why, in words."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
 def abandon(
-    database: Database, config: Config, run: StoredRun, *, owner: str, spool_root: Path, clock: Clock = utc_now
+    database: Database,
+    config: Config,
+    run: StoredRun,
+    *,
+    owner: str,
+    spool_root: Path,
+    even_unasked: bool = False,
+    clock: Clock = utc_now,
 ) -> StoredRun:
     """End one claimed run that has begun, for a person who gives it up, without sending anything more.
 
     What the target can tell of what was sent is settled, and the rest named; the outcome is ``failed`` with the code
-    ``ABANDONED``. Raises ClaimLost and StorageError as :func:`perform` does.
+    ``ABANDONED``. If the target cannot be asked, the run is given back as it was, and NotAskedError raised, unless
+    ``even_unasked``: then the ledger alone says what is settled. Raises ClaimLost and StorageError as :func:`perform`
+    does.
     """
     job = Job.from_dict(run.definition)
     control = RunControl(timeout=2 * ABORT_SECONDS)
     work = RunWork(database=database, config=config, run=run, spool_root=spool_root, control=control, clock=clock)
     with structlog.contextvars.bound_contextvars(job=run.job, run=run.id), _kept_alive(work, owner):
+        unasked = _abort(work, job, has_spool=False)
+        if unasked is not None and unasked.kind in _NOT_ASKED and not even_unasked:
+            _hand_back(work)
+            raise NotAskedError(unasked_words(job, unasked))
         given_up = internal("ABANDONED", "A person ended the run with schedctl runs abandon.")
-        return settle(work, _without_spool(work, job, given_up), _policies(job))
+        return settle(work, _conclude_unspooled(work, job, given_up, unasked), _policies(job))
 
 
 @contextmanager

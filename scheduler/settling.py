@@ -85,10 +85,11 @@ def _with_deletions(
 
 
 def _reason(work: RunWork, conclusion: Conclusion, progress: Mapping[str, Any] | None) -> str | None:
-    """Say what a canceled run deleted: it has no failure that could."""
-    if progress is None or conclusion.outcome is not Outcome.CANCELED or work.run.reason is not None:
+    """Say what a canceled run deleted, and what of it is in doubt or unsent: it has no failure that could."""
+    if conclusion.outcome is not Outcome.CANCELED or work.run.reason is not None:
         return None
-    return deletion_words(progress, work.run.definition.get("export"))
+    told = deletion_words(progress, work.run.definition.get("export")) if progress is not None else None
+    return ". ".join(filter(None, (told, conclusion.remark))) or None
 
 
 def _clean_up(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> None:

@@ -60,6 +60,7 @@ __all__ = [
     "renew_claims",
     "replace_waiting",
     "request_cancel",
+    "resume",
     "set_phase",
     "set_progress",
     "settle",
@@ -137,6 +138,20 @@ def request_cancel(session: Session, run_id: int, *, now: datetime) -> bool:
         or _changed(session, here.where(RUN.c.state == WAITING).values(cancel_requested_at=now, run_time=now))
         or _changed(session, here.where(RUN.c.state == RUNNING).values(cancel_requested_at=now))
     )
+
+
+def resume(session: Session, run_id: int, *, definition: Mapping[str, Any], reason: str | None, now: datetime) -> bool:
+    """Have an ended run wait again, due now, by this definition and for this reason; False if it has not ended.
+
+    Its attempts, ledger and refused rows stay: the next attempt goes on from them.
+    """
+    mark = digest(definition)
+    again: dict[str, Any] = {"state": "waiting", "run_time": now, "outcome": None, "reason": reason}
+    again |= {"finished_at": None, "cancel_requested_at": None}
+    again |= {"failure_kind": None, "failure_code": None, "failure_message": None}
+    again |= {"rows_read": 0, "rows_accepted": 0, "rows_rejected": 0, "rows_unchanged": 0}
+    again |= {"definition_id": keep(session, {mark: definition})[mark], "alone": _is_alone(definition)}
+    return _changed(session, update(RUN).where(RUN.c.id == run_id, RUN.c.state == "finished").values(again))
 
 
 def replace_waiting(

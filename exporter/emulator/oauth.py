@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from exporter.emulator.assertion import check_assertion
 from exporter.emulator.grants import Grant, Grants
-from exporter.emulator.org import ORG_ID, USER_ID, Org
+from exporter.emulator.org import USER_ID, Org
 from exporter.emulator.wire import RefusalError, Reply, Request, Route, reply_json
 
 GRANT_ERROR = 400
@@ -148,7 +148,7 @@ class OAuth:
     def _welcome(self, **others: str) -> Reply:
         token = self._org.open_session("access")
         issued = str(int(self._org.now() * 1000))
-        identity = f"{self._org.url}/id/{ORG_ID}/{USER_ID}"
+        identity = f"{self._org.url}/id/{self._org.org_id}/{USER_ID}"
         key = self._org.rights.client_secret.encode()
         signature = hmac.new(key, (identity + issued).encode(), hashlib.sha256).digest()
         return reply_json(

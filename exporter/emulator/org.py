@@ -19,7 +19,6 @@ from exporter.emulator.store import Store, next_number
 from exporter.emulator.values import write_datetime
 from exporter.emulator.wire import RefusalError
 
-ORG_ID = make_id("00D", 1)
 USER_ID = make_id("005", 1)
 USERNAME = "integration@emulator.example"
 FIRST_VERSION, LAST_VERSION = 31, 68
@@ -76,11 +75,12 @@ class Org:
         clock: Callable[[], datetime] | None = None,
         seed: int = 0,
     ) -> None:
-        """Open the org kept in ``state``. Raises StateInUseError, sqlite3.Error."""
+        """Open the org kept in ``state``; ``seed`` decides its id and tokens. Raises StateInUseError, sqlite3.Error."""
         self.schema = schema
         self.rights = rights or Rights()
         self.clock = clock or (lambda: datetime.now(UTC))
         self.seed = seed
+        self.org_id = make_id("00D", 1 + seed)
         self.url = ""
         self.store = Store(state, schema, USER_ID)
         self._calls: deque[tuple[int, int]] = deque()
@@ -137,7 +137,7 @@ class Org:
         with self.store.writing() as db:
             number = next_number(db, "session")
             digest = hashlib.sha256(f"{self.seed}/{number}".encode()).hexdigest()
-            token = f"{ORG_ID[:15]}!AQ{digest}"
+            token = f"{self.org_id[:15]}!AQ{digest}"
             values = (token, USER_ID, kind, self.now())
             db.execute("INSERT INTO sys_session (token, user, kind, used_at) VALUES (?, ?, ?, ?)", values)
         return token

@@ -38,8 +38,8 @@ class Emulator:
 
     ``state`` is its SQLite file (None: a temporary one, gone at the end); ``schema`` a TOML or JSON file, or the same
     as plain values, added to the standard objects; ``port`` 0 takes a free one. ``clock`` returns aware times.
-    ``batch_seconds`` is the least time that a batch takes; ``seed`` decides tokens. Raises SchemaError,
-    StateInUseError, OSError.
+    ``batch_seconds`` is the least time that a batch takes; ``seed`` decides the org's id and its tokens. Raises
+    SchemaError, StateInUseError, OSError.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from exporter.emulator.content import local_name, parse_xml
-from exporter.emulator.org import FIRST_VERSION, ORG_ID, USER_ID, Org
+from exporter.emulator.org import FIRST_VERSION, USER_ID, Org
 from exporter.emulator.wire import RefusalError, Reply, Request, Route
 
 KIND = "text/xml;charset=UTF-8"
@@ -66,7 +66,7 @@ class Soap:
             raise RefusalError(_FAULT, "INVALID_LOGIN", _WRONG)
         if not rights.soap_login:
             raise RefusalError(_FAULT, "INSUFFICIENT_ACCESS", "SOAP API login() is disabled by default in this org.")
-        path = f"{names['version']}/{ORG_ID[:15]}"
+        path = f"{names['version']}/{self._org.org_id[:15]}"
         fields = {
             "metadataServerUrl": f"{self._org.url}/services/Soap/m/{path}",
             "passwordExpired": "false",
@@ -76,7 +76,7 @@ class Soap:
             "userId": USER_ID,
         }
         user = {
-            "organizationId": ORG_ID,
+            "organizationId": self._org.org_id,
             "organizationName": "Emulator",
             "sessionSecondsValid": str(int(rights.session_seconds)),
             "userId": USER_ID,

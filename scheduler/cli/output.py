@@ -152,9 +152,10 @@ def _widths(rows: Sequence[Sequence[str]], width: int, measure: Callable[[str], 
 
 
 class JsonRows:
-    """Writes ``{"KEY": [row, …]}`` row by row, so that any number of rows takes no memory."""
+    """Writes ``{"KEY": [row, …], …}`` row by row, so that any number of rows takes no memory; ``rest`` follows them."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, **rest: object) -> None:
+        self._rest = rest
         self._opening = f'{{\n  "{key}": ['
         self._any = False
 
@@ -168,4 +169,5 @@ class JsonRows:
         self._any = True
 
     def __exit__(self, *_error: object) -> None:
-        sys.stdout.write("\n  ]\n}\n" if self._any else "]\n}\n")
+        rest = "".join(f',\n  "{key}": {_json(value)}' for key, value in self._rest.items())
+        sys.stdout.write(("\n  ]" if self._any else "]") + f"{rest}\n}}\n")

@@ -4,6 +4,7 @@ import csv
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,17 @@ from scheduler.cli import options
 from scheduler.cli.groups import add_command, add_group
 from scheduler.cli.guarding import guard
 from scheduler.cli.late import Late
-from scheduler.cli.output import JsonRows, TerminalRecords, csv_stream, put, put_json, put_sheet, put_table, say
+from scheduler.cli.output import (
+    JsonRows,
+    TerminalRecords,
+    csv_stream,
+    put,
+    put_json,
+    put_sheet,
+    put_table,
+    put_text,
+    say,
+)
 from scheduler.cli.problems import DEBUG
 from scheduler.cli.progress import ProgressDisplay
 from scheduler.cli.tables import STYLES, action_table, run_table
@@ -32,9 +43,10 @@ if TYPE_CHECKING:
     from scheduler.cli.workbench import Bench
     from scheduler.operations import abandon, execution, jobs, presence, retries, runs, waits
     from scheduler.operations.jobs import JobView
-    from scheduler.operations.runs import RunDetails
+    from scheduler.operations.runs import Refused, RunDetails
     from storage.database import Database
     from storage.runs import StoredRun
+    from storage.values import Actor
 else:
     actors = Late("scheduler.actors")
     waits = Late("scheduler.operations.waits")
@@ -188,15 +200,24 @@ def show_run(*, run_id: options.RunId, as_json: options.Json = False, config: op
         put_table(["at", "step", "mark", "batch", "data"], rows)
 
 
-def abandon_run(*, run_id: options.RunId, as_json: options.Json = False, config: options.Config = None) -> int:
+def abandon_run(
+    *,
+    run_id: options.RunId,
+    at_once: Annotated[
+        bool, typer.Option("--now", help="Also if the target cannot be asked: with what the ledger alone proves.")
+    ] = False,
+    as_json: options.Json = False,
+    config: options.Config = None,
+) -> int:
     """End a run that has begun and cannot go on.
 
     Use it for a run whose spool is on a host that no longer exists. Nothing more is sent. The run fails with the counts
-    that the target confirms, and names the batches in doubt.
+    that the target confirms, and names the batches in doubt. If the target cannot be asked, nothing changes.
     """
     with workbench.opened(config, datetime.now(UTC)) as bench:
+        _log_to_terminal()
         by = actors.this_actor("schedctl runs abandon")
-        found = abandon.abandon(bench.database, bench.config, run_id, datetime.now(UTC), by=by)
+        found = abandon.abandon(bench.database, bench.config, run_id, datetime.now(UTC), even_unasked=at_once, by=by)
     if as_json:
         put_json({"runs": [run_json(found)]})
     else:
@@ -212,6 +233,9 @@ def cancel(*, run_id: options.RunId, as_json: options.Json = False, config: opti
     now = datetime.now(UTC)
     with workbench.opened_to_look(config, now, is_change=True) as look:
         found = runs.cancel(look.database, run_id, now, by=actors.this_actor("schedctl cancel"))
+        obstacle = waits.keeps_from_stopping(look.database, found, now)
+    if obstacle is not None:
+        say(obstacle)
     if as_json:
         put_json({"runs": [run_json(found)]})
     elif found.state == "finished":
@@ -235,8 +259,9 @@ def retry(
 ) -> int:
     """Run a slot again, or only the rows that were refused.
 
-    The job is run as it now is. Refused rows are sent once more with the values that they had; those of one run only
-    once, and then those that the second one refused.
+    An append that failed or was canceled after it began to send goes on where it stopped, as the same run, and sends
+    nothing twice. Otherwise the job is run as it now is. Refused rows are sent once more with the values that they had;
+    those of one run only once, and then those that the second one refused.
     """
     now = datetime.now(UTC)
     if only_rejected and again:
@@ -246,11 +271,12 @@ def retry(
             execution.check_can_execute(bench.database, bench.config, now)
         by = actors.this_actor("schedctl retry")
         if only_rejected:
-            asked, hopeless = retries.retry_rejected(bench.database, run_id, now, by=by)
-            if hopeless:
-                say(f"{hopeless:,} of the refused rows have values without a text for the target: left out")
+            asked = _retry_rejected(bench.database, run_id, now, by)
         else:
-            asked = retries.retry(bench.database, run_id, now, again=again, by=by)
+            spool = bench.config.storage.spool
+            asked = retries.retry(bench.database, run_id, now, again=again, spool_root=spool, by=by)
+            if asked.id == run_id:
+                say(f"run {run_id} goes on where it stopped: what is certain to be in the target is not sent again")
         found: Sequence[StoredRun] = [asked]
         if wait:
             found = _wait(bench, [asked.id])
@@ -262,6 +288,16 @@ def retry(
         for each in found:
             put(_line(each))
     return 1 if wait and any(each.outcome in BAD for each in found) else 0
+
+
+def _retry_rejected(database: "Database", run_id: int, now: datetime, by: "Actor") -> "StoredRun":
+    """Ask for a run of the refused rows, and say which of them cannot be part of it."""
+    asked, hopeless = retries.retry_rejected(database, run_id, now, by=by)
+    if hopeless:
+        say(f"{hopeless:,} of the refused rows have values without a text for the target: left out")
+    if others := sum(each.count for each in runs.rejected_without_values(database, run_id)):
+        say(f"{others:,} more refused rows are left out: their values had gone with the spool of run {run_id}")
+    return asked
 
 
 def rejected(
@@ -290,6 +326,7 @@ def rejected(
         raise usage("--raw belongs to --csv")
     with workbench.opened_to_look(config, now) as look:
         kept = runs.rejected_count(look.database, run_id)
+        others = runs.rejected_without_values(look.database, run_id)
         rows = runs.rejected_rows(look.database, run_id)
         if csv_file is not None:
             written, guarded = _write_csv(look.database, run_id, csv_file, raw=raw)
@@ -297,12 +334,14 @@ def rejected(
             if guarded:
                 say(f"a ' stands before {guarded:,} values that a spreadsheet would execute; --raw leaves it out")
         if as_json:
-            with JsonRows("rows") as out:
+            with JsonRows("rows", without_values=[asdict(each) for each in others]) as out:
                 for row in rows:
                     out.row(rejected_json(row))
         elif csv_file is None:
             shown = list(islice(rows, SHOWN_REJECTED))
-            _put_rejected([rejected_json(row) for row in shown], kept, run_id)
+            _put_rejected([rejected_json(row) for row in shown], kept, run_id, others)
+        if csv_file is not None and others:
+            say(f"{sum(each.count for each in others):,} more are left out: their values had gone with the run's spool")
 
 
 def _slots(view: "JobView", at: str | None, since: str | None, count: int, now: datetime) -> list[datetime] | None:
@@ -320,8 +359,7 @@ def _slots(view: "JobView", at: str | None, since: str | None, count: int, now: 
 
 
 def _wait(bench: "Bench", run_ids: list[int]) -> "list[StoredRun]":
-    # A run that is executed here would log as in the daemon; its progress and the line at its end say the same.
-    logs.configure(level="debug" if os.environ.get(DEBUG) else "critical", mode="console")
+    _log_to_terminal()
     try:
         with ProgressDisplay(clock=datetime) as display:
             waiting = execution.Waiting(bench.database, bench.config, watch=display.watch, listen=display.listen)
@@ -329,6 +367,11 @@ def _wait(bench: "Bench", run_ids: list[int]) -> "list[StoredRun]":
     except KeyboardInterrupt:
         say(f"schedctl: stopped waiting; what has not ended is left to the daemon (schedctl runs show {run_ids[0]})")
         raise
+
+
+def _log_to_terminal() -> None:
+    """Keep quiet, unless asked to debug: what a run would log as in the daemon, its last line says here."""
+    logs.configure(level="debug" if os.environ.get(DEBUG) else "critical", mode="console")
 
 
 def _line(run_: "StoredRun") -> str:
@@ -343,8 +386,8 @@ def _line(run_: "StoredRun") -> str:
             " before" if run_.definition.get("changes", "all") == "all" else ""
         )
     why = f"; {run_.failure_code}: {run_.failure_message}" if run_.failure_code else ""
-    if run_.outcome == "canceled" and (told := _restore(run_)):
-        why = f"; {told}"
+    if run_.outcome == "canceled" and (run_.reason or _restore(run_)):
+        why = f"; {run_.reason or _restore(run_)}"
     return f"{head}: {run_.outcome}, {counts}{why}"
 
 
@@ -371,7 +414,7 @@ def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[
         ("unchanged", f"{run_.rows_unchanged:,}" if run_.rows_unchanged else None),
         ("changes", _changes(run_.progress)),
         ("deleted", f"{run_.rows_deleted:,}" if run_.rows_deleted else None),
-        ("restore", told if (told := _restore(run_)) != run_.reason else None),
+        ("restore", told if (told := _restore(run_)) and told not in (run_.reason or "") else None),
         ("due", iso(run_.run_time)),
         ("started", iso(run_.started_at)),
         ("ended", f"{iso(run_.finished_at)} ({relative(run_.finished_at, now)})" if run_.finished_at else None),
@@ -389,7 +432,8 @@ def _restore(run_: "StoredRun") -> str | None:
 
 
 def _rejected_hint(details: "RunDetails") -> str:
-    return f" (schedctl rejected {details.run.id})" if details.rejected_kept else ""
+    has_some = details.rejected_kept or details.run.rows_rejected
+    return f" (schedctl rejected {details.run.id})" if has_some else ""
 
 
 def _changes(progress: Mapping[str, Any]) -> str | None:
@@ -442,10 +486,18 @@ def _write_rows(
     return written, guarded
 
 
-def _put_rejected(rows: list[dict[str, Any]], kept: int, run_id: int) -> None:
+def _put_rejected(rows: list[dict[str, Any]], kept: int, run_id: int, others: "Sequence[Refused]") -> None:
+    if others:
+        count = sum(each.count for each in others)
+        put_text(f"{count:,} rows were refused whose values had gone with the run's spool. Only the reasons are known:")
+        reasons = [[f"{each.count:,}", f"{each.code}: {each.message}".removeprefix(": ")] for each in others]
+        put_table(["rows", "refused because"], reasons)
     if not rows:
-        put("no refused rows")
+        if not others:
+            put("no refused rows")
         return
+    if others:
+        put()
     content = [[str(row["number"]), f"{row['code']}: {row['message']}", _data(row["values"])] for row in rows]
     put_table(["row", "refused because", "values"], content)
     if kept > len(rows):

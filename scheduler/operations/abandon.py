@@ -15,10 +15,19 @@ from storage.runs import StoredRun
 from storage.values import Actor
 
 
-def abandon(database: Database, config: Config, run_id: int, now: datetime, *, by: Actor | None = None) -> StoredRun:
+def abandon(
+    database: Database,
+    config: Config,
+    run_id: int,
+    now: datetime,
+    *,
+    even_unasked: bool = False,
+    by: Actor | None = None,
+) -> StoredRun:
     """End a begun run: settle what the target can still tell of it, and send nothing more; return it as it ended.
 
-    Raises not-found; and failed if it has ended, has sent nothing yet, or is in the hands of a process that lives.
+    ``even_unasked``: also if the target cannot be asked. Raises not-found; and failed if the run has ended, has sent
+    nothing yet, is in the hands of a process that lives, or if the target cannot be asked: then nothing has changed.
     """
     from scheduler import runner  # noqa: PLC0415 - drivers, for this alone
 
@@ -40,11 +49,24 @@ def abandon(database: Database, config: Config, run_id: int, now: datetime, *, b
                 raise failed(f"run {run_id} has sent nothing yet: schedctl cancel {run_id} ends it")
             lease = 2 * runner.ABORT_SECONDS
             claimed = runs.claim_run(session, run_id, owner=node.id, now=now, lease_seconds=lease, lease_from=shared)
-            if claimed is not None:
-                record_action(session, by, "abandoned", now=now, jobs=[run.job], run_id=run_id)
         if claimed is None:
             raise failed(f"another run of {run.job} goes on: wait for it, or schedctl cancel it, then abandon {run_id}")
         try:
-            return runner.abandon(database, config, claimed, owner=node.id, spool_root=config.storage.spool)
+            ended = runner.abandon(
+                database,
+                config,
+                claimed,
+                owner=node.id,
+                spool_root=config.storage.spool,
+                even_unasked=even_unasked,
+            )
+        except runner.NotAskedError as error:
+            raise failed(
+                f"run {run_id} stays as it is, since {error.reason}; try again, or --now ends it with what the ledger "
+                "alone proves"
+            ) from error
         except ClaimLost as error:
             raise failed(f"run {run_id} was taken by another process meanwhile: schedctl runs show {run_id}") from error
+        with database.write() as session:
+            record_action(session, by, "abandoned", now=now, jobs=[run.job], run_id=run_id)
+    return ended

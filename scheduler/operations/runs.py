@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from exporter.ledger import Entry, Mark
 from scheduler.actors import record_action
 from scheduler.errors import failed, not_found, usage
 from scheduler.job import Job
@@ -42,6 +43,15 @@ class RunDetails:
     ledger: tuple[LedgerRow, ...]
     rejected_kept: int
     actions: tuple[StoredAction, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refused:
+    """How many rows were refused for one reason; ``message`` holds no value."""
+
+    code: str
+    message: str
+    count: int
 
 
 def start(database: Database, stored: StoredJob, now: datetime, *, by: Actor | None = None) -> Asked:
@@ -140,6 +150,28 @@ def rejected_rows(database: Database, run_id: int) -> Iterator[RejectedValues]:
         if not page:
             return
         after = page[-1].number
+
+
+def rejected_without_values(database: Database, run_id: int) -> list[Refused]:
+    """Return why rows of a run were refused that are not kept, since their values had gone with the spool.
+
+    The last entry, without a code, counts those of which a run of an older schedctl kept no reason either.
+    """
+    from exporter.targets.salesforce.standing import Standing  # noqa: PLC0415 - for this alone
+
+    with database.read() as session:
+        rows, kept = ledger.entries(session, run_id), rejections.count(session, run_id)
+        run = runs.get_run(session, run_id) or _no_run(run_id)
+    if run.rows_rejected <= kept:
+        return []
+    standing = Standing()
+    for row in rows:
+        if row.data.get("leg", "write") == "write":
+            standing.follow(Entry(step=row.step, mark=Mark(row.mark), batch=row.batch, data=row.data))
+    found = [Refused(code=each.code, message=each.message, count=each.count) for each in standing.without_values]
+    if (others := run.rows_rejected - kept - sum(each.count for each in found)) > 0:
+        found.append(Refused(code="", message="the reason is not kept", count=others))
+    return found
 
 
 def rejected_count(database: Database, run_id: int) -> int:

@@ -29,6 +29,17 @@ def waits_for(
     return next(_reasons(database, config, run, now, here=here), None) if run.state == "waiting" else None
 
 
+def keeps_from_stopping(database: Database, run: StoredRun, now: datetime) -> str | None:
+    """Say why nobody stops a waiting run that was asked to stop, and what to do; None if a daemon does."""
+    if run.state != "waiting":
+        return None
+    with database.read() as session:
+        shared = shared_now(session, now)
+        daemons = [node for node in nodes.all_nodes(session) if node.kind == "daemon" and lives(node, shared)]
+        far = away(session, places_of(daemons), run_id=run.id)
+    return next(iter(far), None if daemons else "no daemon is alive: the run stops when one starts")
+
+
 def _reasons(database: Database, config: Config | None, run: StoredRun, now: datetime, *, here: bool) -> Iterator[str]:
     """Yield what keeps a run from starting, the first thing first."""
     if run.run_time > now:

@@ -111,6 +111,11 @@ def test_an_error_keeps_its_kind_and_code() -> None:
     assert not conclusion.final
 
 
+def test_rows_that_were_rejected_before_it_do_not_make_an_error_final() -> None:
+    lost = ExportError(FailureKind.TRANSIENT, "UNREACHABLE", "no answer")
+    assert not conclude_error(lost, ExportReport(read=9, accepted=3, rejected=1)).final
+
+
 def test_a_timeout_and_a_cancel_are_final() -> None:
     assert conclude_timeout(60, ExportReport()).final
     assert conclude_cancel(ExportReport()).outcome is Outcome.CANCELED

@@ -141,7 +141,8 @@ class Bulk1Carrier:
         if bulk_job is not None:
             return bulk_job
         create = partial(self._bulk.create, self._plan, concurrency)
-        return self._journal.do(Effect.JOB_CREATE, create, concurrency=concurrency)
+        org = self._client.org_id()
+        return self._journal.do(Effect.JOB_CREATE, create, concurrency=concurrency, org=org)
 
     def _resolve(self, sending: Sending) -> bool:
         """Find out whether a sending arrived, for good, and write that down."""

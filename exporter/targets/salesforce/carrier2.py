@@ -59,7 +59,7 @@ class Bulk2Carrier:
         backoff = self._client.make_backoff()
         while True:
             create = partial(self._bulk.create, self._work.plan)
-            bulk_job = self._journal.do(Effect.JOB_CREATE, create, batch=batch)
+            bulk_job = self._journal.do(Effect.JOB_CREATE, create, batch=batch, org=self._client.org_id())
             try:
                 upload = partial(self._bulk.upload, bulk_job, content)
                 self._journal.do(Effect.BATCH_UPLOAD, upload, batch=batch, bulk_job=bulk_job)
@@ -134,8 +134,8 @@ class Bulk2Carrier:
             return []
 
     def give_up(self, ending: Ending) -> None:
-        """Take note that others aborted a BulkJob."""
-        if ending.sending.bulk_job not in self._aborted:
+        """Take note that others aborted a BulkJob; an earlier attempt of this run may have, too."""
+        if ending.sending.bulk_job not in self._aborted | self._standing.over:
             note_stop(self._work, ending.sending.bulk_job, "Aborted")
 
     def stop(self) -> None:

@@ -87,6 +87,11 @@ class Client:
         """The login in use, for a later client of the same run; None before the first call."""
         return self._login
 
+    def org_id(self) -> str | None:
+        """Return the id of the org that calls go to, logging in if needed; None where the login does not tell it."""
+        self._logged_in()
+        return self._login.org_id if self._login is not None else None
+
     def check(self) -> None:
         """Raise if the run has to stop."""
         self._control.check()

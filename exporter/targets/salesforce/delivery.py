@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from exporter.events import BatchSent, BatchSettled
-from exporter.failures import internal
+from exporter.failures import configuration, internal
 from exporter.report import RejectedRow
 from exporter.spool import SpooledBatch
 from exporter.targets.salesforce.answers import ReportedError, read_state_message
@@ -61,6 +61,7 @@ class Delivery:
     def finish(self) -> None:
         """Send, poll and settle until every row is, then close what is open."""
         standing = self._standing
+        self._check_org()
         self._carrier.resume()
         waiting = deque(number for number in self._batches if self._is_unsent(number))
         if waiting or standing.locked:
@@ -92,6 +93,7 @@ class Delivery:
         Rows that were to be sent again are rejected, for the reason that Salesforce refused them for.
         """
         standing = self._standing
+        self._check_org()
         self._reject_waiting()
         self._carrier.stop()
         self._carrier.resume()
@@ -108,6 +110,16 @@ class Delivery:
             self._client.pause(pause)
             pause *= 2
         self._reject_waiting()
+
+    def _check_org(self) -> None:
+        """Log in, and raise configuration ``OTHER_ORG`` if that leads to another org than the BulkJobs are in."""
+        here, there = self._client.org_id(), self._standing.org
+        if here and there and here != there:
+            raise configuration(
+                "OTHER_ORG",
+                f"the connection now logs in to org {here}, but this run began to send to org {there}: nothing is sent "
+                "and nothing can be asked there. Correct the connection's login_url and credentials",
+            )
 
     def _is_unsent(self, number: int) -> bool:
         standing = self._standing
@@ -292,6 +304,7 @@ class Delivery:
             refusals=write_refusals(counted),
             **({"unsent": write_ranges(unsent), "why": [asdict(each) for each in why]} if locked else {}),
             **({"left_out": write_ranges(sorted(refused))} if removal else {}),
+            **({"values_kept": False} if refused and batch is None else {}),
         )
         self._listen(BatchSettled(batch=number, accepted=accepted, rejected=len(refused)))
 

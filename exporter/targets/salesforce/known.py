@@ -29,9 +29,12 @@ def known(ledger: Ledger) -> Known:
         listed=standings[Leg.REMOVAL].listed,
         in_doubt=sum(sending.rows for each in removing for sending in each.sendings.values()),
     )
+    write = standings[Leg.WRITE]
     return Known(
-        report=replace(standings[Leg.WRITE].report(0), deleted=deletions.deleted),
-        settled=len(standings[Leg.WRITE].settled),
+        report=replace(write.report(0), deleted=deletions.deleted),
+        settled=len(write.settled),
+        under_way=len(write.sendings),
+        held=len(write.locked.keys() - write.sendings.keys()),
         doubts=tuple(doubt for leg, each in standings.items() for doubt in each.doubts(leg)),
         deletions=deletions,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from exporter.ledger import Entry, Mark
-from exporter.report import ExportReport, Refusal
+from exporter.report import ExportReport, Refusal, merge_refusals
 from exporter.targets.salesforce.effects import Effect, Fact, Leg
 from exporter.targets.salesforce.results import read_refusals
 from exporter.targets.salesforce.rows import read_ranges
@@ -49,6 +49,7 @@ class Refused:
 class Standing:
     """What the ledger says so far. Everything but :meth:`follow` only reads it.
 
+    ``org`` is the id of the org that has the BulkJobs, where that is known.
     ``bulk_job`` takes batches, as far as is known, with ``concurrency``; ``unclosed`` were opened and are not known to
     be over, nor to go on by themselves.
     ``arrived`` are the ids of all batches known to be ours. ``began`` tells that the preflight was passed.
@@ -56,11 +57,13 @@ class Standing:
     still to send, as ranges), ``why`` (for which reasons they were refused) and ``rounds`` go by batch number, as do
     ``refused`` (rows not to be sent for their cells or keys, as ranges), ``left_out`` (records that could not be
     deleted, as ranges), ``absences`` (how often a sending came to nothing) and ``tallies``. ``doubtful`` rows are sent,
-    but Salesforce may refuse them, for the reasons ``misfits``. ``listed`` is the number of records to
+    but Salesforce may refuse them, for the reasons ``misfits``. ``without_values`` is why rows were refused whose
+    values had gone with the spool. ``listed`` is the number of records to
     remove, once it is known, and ``removed`` tells that they are gone.
     """
 
     def __init__(self) -> None:
+        self.org: str | None = None
         self.bulk_job: str | None = None
         self.concurrency: str | None = None
         self.unclosed: set[str] = set()
@@ -82,6 +85,7 @@ class Standing:
         self.cells_checked = False
         self.doubtful = 0
         self.misfits: tuple[Refusal, ...] = ()
+        self.without_values: tuple[Refusal, ...] = ()
         self.keys_checked = False
         self.ids_found = False
         self.recorded_through = 0
@@ -141,6 +145,7 @@ class Standing:
         match entry.step:
             case Effect.JOB_CREATE:
                 self.began = True
+                self.org = self.org or data.get("org")
                 if entry.mark is Mark.DONE:
                     self.bulk_job = data["id"]
                     self.concurrency = data.get("concurrency")
@@ -176,6 +181,7 @@ class Standing:
         match entry.step:
             case Effect.JOB_CREATE:
                 self.began = True
+                self.org = self.org or data.get("org")
                 if entry.mark is Mark.DONE:
                     self.unclosed.add(data["id"])
             case Effect.BATCH_SEND:
@@ -220,6 +226,8 @@ class Standing:
     def _settle(self, batch: int, data: Mapping[str, Any]) -> None:
         self.sendings.pop(batch, None)
         self._count(batch, data)
+        if not data.get("values_kept", True):
+            self.without_values = merge_refusals(self.without_values, read_refusals(data["refusals"]))
         self.unsent[batch] = data.get("unsent", "")
         self.rounds[batch] = data["round"] + (not self.unsent[batch])
         self.left_out[batch] = ",".join(filter(None, (self.left_out.get(batch), data.get("left_out"))))

@@ -123,6 +123,8 @@ class SalesforceTarget:
         journal = Journal(context.ledger, standing.follow)
         truncation = Truncation(context.ledger, spool) if self._plan.removal is not None else None
         mirroring = None if context.gone is None else Mirroring(context.ledger, context.gone)
+        if truncation is not None:  # rows go only where the records were deleted
+            standing.org = standing.org or truncation.org
         _replay(standing, context.listen)
         deletions = [each for each in (truncation, mirroring) if each is not None]
         for deletion in deletions:

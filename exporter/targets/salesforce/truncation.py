@@ -43,6 +43,11 @@ class Truncation:
         return not self.is_done and bool(self._standing.unclosed or self._standing.sendings)
 
     @property
+    def org(self) -> str | None:
+        """The id of the org where it deletes, where that is known."""
+        return self._standing.org
+
+    @property
     def deleted(self) -> int:
         """How many records are gone so far."""
         return self._standing.report(0).accepted

@@ -18,6 +18,7 @@ _INSTANCE = re.compile(
     r"https?://(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?/?"
 )
 _LAST_PORT = 65_535
+_ORG_ID = re.compile(r"00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?")
 _SALESFORCE = (
     "salesforce.com",
     "force.com",
@@ -38,13 +39,22 @@ _PUBLIC = frozenset({"grant_type", "client_id", "redirect_uri"})
 class Login:
     """A token, which is never printed, and the root URL of the instance that takes it, without a trailing slash.
 
-    ``username`` and ``user_id`` say whose it is, as far as the login tells.
+    ``username`` and ``user_id`` say whose it is, and ``org`` of which org, as far as the login tells.
     """
 
     token: str = field(repr=False)
     instance_url: str
     username: str | None = None
     user_id: str | None = None
+    org: str | None = None
+
+    @property
+    def org_id(self) -> str | None:
+        """The 15 characters of the org's id, which a session id begins with, too; None if nothing tells them."""
+        for text in (self.org or "", self.token.partition("!")[0]):
+            if _ORG_ID.fullmatch(text):
+                return text[:15]
+        return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,12 +98,13 @@ def _read_token(content: bytes) -> Granted:
         raise UnreadableAnswerError("the answer to the login holds no token: check login_url")
     refresh = body.get("refresh_token")
     identity = body.get("id")  # …/id/ORG/USER
-    user_id = identity.rpartition("/")[2] if isinstance(identity, str) else None
+    org, _, user_id = identity.rpartition("/") if isinstance(identity, str) else ("", "", "")
     return Granted(
         login=Login(
             token=read_token(body.get("access_token")),
             instance_url=read_instance(body.get("instance_url")),
             user_id=user_id or None,
+            org=org.rpartition("/")[2] or None,
         ),
         refresh_token=refresh if isinstance(refresh, str) and refresh else None,
     )
