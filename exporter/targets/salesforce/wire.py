@@ -150,12 +150,20 @@ class OrgSession(LimitedSession):
     Making one raises configuration for network settings that cannot work on this machine.
     """
 
-    def __init__(self, connection: SalesforceConnection, listen: Listener = lambda _event: None) -> None:
-        super().__init__(Line(connect_timeout=connection.connect_timeout, read_timeout=connection.read_timeout))
+    def __init__(
+        self,
+        connection: SalesforceConnection,
+        listen: Listener = lambda _event: None,
+        *,
+        call_timeout: float = float("inf"),
+    ) -> None:
+        """``call_timeout`` is how many seconds a call may take as a whole, where its phases would allow more."""
+        connect, read = min(connection.connect_timeout, call_timeout), min(connection.read_timeout, call_timeout)
+        super().__init__(Line(connect_timeout=connect, read_timeout=read, call_timeout=call_timeout))
         self._listen = listen
         self._network = read_network(connection)
         self._network.mount(self)
-        self._timeouts = (connection.connect_timeout, connection.read_timeout)
+        self._timeouts = (connect, read)
         self.headers["User-Agent"] = f"schedctl/{_own_version()}"
         self.auth = _keep_headers  # without one, requests would put a password from ~/.netrc over our token
         self.trust_env = not is_loopback(urlsplit(connection.login_url).hostname or "")
