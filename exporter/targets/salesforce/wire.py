@@ -32,6 +32,7 @@ from exporter.http_calls import (
     receive,
 )
 from exporter.http_sessions import LimitedSession
+from exporter.masking import hide
 from exporter.salesforce_settings import SalesforceConnection, is_loopback
 from exporter.targets.salesforce.answers import UnreadableAnswerError, read_error
 from exporter.targets.salesforce.codes import BUSY_STATUSES, Rule, Verdict, Where, classify
@@ -100,7 +101,7 @@ class CallError(Exception):
         message = self.message
         for secret in secrets:
             if len(secret) >= _MIN_HIDDEN:
-                message = message.replace(secret, "***").replace(quote_plus(secret), "***")
+                message = hide(hide(message, secret), quote_plus(secret))
         return self.with_rule(self.rule, message)
 
     def outward(self) -> ExportError:
