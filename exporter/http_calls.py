@@ -6,7 +6,8 @@ for ever. Here each phase of a call has an end of its own, which is checked befo
 - to look up and reach one address, then to agree on TLS and on a proxy's tunnel: ``connect_timeout`` each;
 - to send the request: ``read_timeout``, and a second for each :data:`SLOWEST` bytes of it;
 - to receive the answer's head, with all that may come before it: ``read_timeout``;
-- to receive its body: ``read_timeout``, and a second for each :data:`SLOWEST` bytes that came.
+- to receive its body: ``read_timeout``, and a second for each :data:`SLOWEST` bytes that came;
+- all of this, where a line has a ``call_timeout``: that, and the same seconds for what is sent and received.
 """
 
 import http.client
@@ -52,12 +53,14 @@ class TooSlowError(TimeoutError):
 class Line:
     """The calls of one client, and how to end them. Thread-safe.
 
-    ``connect_timeout`` and ``read_timeout`` are seconds; a read time-out is also the longest time without any byte.
+    ``connect_timeout``, ``read_timeout`` and ``call_timeout`` are seconds; a read time-out is also the longest time
+    without any byte.
     """
 
-    def __init__(self, *, connect_timeout: float, read_timeout: float) -> None:
+    def __init__(self, *, connect_timeout: float, read_timeout: float, call_timeout: float = float("inf")) -> None:
         self.connect_timeout = connect_timeout
         self.read_timeout = read_timeout
+        self.call_timeout = call_timeout
         self._lock = threading.Lock()
         self._calls: set[Call] = set()
         self._stopped = False
@@ -111,18 +114,19 @@ class Call:
         self._room = 2 * largest + _LARGEST_HEAD  # compressing may make an answer longer, as do chunks
         self._lock = threading.Lock()
         self._handle: socket.socket | None = None
-        self._end = float("inf")
+        self._last = self._end = time.monotonic() + line.call_timeout
         self._grows = False
         self.is_cut = False
 
     def enter(self, seconds: float, *, grows: bool = False) -> None:
         """Begin a phase that may take so long, and longer with each byte that comes if it ``grows``."""
-        self._end = time.monotonic() + seconds
+        self._end = min(time.monotonic() + seconds, self._last)
         self._grows = grows
 
     def extend(self, count: int) -> None:
         """Give the present phase the time that so many bytes may take."""
         self._end += count / SLOWEST
+        self._last += count / SLOWEST
 
     def check(self) -> None:
         """Raise CallStoppedError if the call was ended from this side."""

@@ -22,7 +22,7 @@ class Refusal:
 
     ``message`` holds no value of a row. Reasons are told apart by code and ``fields``, or by code and message where the
     target named no field. ``kind`` says whose move it is if that is why nothing got in, and ``advice`` what to do;
-    ``quota`` that a limit of the target is used up.
+    ``quota`` that what the target grants is used up, for other exports too.
     """
 
     code: str

@@ -458,12 +458,13 @@ def abandon(
 @contextmanager
 def _kept_alive(work: RunWork, owner: str) -> Iterator[None]:
     """Renew the claim, look for a cancel request and at the deadline, in a thread, while the block goes on."""
+    control = work.control  # the run's own: while it is aborted, `work` has another, which a cancel must not stop
     done = threading.Event()
 
     def keep() -> None:
         while not done.wait(1.0):
             try:
-                keep_once(work.database, owner, {work.run.id: work.control}, work.clock)
+                keep_once(work.database, owner, {work.run.id: control}, work.clock)
             except StorageError as error:
                 log.warning("claims.not_renewed", message=error.message)
 

@@ -13,9 +13,9 @@ from urllib.parse import quote, quote_plus, unquote
 from pydantic import SecretStr
 
 from exporter.files import open_regular
+from exporter.masking import hide
 from exporter.settings import SecretReference, Settings
 
-MASK = "***"
 MIN_MASKED = 4
 """A shorter secret is not masked: its letters stand in every other word, and the masks would give it away."""
 _MAX_BYTES = 65_536
@@ -188,10 +188,13 @@ def passwords_in(address: str) -> Iterator[str]:
 
 
 def mask(text: str, secrets: Iterable[str] | None = None) -> str:
-    """Replace secrets (all registered ones, by default) in ``text``, also where quoting or a URL changed them."""
+    """Replace secrets (all registered ones, by default) in ``text``, also where quoting or a URL changed them.
+
+    A secret that is a common word stays where it is no value: see :func:`~exporter.masking.hide`.
+    """
     known = _registered.values() if secrets is None else map(_forms, (s for s in secrets if len(s) >= MIN_MASKED))
     for form in sorted({form for forms in known for form in forms if form in text}, key=len, reverse=True):
-        text = text.replace(form, MASK)
+        text = hide(text, form)
     return text
 
 

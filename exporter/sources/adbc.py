@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from exporter.adbc_settings import AdbcConnection, uri_fault
 from exporter.batches import rechunk
 from exporter.failures import ExportError, configuration, internal
+from exporter.masking import hide
 from exporter.sources import Query
 from exporter.sources.adbc_columns import Plain, without_views
 from exporter.sources.adbc_drivers import BOUNDED, READ_ONLY, forms, library, sort_options, written_values
@@ -269,7 +270,7 @@ class AdbcSource:
             return query_canceled()
         text = str(error)
         for secret in self._secrets:  # a driver may quote an option that it does not understand
-            text = text.replace(secret, "***")
+            text = hide(text, secret)
         status = error.status_code.name if isinstance(error, adbc.Error) else ""
         return adbc_fault(status=status, text=text, sql=sql, sqlstate=getattr(error, "sqlstate", None))
 

@@ -63,7 +63,8 @@ def check(
 
     Every fault is told with its key and line, and the exit code is then 4; so is a job whose name one of schedctl add
     has. With --connections, what source or target refuse makes the exit code 1. With --diff, it shows what a daemon
-    would take over: nothing is stored. A file without jobs, and an edit that has to be confirmed, are warnings.
+    would take over: nothing is stored. A file without jobs, an edit that has to be confirmed, and a stored job that
+    cannot be read are warnings.
     """
     now = datetime.now(UTC)
     loaded = workbench.read_config(config, pipes=True)
@@ -74,6 +75,7 @@ def check(
     else:
         held = workbench.check_stored(workbench.find_config(config), loaded, now)
     warnings = _warnings(loaded, now) + ([held] if held is not None else [])
+    warnings += workbench.unreadable_stored(workbench.find_config(config), loaded)
     for warning in warnings:
         warn(warning)
     results: list[CheckResult] = []

@@ -215,6 +215,20 @@ def check_stored(path: Path, config: Config, now: datetime) -> str | None:
     return None if unconfirmed is None else str(unconfirmed)
 
 
+def unreadable_stored(path: Path, config: Config) -> list[str]:
+    """Say of each stored job that cannot be read, and that the config file does not replace, that it does not fire.
+
+    Empty where the state database cannot be read: :func:`check_stored` tells of that.
+    """
+    try:
+        with opened_if_there(path, config.storage.url, config.storage.location) as database:
+            views = [] if database is None else jobs.view_jobs(database)
+    except (StorageError, OperationError):
+        return []
+    faults = {view.stored.name: view.fault for view in views if view.fault and view.stored.name not in config.jobs}
+    return [f"the stored job {name} cannot be read, so it does not fire: {fault}" for name, fault in faults.items()]
+
+
 def _has_no_state(url: str) -> bool:
     """Whether nobody has stored anything yet, in a file that is still to be made. Raises StorageError."""
     address = parse_address(url)

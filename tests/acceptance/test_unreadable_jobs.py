@@ -112,6 +112,13 @@ def test_without_a_daemon_each_command_says_it_of_the_bad_jobs_alone(service: Se
             if name in ("zoned", "croned") or words[0] in ("preview", "run"):
                 command.fails(*words, code=1, says="cannot be read")
     assert command("next", "good", "-n", "1", "--json").json["fires"]
+    for words in (("check",), ("check", "--diff")):  # the file has no fault, so the exit code stays
+        warned = command(*words).err
+        assert all(f"the stored job {name} cannot be read, so it does not fire: " in warned for name in FAULTS)
+    assert "the stored job good" not in warned
+    assert len([each for each in command("check", "--json").json["warnings"] if "cannot be read" in each]) == len(
+        FAULTS
+    )
     assert "zoned has none by a schedule, or cannot be read" in command("next", "following").out
     load = command("forecast", "--days", "1", "--json")
     assert {job["name"] for job in load.json["jobs"]} == {"good"}

@@ -70,7 +70,7 @@ def test_rows_refused_for_one_reason_are_a_sole_refusal_though_their_messages_di
 
 
 def test_an_upsert_goes_by_the_external_id_in_the_asked_mode(org: SmallOrg, tmp_path: Path) -> None:
-    org.records.append({"Id": "003A", "LastName": "old", "Ext_Id__c": "e1"})
+    org.records.append({"Id": "003000000000099AAA", "LastName": "old", "Ext_Id__c": "e1"})
     target = make_target(org.url, mode="update", upsert=True, key="ext_id__C", concurrency_mode="serial")
     report = target.export(make_spool(tmp_path / "s", people(3)), make_context(ListLedger()))
     assert report.accepted == 3

@@ -140,6 +140,56 @@ def test_a_fault_that_stays_is_transient_and_a_later_attempt_ends_well(
     assert_each_row_once(org, 5)
 
 
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+@pytest.mark.parametrize("line", ['"003000000000001","1","true",""', '"","","",""', '"","true","true",""', ""])
+def test_a_result_that_contradicts_itself_refuses_no_row(org: SmallOrg, tmp_path: Path, mode: str, line: str) -> None:
+    """A row that was called refused went in twice, by schedctl retry --rejected."""
+    sick = f'"Id","Success","Created","Error"\n"003000000000000","true","true",""\n{line}\n'
+    org.faults.append(Fault(pattern=REQUESTS["batch result"], how=Reply(200, sick.encode(), "text/csv")))
+    options = {"mode": "update", "upsert": True, "key": "Ext_Id__c"} if mode == "upsert" else {}
+    spool, ledger, control = make_spool(tmp_path / "s", people(2)), ListLedger(), QuickControl()
+    org.faults[0].at = frozenset(range(1, 100))
+    with pytest.raises(ExportError) as caught:
+        make_target(org.url, **options).export(spool, make_context(ledger, control=control))
+    assert (caught.value.kind, caught.value.code) == (FailureKind.TRANSIENT, "UNREADABLE_ANSWER")
+    with pytest.raises(ExportError):
+        make_target(org.url, **options).abort(spool, make_context(ledger, control=control))
+    assert ledger.rejected == {}
+    assert "batch.settled" not in ledger.steps()
+    org.faults.clear()
+    report = make_target(org.url, **options).export(spool, make_context(ledger))
+    assert (report.accepted, report.rejected) == (2, 0)
+    assert_each_row_once(org, 2)
+
+
+def test_one_id_for_two_rows_of_an_insert_is_no_result(org: SmallOrg, tmp_path: Path) -> None:
+    sick = '"Id","Success","Created","Error"\n' + '"003000000000000","true","true",""\n' * 2
+    org.faults.append(Fault(pattern=REQUESTS["batch result"], how=Reply(200, sick.encode(), "text/csv")))
+    events: list[Event] = []
+    report = make_target(org.url).export(
+        make_spool(tmp_path / "s", people(2)), make_context(ListLedger(), control=QuickControl(), events=events)
+    )
+    assert report.accepted == 2
+    assert [event.code for event in events if isinstance(event, Retrying)] == ["UNREADABLE_ANSWER"]
+
+
+@pytest.mark.parametrize("rest", ["", '"003000000000000","1","true",""\n'])
+def test_a_stop_settles_the_other_batches_of_one_whose_result_is_sick(org: SmallOrg, tmp_path: Path, rest: str) -> None:
+    """A result without a line said that the batch had not arrived, and its rows were doubled by the next run."""
+    spool, ledger, control = make_spool(tmp_path / "s", people(6)), ListLedger(), QuickControl()
+    sick = Reply(200, f'"Id","Success","Created","Error"\n{rest}'.encode(), "text/csv")
+    org.faults.append(Fault(pattern=REQUESTS["batch result"], how="drop", at=frozenset(range(1, 100))))
+    with pytest.raises(ExportError):
+        make_target(org.url).export(spool, make_context(ledger, control=control))
+    first = next(iter(org.jobs.values())).batches[0].id
+    org.faults[:] = [Fault(pattern=rf"GET .*/{first}/result$", how=sick, at=frozenset(range(1, 100)))]
+    with pytest.raises(ExportError):
+        make_target(org.url).abort(spool, make_context(ledger, control=control))
+    assert ledger.steps().count("batch.settled") == 2
+    assert "batch.absent" not in ledger.steps()
+    assert ledger.rejected == {}
+
+
 def test_a_lost_answer_to_a_batch_is_settled_in_the_same_bulk_job(org: SmallOrg, tmp_path: Path) -> None:
     org.faults.append(Fault(pattern=REQUESTS["batch send"], how="lose", at=frozenset({2})))
     make_target(org.url).export(make_spool(tmp_path / "s", people(6)), make_context(ListLedger()))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from support.exports import make_connection
+from support.exports import ListLedger, QuickControl, make_connection, make_context, make_spool, make_target, people
 from support.hostile import (
     OK,
     Act,
@@ -29,9 +29,12 @@ from support.hostile import (
     within,
 )
 from support.network import make_authority
+from support.small_org import Fault, small_org
 
 from exporter import http_calls
+from exporter.failures import ExportError
 from exporter.http_calls import CallStoppedError
+from exporter.targets.salesforce import target
 from exporter.targets.salesforce.client import Backoff, Client
 from exporter.targets.salesforce.codes import Where
 from exporter.targets.salesforce.wire import CallError, OrgSession, Received, diagnosing
@@ -338,3 +341,56 @@ def ready() -> threading.Event:
     event = threading.Event()
     event.set()
     return event
+
+
+HANGING = {
+    "the login": r"/oauth2/token",
+    "the abort": r"POST .*/job/\w+$",
+    "a list": r"GET .*/batch$",
+    "a result": "/result",
+}
+
+
+@pytest.mark.parametrize("call", HANGING)
+def test_a_stop_waits_for_no_call_that_hangs_whatever_the_time_outs_are(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancel waited for read_timeout, which is two minutes, and as often as a call is retried."""
+    monkeypatch.setattr(target, "STOP_SECONDS", 0.5)
+    connection = {"read_timeout": 300, "connect_timeout": 300, "retry_limit": 5}
+    spool, ledger = make_spool(tmp_path / "s", people(4)), ListLedger()
+    with small_org() as org:
+        org.faults.append(Fault(pattern="GET .*/batch$", how="drop", at=frozenset(range(1, 100))))
+        with pytest.raises(ExportError):
+            make_target(org.url).export(spool, make_context(ledger, control=QuickControl()))
+        org.faults[:] = [Fault(pattern=HANGING[call], how="hang", at=frozenset(range(1, 100)))]
+
+        def stop() -> None:
+            control = RunControl(timeout=60)
+            with pytest.raises(ExportError, match="READ_TIMEOUT"):
+                make_target(org.url, connection=connection).abort(spool, make_context(ledger, control=control))
+
+        within(SOON, stop)
+        assert ledger.steps().count("batch.settled") == (2 if call == "the abort" else 0)
+        org.faults.clear()
+        make_target(org.url).abort(spool, make_context(ledger))
+        assert ledger.steps().count("batch.settled") == 2
+
+
+def test_a_call_with_an_end_of_its_own_is_not_dripped_through_its_phases() -> None:
+    head = OK + b"".join(b"X-%d: 1\r\n" % number for number in range(20))
+
+    def act(peer: socket.socket, ending: threading.Event) -> None:
+        read_request(peer)
+        for piece in (head, b"Content-Length: 100000\r\n", b"\r\n", *[b" "] * 10_000):
+            peer.sendall(piece)
+            if ending.wait(0.3):
+                return
+
+    def call() -> None:
+        connection = make_connection(server.url).model_copy(update={"connect_timeout": 60, "read_timeout": 60})
+        error = refused(OrgSession(connection, call_timeout=1.0), server.url)
+        assert (error.code, error.received) == ("READ_TIMEOUT", Received.MAYBE)
+
+    with hostile(act) as server:
+        within(SOON, call)

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target, people
-from support.small_org import SmallOrg, small_org, text_field
+from support.small_org import Fault, Reply, SmallOrg, small_org, text_field
 
 from exporter.events import Event, Warned
 from exporter.failures import ExportError, FailureKind
@@ -35,6 +35,15 @@ def test_columns_that_fit_pass_in_any_case_and_nothing_is_written(org: SmallOrg)
     assert faults(org, ["LastName", "ext_id__C"], **UPSERT) == ""
     assert faults(org, ["Id", "Email"], mode="update", key="id") == ""
     assert org.jobs == {}
+
+
+def test_an_object_that_is_listed_and_not_described_is_not_proposed_instead_of_itself(org: SmallOrg) -> None:
+    refusal = b'[{"errorCode":"INVALID_TYPE","message":"sObject type \'Contact\' is not supported."}]'
+    org.faults.append(Fault(pattern="Contact/describe", how=Reply(400, refusal)))
+    with pytest.raises(ExportError, match="lists the object Contact, but does not describe it") as caught:
+        make_target(org.url).check(None)
+    assert caught.value.code == "UNKNOWN_OBJECT"
+    assert "nearest" not in caught.value.message
 
 
 def test_an_unknown_object_is_told_with_the_nearest_names(org: SmallOrg) -> None:
@@ -227,7 +236,7 @@ def test_rights_on_the_object_are_asked_for_only_with_columns(org: SmallOrg) -> 
 
 
 def test_an_upsert_that_may_fail_for_new_records_is_warned_of_and_goes_on(org: SmallOrg, tmp_path: Path) -> None:
-    org.records.append({"Id": "003A", "Ext_Id__c": "e1"})
+    org.records.append({"Id": "003000000000099AAA", "Ext_Id__c": "e1"})
     spool = make_spool(tmp_path / "s", [("e1", "web")], names=("Ext_Id__c", "Source__c"))
     events: list[Event] = []
     report = make_target(org.url, **UPSERT).export(spool, make_context(ListLedger(), events=events))

@@ -14,7 +14,7 @@ from exporter.emulator.faults import RowFault
 from exporter.emulator.server import Emulator
 from exporter.failures import ExportError, FailureKind
 from exporter.report import ExportReport
-from exporter.targets.salesforce import delivery, query
+from exporter.targets.salesforce import query
 from scheduler.outcome import Conclusion, conclude
 from scheduler.rejected import RETRIED
 
@@ -98,8 +98,10 @@ class _Brisk(QuickControl):
 @pytest.mark.parametrize(
     ("code", "quota"),
     [
-        ("STORAGE_LIMIT_EXCEEDED", True),
-        ("LIMIT_EXCEEDED", True),
+        ("REQUEST_LIMIT_EXCEEDED", True),
+        ("STORAGE_LIMIT_EXCEEDED", False),
+        ("SINGLE_EMAIL_LIMIT_EXCEEDED", False),
+        ("LIMIT_EXCEEDED", False),
         ("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", False),
         ("UNKNOWN_EXCEPTION", False),
         ("SERVER_UNAVAILABLE", False),
@@ -179,7 +181,10 @@ def test_all_rows_refused_is_configuration_only_for_columns_types_and_rights(
     emulator: Emulator, tmp_path: Path, api: str
 ) -> None:
     kinds = {}
-    for code in ("INVALID_EMAIL_ADDRESS", "FIELD_NOT_UPDATABLE", "FIELD_CUSTOM_VALIDATION_EXCEPTION", "SOMETHING_NEW"):
+    for code in (
+        *("INVALID_EMAIL_ADDRESS", "FIELD_NOT_UPDATABLE", "FIELD_CUSTOM_VALIDATION_EXCEPTION", "SOMETHING_NEW"),
+        *("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", "TRANSFER_REQUIRES_READ"),
+    ):
         (tmp_path / code).mkdir()
         export = Export(emulator, tmp_path / code, api, rows=1)
         export.befall(every=1, error=(code, "no"))
@@ -191,6 +196,8 @@ def test_all_rows_refused_is_configuration_only_for_columns_types_and_rights(
         "FIELD_NOT_UPDATABLE": FailureKind.CONFIGURATION,
         "FIELD_CUSTOM_VALIDATION_EXCEPTION": FailureKind.DATA,
         "SOMETHING_NEW": FailureKind.DATA,
+        "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY": FailureKind.DATA,
+        "TRANSFER_REQUIRES_READ": FailureKind.DATA,
     }
 
 
@@ -200,12 +207,12 @@ def test_a_batch_that_met_too_many_locks_goes_serially_and_in_smaller_pieces(
     emulator: Emulator, tmp_path: Path, api: str, processed: int
 ) -> None:
     export = Export(emulator, tmp_path, api, rows=900, batch_size=450)
-    export.befall(larger=200, times=100, batch_message=CROWD, processed=processed, error=CROWDED)
+    export.befall(larger=45, times=100, batch_message=CROWD, processed=processed, error=CROWDED)
     report = export.run()
     assert (report.accepted, report.rejected) == (900, 0)
     assert export.there() == sorted(export.names)
     assert export.sizes()[:2] == [450, 450]
-    assert max(export.sizes()[2:]) == delivery.SMALLEST_PIECE
+    assert max(export.sizes()[2:]) == 45
     if api == "1":
         opened = [
             str(each.data["concurrency"])
@@ -213,6 +220,29 @@ def test_a_batch_that_met_too_many_locks_goes_serially_and_in_smaller_pieces(
             if each.step == "job.create" and "id" in each.data
         ]
         assert opened == ["Parallel", "Serial"]
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_small_batch_that_met_too_many_locks_goes_in_smaller_pieces_too(
+    emulator: Emulator, tmp_path: Path, api: str
+) -> None:
+    """200 rows and fewer went round with the same batch, three times, and were rejected."""
+    export = Export(emulator, tmp_path, api, rows=100, batch_size=100)
+    export.befall(larger=30, times=100, batch_message=CROWD)
+    report = export.run()
+    assert (report.accepted, report.rejected) == (100, 0)
+    assert export.sizes() == [100, 25, 25, 25, 25]
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_the_last_round_of_locked_rows_goes_in_the_smallest_pieces(
+    emulator: Emulator, tmp_path: Path, api: str
+) -> None:
+    export = Export(emulator, tmp_path, api, rows=30, batch_size=30)
+    export.befall(larger=5, times=100, batch_message=CROWD)
+    report = export.run()
+    assert (report.accepted, report.rejected) == (30, 0)
+    assert export.sizes() == [30, 25, 5, *[5] * 5]
 
 
 @pytest.mark.parametrize("api", APIS)

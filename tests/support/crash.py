@@ -79,7 +79,8 @@ def perform(cell: dict[str, Any]) -> None:
     )
     connection = {"read_timeout": 5, "client_id": "emulator", "client_secret": SecretStr("secret")}
     target = make_target(cell["url"], connection=connection, **cell["options"])
-    delivery.SMALLEST_PIECE = cell.get("smallest_piece", delivery.SMALLEST_PIECE)
+    if (piece := cell.get("smallest_piece")) is not None:
+        delivery.SMALLEST_PIECES = (piece, piece)
     spool, context = Spool(Path(cell["spool"])), make_context(ledger, control=_BriskControl())
     if not cell.get("stop_after"):
         target.export(spool, context)

@@ -240,7 +240,7 @@ class SmallOrg:
                 return found["Id"], True, False, ""
             if job.operation == "update":
                 return "", False, False, "INVALID_CROSS_REFERENCE_KEY:invalid cross reference id:--"
-        made = {"Id": f"003{len(self.records):015d}", **row}
+        made = {"Id": f"003{len(self.records):012d}AAA", **row}
         self.records.append(made)
         return made["Id"], True, True, ""
 

@@ -56,7 +56,8 @@ def test_a_crontab_is_read_line_by_line() -> None:
             cron="0 4 * * *",
             timezone="EST",
             command="/usr/bin/zone",
-            fault="'EST' is an abbreviation, which stands for no fixed zone; write America/New_York",
+            fault="'EST' is an abbreviation, which stands for no fixed zone; write America/New_York, "
+            "or Etc/GMT+5 for UTC-5 all year",
         ),
         CrontabLine(
             number=17,

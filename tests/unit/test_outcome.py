@@ -66,7 +66,7 @@ def test_rows_that_may_all_go_in_later_say_nothing_against_the_configuration() -
 
 
 def test_rows_that_are_all_refused_for_a_quota_hold_the_runs_that_would_meet_it_too() -> None:
-    assert conclude(report(4, 4, ("STORAGE_LIMIT_EXCEEDED", 4), kind=TRANSIENT, quota=True)).quota
+    assert conclude(report(4, 4, ("REQUEST_LIMIT_EXCEEDED", 4), kind=TRANSIENT, quota=True)).quota
 
 
 def test_what_to_do_follows_the_reason() -> None:

@@ -36,3 +36,8 @@ def test_an_asked_for_wait_is_kept_but_does_not_shorten_ours() -> None:
 
 def test_an_asked_for_wait_beyond_reason_ends_the_tries() -> None:
     assert delays(Backoff(initial_delay=0, limit=9, spread=random.Random(1)), LONGEST_DELAY + 1) == []
+
+
+def test_no_try_begins_when_the_patience_is_over() -> None:
+    assert delays(Backoff(initial_delay=5, limit=9, spread=random.Random(1), patience=0.0)) == []
+    assert len(delays(Backoff(initial_delay=0, limit=9, spread=random.Random(1), patience=60.0))) == 9

@@ -12,6 +12,7 @@ CONFIGURATION, TRANSIENT, QUOTA, SESSION = (
 )
 LOGIN, CALL, BATCH, ROW = Where.LOGIN, Where.CALL, Where.BATCH, Where.ROW
 LOCKED = Verdict.ROW_LOCKED
+LIMIT = Verdict.LIMIT
 
 ERRORS = [
     (LOGIN, "OAUTH_EC_APP_NOT_FOUND", "External client app is not installed in this org", CONFIGURATION),
@@ -55,6 +56,9 @@ ERRORS = [
     (CALL, "FeatureNotEnabled", "hardDelete operation requires special user profile permission", CONFIGURATION),
     (BATCH, "InvalidBatch", "Field name not found : Nickname", CONFIGURATION),
     (BATCH, "InvalidBatch", "type is not needed for non polymorphic field", CONFIGURATION),
+    (BATCH, "InvalidBatch", "Failed to process query: java.lang.NullPointerException: null", TRANSIENT),
+    (BATCH, "InvalidBatch", "Retried more than fifteen times", TRANSIENT),
+    (BATCH, "InvalidBatch", "Records not processed", TRANSIENT),
     (BATCH, "INVALID_FIELD", "value of filter criterion for field 'Age__c' must be of type double", Verdict.ROW),
     (BATCH, "INVALID_FIELD", "No such column 'Age__c' on entity 'Contact'", CONFIGURATION),
     (BATCH, "FeatureNotEnabled", "hardDelete operation requires special user profile permission", CONFIGURATION),
@@ -80,8 +84,8 @@ TABLED = [
     (CALL, "InvalidSessionId", "Invalid session id", SESSION),
     (CALL, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", QUOTA),
     (CALL, "ExceededQuota", "ApiBatchItems Limit exceeded.", QUOTA),
-    (CALL, "LIMIT_EXCEEDED", "", QUOTA),
-    (CALL, "STORAGE_LIMIT_EXCEEDED", "storage limit exceeded", QUOTA),
+    (CALL, "LIMIT_EXCEEDED", "", LIMIT),
+    (CALL, "STORAGE_LIMIT_EXCEEDED", "storage limit exceeded", LIMIT),
     (CALL, "SERVER_UNAVAILABLE", "", TRANSIENT),
     (CALL, "UNABLE_TO_LOCK_ROW", "", TRANSIENT),
     (CALL, "UNKNOWN_EXCEPTION", "An unexpected error occurred.", TRANSIENT),
@@ -132,14 +136,17 @@ TABLED = [
     (BATCH, "QUERY_TIMEOUT", "Your query request was running for too long.", TRANSIENT),
     (BATCH, "OPERATION_TOO_LARGE", "exceeded 100000 distinct who/what's", CONFIGURATION),
     (BATCH, "TXN_SECURITY_NO_ACCESS", "", CONFIGURATION),
-    (ROW, "STORAGE_LIMIT_EXCEEDED", "storage limit exceeded", QUOTA),
-    (ROW, "LIMIT_EXCEEDED", "", QUOTA),
+    (ROW, "STORAGE_LIMIT_EXCEEDED", "storage limit exceeded", LIMIT),
+    (ROW, "LIMIT_EXCEEDED", "", LIMIT),
     (ROW, "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", "Updates can't be made during maintenance", TRANSIENT),
     (ROW, "UNKNOWN_EXCEPTION", "An unexpected error occurred.", TRANSIENT),
     (ROW, "SERVER_UNAVAILABLE", "", TRANSIENT),
     (ROW, "TooManyLockFailure", "Too many lock failure 200 Trying again later.", LOCKED),
-    (ROW, "INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", CONFIGURATION),
-    (ROW, "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", "insufficient access rights", CONFIGURATION),
+    (CALL, "INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id", CONFIGURATION),
+    (ROW, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", QUOTA),
+    (ROW, "SINGLE_EMAIL_LIMIT_EXCEEDED", "", LIMIT),
+    (ROW, "LICENSE_LIMIT_EXCEEDED", "license limit exceeded", LIMIT),
+    (BATCH, "STORAGE_LIMIT_EXCEEDED", "storage limit exceeded", LIMIT),
     (ROW, "INVALID_FIELD_FOR_INSERT_UPDATE", "Unable to create/update fields: X", CONFIGURATION),
 ]
 """Errors that have no rule of their own: the table of codes knows them."""
@@ -157,6 +164,11 @@ REFUSED_ROWS = [
     ("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "bad value for restricted picklist field: x"),
     ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "trigger"),
     ("INVALID_FIELD", "Failed to deserialize field at col 3. Due to, 'x' is not a valid value for the type xsd:date"),
+    ("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id"),
+    ("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", "insufficient access rights on cross-reference id: 0015g00000A"),
+    ("TRANSFER_REQUIRES_READ", "The new owner must have read permission"),
+    ("OP_WITH_INVALID_USER_TYPE_EXCEPTION", "Operation not valid for this user type"),
+    ("NOT_FOUND", "The requested resource does not exist"),
     ("METHOD_NOT_ALLOWED", "as a row's error it makes no sense"),
     ("SOMETHING_NEW", "in words"),
     ("UNKNOWN", "words only"),
@@ -205,14 +217,31 @@ def test_the_table_has_few_codes_that_salesforce_does_not_publish() -> None:
     }
 
 
+_FOR_A_PERSON = frozenset({Meaning.CONFIGURATION, Meaning.RECORD})
+
+
 def test_whatever_a_person_has_to_do_is_said() -> None:
-    silent = [row.code for row in CODES.values() if row.meaning is Meaning.CONFIGURATION and not row.advice]
+    silent = [row.code for row in CODES.values() if row.meaning in _FOR_A_PERSON and not row.advice]
     assert silent == []
 
 
 def test_a_code_in_any_place_and_any_case_has_one_meaning() -> None:
     shared = [row for row in CODES.values() if CODES_OF_ANY_CASE[row.code.lower()].meaning is not row.meaning]
     assert shared == []
+
+
+def test_only_calls_and_batches_are_a_quota_of_the_whole_org() -> None:
+    """A job that sends e-mails, or fills the storage, stopped every other job of its connection."""
+    assert {row.code for row in CODES.values() if row.meaning is Meaning.QUOTA} == {
+        *("REQUEST_LIMIT_EXCEEDED", "EXCEEDED_QUOTA", "ExceededQuota", "TOO_MANY_JOBS"),
+    }
+
+
+def test_what_speaks_of_one_record_refuses_a_row_and_is_configuration_for_a_call() -> None:
+    for row in (each for each in CODES.values() if each.meaning is Meaning.RECORD):
+        found = {where: classify(where, row.code, "in words", status=400) for where in (CALL, BATCH, ROW)}
+        assert [each.verdict for each in found.values()] == [CONFIGURATION, CONFIGURATION, Verdict.ROW]
+        assert all(each.advice for each in found.values())
 
 
 @pytest.mark.parametrize("code", [*STATUS_CODES, *EXCEPTION_CODES])
@@ -270,7 +299,7 @@ INSIDE = [
         LOCKED,
     ),
     ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "Insert failed. first error: UNABLE_TO_LOCK_ROW, unable to obtain", LOCKED),
-    (TRIGGER, "T: execution of AfterInsert caused by: X; first error: STORAGE_LIMIT_EXCEEDED, full: []", QUOTA),
+    (TRIGGER, "T: execution of AfterInsert caused by: X; first error: STORAGE_LIMIT_EXCEEDED, full: []", LIMIT),
     (TRIGGER, "T: execution of AfterInsert caused by: X; first error: SERVER_UNAVAILABLE, busy: []", TRANSIENT),
     (TRIGGER, "T: execution of BeforeInsert; first error: FIELD_CUSTOM_VALIDATION_EXCEPTION, no: []", Verdict.ROW),
     (TRIGGER, "T: execution of BeforeInsert; first error: INSUFFICIENT_ACCESS_OR_READONLY, no: []", Verdict.ROW),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -22,8 +23,12 @@ def write(header: Sequence[str], *lines: Sequence[str]) -> bytes:
     return text.getvalue().encode()
 
 
-def successful(*rows: Sequence[str]) -> bytes:
-    return write(["sf__Id", "sf__Created", *HEADER], *[["003000000000001AAA", "true", *row] for row in rows])
+_NUMBERS = itertools.count(1)
+
+
+def successful(*rows: Sequence[str], record: str | None = None) -> bytes:
+    made = [record if record is not None else f"003{next(_NUMBERS):012d}AAA" for _ in rows]
+    return write(["sf__Id", "sf__Created", *HEADER], *[[made[at], "true", *row] for at, row in enumerate(rows)])
 
 
 def failed(*rows: Sequence[str], error: str = "REQUIRED_FIELD_MISSING:Required fields are missing: [X]:X --") -> bytes:
@@ -66,7 +71,7 @@ def test_rows_are_told_apart_by_their_key_if_they_have_one() -> None:
 
 
 def test_columns_may_come_back_in_another_order() -> None:
-    back = write(["sf__Id", "sf__Created", "Ext__c", "Name"], ("003", "true", "1", "Ann"))
+    back = write(["sf__Id", "sf__Created", "Ext__c", "Name"], ("003000000000001", "true", "1", "Ann"))
     assert match_results(write(HEADER, ("Ann", "1")), back, b"", b"", key=None) == [ACCEPTED]
 
 
@@ -82,8 +87,27 @@ def test_columns_may_come_back_in_another_order() -> None:
         (successful(("Ann", "1")), write(HEADER, ("Ann", "1"))),
         (b"\xff\xfe", NONE),
         (b"<html>busy</html>", NONE),
+        (successful(("Ann", "1"), record=""), NONE),
+        (successful(("Ann", "1"), record="0030000"), NONE),
+        (write(["sf__Created", *HEADER], ("true", "Ann", "1")), NONE),
     ],
 )
 def test_results_of_other_rows_are_no_results(parts: tuple[bytes, bytes]) -> None:
     with pytest.raises(UnmatchedError):
         match_results(write(HEADER, ("Ann", "1")), parts[0], parts[1], NONE, key=None)
+
+
+def test_an_insert_makes_no_record_twice() -> None:
+    content = write(HEADER, ("Ann", "1"), ("Bea", "2"))
+    twice = successful(("Ann", "1"), ("Bea", "2"), record="003000000000001AAA")
+    with pytest.raises(UnmatchedError, match="one Id for two rows"):
+        match_results(content, twice, b"", b"", key=None, unique=True)
+    assert match_results(content, twice, b"", b"", key=None) == [ACCEPTED, ACCEPTED]
+
+
+def test_events_and_big_objects_have_no_ids_to_look_at() -> None:
+    content = write(HEADER, ("Ann", "1"), ("Bea", "2"))
+    found = match_results(
+        content, successful(("Ann", "1"), ("Bea", "2"), record=""), b"", b"", key=None, unique=True, has_ids=False
+    )
+    assert found == [ACCEPTED, ACCEPTED]

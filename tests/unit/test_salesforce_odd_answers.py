@@ -162,6 +162,20 @@ def test_what_is_valid_and_salesforces_is_read() -> None:
         "/services/a\r\nX: y",
         "/services/\\elsewhere.example",
         "/services/é",
+        "/services/%2e%2e/x",
+        "/services/%2E%2e/x",
+        "/services/.%2e/x",
+        "/services/%252e%252e/x",
+        "/services/./x",
+        "/services/data/..",
+        "/services/..?a=b",
+        "/services/data//x",
+        "/services//elsewhere.example/x",
+        "/services/%2f%2felsewhere.example/x",
+        "/services/%5cx",
+        "/services/..;/x",
+        "/services/data;a=b/x",
+        "/services/",
         "",
         7,
         ["/services/x"],
@@ -171,6 +185,41 @@ def test_the_next_page_is_asked_for_on_the_same_host_below_services(following: o
     body = {"totalSize": 2, "done": False, "records": [{"Id": "1"}], "nextRecordsUrl": following}
     with pytest.raises(UnreadableAnswerError):
         query._get_page(ORG, asking(json.dumps(body).encode()), "https://o.example/x")
+
+
+@pytest.mark.parametrize(
+    "following",
+    [
+        "/services/data/v62.0/query/01gD0000002HU6KIAW-2000",
+        "/services/data/v62.0/queryAll/0r8xx3Nx8Y7y~A_A-500",
+        "/services/data/v62.0/query/01g.x?batch=2000&q=a%20b",
+    ],
+)
+def test_the_addresses_of_next_pages_that_there_are_are_followed(following: str) -> None:
+    body = {"totalSize": 2, "done": False, "records": [{"Id": "1"}], "nextRecordsUrl": following}
+    assert query._get_page(ORG, asking(json.dumps(body).encode()), "https://o.example/x")["nextRecordsUrl"] == following
+
+
+@pytest.mark.parametrize("user", ["..", "005/..", "%2e%2e", "?a", "", 7, None])
+def test_a_user_of_a_login_that_is_no_id_leads_nowhere(user: object) -> None:
+    body = {"access_token": "t", "instance_url": "https://o.my.salesforce.com", "id": f"https://x/id/00D/{user}"}
+    assert answer._read_token(json.dumps(body).encode()).login.user_id is None
+    xml = (
+        "<a><serverUrl>https://o.my.salesforce.com/x</serverUrl><sessionId>t</sessionId>"
+        f"<userId>{str(user).replace('<', '')}</userId></a>"
+    )
+    assert soap._read(xml.encode())[0].user_id is None
+
+
+@pytest.mark.parametrize("name", ["..", "%2e%2e", "../limits", "A/../B", "A?b", "A b", "É"])
+def test_a_name_of_an_object_that_no_object_has_is_no_describe(name: str) -> None:
+    """It becomes part of the next address."""
+    bad = json.dumps({"name": name, "fields": []}).encode()
+    with pytest.raises(UnreadableAnswerError):
+        describe.describe(client(bad), "Contact")
+    parent = {"name": "AccountId", "relationshipName": "Account", "referenceTo": [name]}
+    with pytest.raises(UnreadableAnswerError):
+        describe.describe(client(json.dumps({"name": "Contact", "fields": [parent]}).encode()), "Contact")
 
 
 @pytest.mark.parametrize("value", ['{"a":1}', "[1]", "1e9999", "NaN"])

@@ -23,7 +23,7 @@ def answer(*errors: str) -> bytes:
     writer = csv.writer(written, quoting=csv.QUOTE_ALL, lineterminator="\n")
     writer.writerow(("Id", "Success", "Created", "Error"))
     for number, error in enumerate(errors):
-        writer.writerow(("" if error else f"003{number}", str(not error).lower(), str(not error).lower(), error))
+        writer.writerow(("" if error else f"003{number:012d}", str(not error).lower(), str(not error).lower(), error))
     return written.getvalue().encode()
 
 
@@ -56,6 +56,45 @@ def test_a_batch_without_rows_has_no_results() -> None:
 def test_an_answer_that_breaks_off_is_not_read_as_fewer_rows(content: bytes) -> None:
     with pytest.raises(UnreadableAnswerError):
         list(read_results(content))
+
+
+IN = '"003000000000001AAA","true","true",""\n'
+SICK = {
+    "neither": '"003000000000002AAA","1","true",""\n',
+    "no Success": '"003000000000002AAA","","true",""\n',
+    "nothing at all": '"","","",""\n',
+    "an empty line": "\n",
+    "accepted with an error": '"003000000000002AAA","true","true","UNABLE_TO_LOCK_ROW:locked:--"\n',
+    "accepted without an Id": '"","true","true",""\n',
+    "accepted with half an Id": '"0030000","true","true",""\n',
+    "refused and created": '"003000000000002AAA","false","true","UNABLE_TO_LOCK_ROW:locked:--"\n',
+}
+
+
+@pytest.mark.parametrize("line", SICK)
+@pytest.mark.parametrize("at", ["first", "last"])
+def test_a_line_that_contradicts_itself_says_nothing_of_its_row(line: str, at: str) -> None:
+    """A row read as refused would be sent again, and one read as accepted would be lost."""
+    lines = [SICK[line], IN] if at == "first" else [IN, SICK[line]]
+    with pytest.raises(UnreadableAnswerError):
+        list(read_results(answer() + "".join(lines).encode()))
+
+
+def test_an_insert_makes_no_record_twice() -> None:
+    with pytest.raises(UnreadableAnswerError, match="one Id for two rows"):
+        list(read_results(answer() + (IN + IN).encode(), unique=True))
+    assert list(read_results(answer() + (IN + IN).encode())) == [ACCEPTED, ACCEPTED]
+
+
+def test_a_refused_row_may_have_the_id_of_its_record_and_the_case_of_the_words_does_not_matter() -> None:
+    lines = '"003000000000001AAA","FALSE","False","X:y:--"\n"003000000000001","True","TRUE",""\n'
+    assert [each.accepted for each in read_results(answer() + lines.encode(), unique=True)] == [False, True]
+
+
+def test_events_and_big_objects_have_no_ids_to_look_at() -> None:
+    lines = '"","true","true",""\n"e00000000000000AAA","true","true","OPERATION_ENQUEUED:2a:--"\n' * 2
+    found = list(read_results(answer() + lines.encode(), has_ids=False, unique=True))
+    assert found == [ACCEPTED] * 4
 
 
 @pytest.mark.parametrize(
@@ -113,6 +152,8 @@ def test_reasons_are_counted_the_most_frequent_first_and_not_too_many() -> None:
 def test_a_reason_says_whose_move_it_is_also_when_it_comes_back_from_the_ledger() -> None:
     errors = (
         "STORAGE_LIMIT_EXCEEDED:storage limit exceeded:--",
+        "REQUEST_LIMIT_EXCEEDED:TotalRequests Limit exceeded.:--",
+        "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY:insufficient access rights on cross-reference id:--",
         "FIELD_NOT_UPDATABLE:no:Name --",
         "UNABLE_TO_LOCK_ROW:unable to obtain exclusive access to this record:--",
         "STRING_TOO_LONG:x:Name --",
@@ -120,7 +161,9 @@ def test_a_reason_says_whose_move_it_is_also_when_it_comes_back_from_the_ledger(
     counted = count_reasons((read_row_error(error), ()) for error in errors)
     kinds = {each.code: (each.kind, each.quota, bool(each.advice)) for each in counted}
     assert kinds == {
-        "STORAGE_LIMIT_EXCEEDED": (FailureKind.TRANSIENT, True, True),
+        "STORAGE_LIMIT_EXCEEDED": (FailureKind.TRANSIENT, False, True),
+        "REQUEST_LIMIT_EXCEEDED": (FailureKind.TRANSIENT, True, True),
+        "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY": (FailureKind.DATA, False, True),
         "FIELD_NOT_UPDATABLE": (FailureKind.CONFIGURATION, False, True),
         "UNABLE_TO_LOCK_ROW": (FailureKind.TRANSIENT, False, True),
         "STRING_TOO_LONG": (FailureKind.DATA, False, False),

@@ -292,3 +292,34 @@ def test_the_password_of_a_resolved_address_is_masked_alone_and_the_rest_stays()
 def test_a_masked_text_does_not_hold_the_secret(secret: str, before: str, after: str) -> None:
     masked = mask(f"{before}{secret}{after}", [secret])
     assert secret not in masked.replace("***", "\0")
+
+
+ADVICE = "invalid client credentials: check client_id and client_secret: consumer key and secret of the app"
+
+
+@pytest.mark.parametrize("secret", ["secret", "client", "consumer", "client_secret", "cret"])
+def test_a_secret_that_is_a_common_word_leaves_advice_readable(secret: str) -> None:
+    """It read "check ***_id and ***_secret", which told the secret."""
+    assert mask(ADVICE.replace(": consumer", ", consumer"), [secret]) == ADVICE.replace(": consumer", ", consumer")
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("client_secret=secret&a=b", "client_secret=***&a=b"),
+        ('{"client_secret": "secret", "secret": 1}', '{"client_secret": "***", "secret": 1}'),
+        ("client_secret: secret", "client_secret: ***"),
+        ("no 'secret' here", "no '***' here"),
+        ("https://user:secret@host/secret", "https://user:***@host/***"),
+        ("Authorization: Bearer secret", "Authorization: Bearer ***"),
+        ("my5secret or secrecy, thesecretword", "my5*** or secrecy, the***word"),
+        ("secret=secret", "secret=***"),
+    ],
+)
+def test_a_secret_that_is_a_common_word_is_hidden_where_it_is_a_value(text: str, masked: str) -> None:
+    assert mask(text, ["secret"]) == masked
+
+
+def test_a_secret_that_only_begins_like_a_common_word_is_hidden_everywhere() -> None:
+    assert mask("check client_secret, secret and secret-7x", ["secret-7x"]) == "check client_secret, secret and ***"
+    assert mask("secrets7 in client_secrets7", ["secrets7"]) == "*** in client_***"

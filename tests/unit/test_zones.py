@@ -135,7 +135,9 @@ def test_full_names_are_zones(name: str) -> None:
     ("name", "hint"),
     [
         ("PST", "is an abbreviation, which stands for no fixed zone; write America/Los_Angeles"),
-        ("est", "is an abbreviation, which stands for no fixed zone; write America/New_York"),
+        ("est", "is an abbreviation, which stands for no fixed zone; write America/New_York, or Etc/GMT+5 for UTC-5"),
+        ("MST", "write America/Denver, or Etc/GMT+7 for UTC-7 all year"),
+        ("HST", "write Pacific/Honolulu"),
         ("GMT", "is an abbreviation, which stands for no fixed zone; write UTC, or Europe/London"),
         ("utc", "did you mean UTC?"),
         ("america/new_york", "did you mean America/New_York?"),

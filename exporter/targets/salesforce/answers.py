@@ -191,6 +191,11 @@ def read_id(text: object) -> str:
     return text
 
 
+def known_id(text: str) -> str | None:
+    """Return an Id that an answer need not hold; None for any other text."""
+    return text if _ID.fullmatch(text) else None
+
+
 def read_token(text: object) -> str:
     """Return a token that an HTTP header can hold. Raises UnreadableAnswerError for any other text."""
     if not isinstance(text, str) or not _TOKEN.fullmatch(text):

@@ -89,7 +89,7 @@ class Bulk1:
         content = self._client.call(lambda org, s: _exchange(org, s, "GET", path, largest=LARGEST_LIST).content)
         return hashlib.sha256(content).hexdigest()
 
-    def results(self, bulk_job: str, batch: str, rows: int) -> list[RowResult]:
+    def results(self, plan: Plan, bulk_job: str, batch: str, rows: int) -> list[RowResult]:
         """Return what became of each row of a batch, in row order.
 
         An answer that breaks off is asked for again; one that is whole may hold fewer than ``rows``, and then those
@@ -99,7 +99,13 @@ class Bulk1:
         found: list[RowResult] = []
         for _ in range(2):  # an answer cut at the end of a line looks whole
             found = self._client.call(
-                lambda org, s: list(read_results(_exchange(org, s, "GET", path, largest=LARGEST_RESULT).content))
+                lambda org, s: list(
+                    read_results(
+                        _exchange(org, s, "GET", path, largest=LARGEST_RESULT).content,
+                        unique=plan.makes_records,
+                        has_ids=plan.has_ids,
+                    )
+                )
             )
             if len(found) == rows:
                 break

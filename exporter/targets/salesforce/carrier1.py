@@ -103,7 +103,7 @@ class Bulk1Carrier:
         """Read the results; a batch of which nothing was processed may answer that it has none."""
         sending = ending.sending
         try:
-            return self._bulk.results(sending.bulk_job, sending.id or "", sending.rows)
+            return self._bulk.results(self._plan, sending.bulk_job, sending.id or "", sending.rows)
         except ExportError as error:
             if not ending.whole and error.code in {"InvalidBatch", "InvalidJobState"}:
                 return []

@@ -118,7 +118,8 @@ class Bulk2Carrier:
 
     def _match(self, ending: Ending, content: bytes) -> Sequence[RowResult | None]:
         parts = [self._bulk.results(ending.sending.bulk_job, kind) for kind in RESULTS]
-        found = match_results(content, *parts, key=self._work.plan.row_key)
+        plan = self._work.plan
+        found = match_results(content, *parts, key=plan.row_key, unique=plan.makes_records, has_ids=plan.has_ids)
         if any(result is not None for result in found):
             return found
         if ending.whole or ending.processed:
@@ -129,7 +130,8 @@ class Bulk2Carrier:
         """Read the three results, line by line; a result that cannot be read tells nothing."""
         parts = [self._bulk.results(ending.sending.bulk_job, kind) for kind in RESULTS]
         try:
-            return list(read_all(*parts))
+            plan = self._work.plan
+            return list(read_all(*parts, unique=plan.makes_records, has_ids=plan.has_ids))
         except UnmatchedError:
             return []
 

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
@@ -31,11 +32,15 @@ administrator or a limit of sessions; three in a row are not chance."""
 class Backoff:
     """How long to wait before each retry of one call, and when to stop trying."""
 
-    def __init__(self, *, initial_delay: float, limit: int, spread: random.Random) -> None:
+    def __init__(
+        self, *, initial_delay: float, limit: int, spread: random.Random, patience: float = float("inf")
+    ) -> None:
+        """``patience`` is how many seconds from now on a try may begin."""
         self._initial_delay = initial_delay
         self._limit = limit
         self._spread = spread
         self._tries = 0
+        self._until = time.monotonic() + patience
 
     def delay(self, retry_after: float | None) -> float | None:
         """Return the seconds to wait before the next try, or None if there is none."""
@@ -43,7 +48,8 @@ class Backoff:
             return None
         grown = min(LONGEST_DELAY, self._initial_delay * 2.0**self._tries)
         self._tries += 1
-        return max(grown * self._spread.uniform(0.5, 1.5), retry_after or 0)
+        seconds = max(grown * self._spread.uniform(0.5, 1.5), retry_after or 0)
+        return seconds if time.monotonic() + seconds < self._until else None
 
 
 class Client:
@@ -61,14 +67,15 @@ class Client:
         control: Control,
         listen: Listener,
         login: Login | None = None,
+        call_timeout: float = float("inf"),
     ) -> None:
-        """``login`` is one that may still be good; another follows where it is not."""
+        """``login`` is one that may still be good; another follows where it is not. ``call_timeout`` is in seconds."""
         self._connection = connection
         self._api_version = api_version
         self._make_backoff = make_backoff
         self._control = control
         self._listen = listen
-        self._session = OrgSession(connection, listen)
+        self._session = OrgSession(connection, listen, call_timeout=call_timeout)
         control.on_stop(self._session.line.stop)
         self._lock = threading.Lock()
         self._org: Salesforce | None = None

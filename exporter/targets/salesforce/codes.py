@@ -34,7 +34,9 @@ class Verdict(StrEnum):
     TRANSIENT = "transient"
     """The same call, or the same row, may work a little later."""
     QUOTA = "quota"
-    """The same call, or the same row, may work hours later: not to be tried again at once."""
+    """The same call, or the same row, may work hours later, as any other of the org: not to be tried again at once."""
+    LIMIT = "limit"
+    """The same, but other calls and rows may work now."""
     SESSION = "session"
     """Log in anew, then the same call."""
     JOB_OVER = "job_over"
@@ -150,6 +152,9 @@ _BATCH: tuple[tuple[str, str, Verdict, str], ...] = (
         _CONFIGURATION,
         "write the parent's column without type",
     ),
+    ("InvalidBatch", "Failed to process query: java.", _TRANSIENT, ""),
+    ("InvalidBatch", "Retried more than", _TRANSIENT, ""),
+    ("InvalidBatch", "Records not processed", _TRANSIENT, ""),
     ("INVALID_FIELD", "filter criterion", Verdict.ROW, ""),
     ("INVALID_FIELD", "", _CONFIGURATION, _COLUMN),
     ("FeatureNotEnabled", "hardDelete", _CONFIGURATION, f"{_RIGHTS} Bulk API Hard Delete"),
@@ -189,6 +194,8 @@ _VERDICTS: Mapping[Meaning, Verdict] = {
     Meaning.CONFIGURATION: Verdict.CONFIGURATION,
     Meaning.TRANSIENT: Verdict.TRANSIENT,
     Meaning.QUOTA: Verdict.QUOTA,
+    Meaning.LIMIT: Verdict.LIMIT,
+    Meaning.RECORD: Verdict.CONFIGURATION,
     Meaning.LOCK: Verdict.TRANSIENT,
     Meaning.SESSION: Verdict.SESSION,
     Meaning.JOB_OVER: Verdict.JOB_OVER,
@@ -209,7 +216,7 @@ _WRAPPING = frozenset(
 )
 """Codes of a trigger or a flow, whose message says what went wrong inside."""
 _LOCK_WORDS = ("unable_to_lock_row", "unable to obtain exclusive access", "record currently unavailable")
-_PASSING_INSIDE = frozenset({Meaning.TRANSIENT, Meaning.QUOTA})
+_PASSING_INSIDE = frozenset({Meaning.TRANSIENT, Meaning.QUOTA, Meaning.LIMIT})
 
 
 def classify(where: Where, code: str, message: str, *, status: int | None = None) -> Rule:
@@ -228,7 +235,7 @@ def classify(where: Where, code: str, message: str, *, status: int | None = None
         verdict = _VERDICTS[row.meaning]
         if where in {Where.ROW, Where.BATCH}:
             verdict = _AFTERWARDS.get(row.meaning, verdict)
-        if where is Where.ROW and verdict is Verdict.INTERNAL:
+        if where is Where.ROW and row.meaning in {Meaning.RECORD, Meaning.INTERNAL}:
             verdict = Verdict.ROW
         return Rule(where=where, code=row.code, words="", verdict=verdict, advice=row.advice)
     if where is Where.ROW:

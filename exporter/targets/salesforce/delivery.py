@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from exporter.events import BatchSent, BatchSettled
-from exporter.failures import configuration, internal
+from exporter.failures import ExportError, configuration, internal
 from exporter.report import RejectedRow
 from exporter.spool import SpooledBatch
 from exporter.targets.salesforce.answers import ReportedError, read_state_message
@@ -31,8 +31,10 @@ MAX_IN_FLIGHT = 20
 """Batches that wait at Salesforce at once."""
 LOCK_ROUNDS = 3
 """How often refused rows are sent again: alone, one batch at a time, when nothing else of the leg is on its way."""
-SMALLEST_PIECE = 200
-"""Rows that Salesforce processes in one transaction (Bulk API guide): fewer of them take fewer locks at a time."""
+SMALLEST_PIECES = (25, 5)
+"""Rows that are sent again together at least, in the serial rounds. Salesforce processes 200 in one transaction (Bulk
+API guide): fewer take fewer locks at a time. A batch never makes more than 10, then 50 pieces, each one of the 15,000
+batches that an org takes a day."""
 MAX_ABSENCES = 3
 """How often a batch is sent again of which Salesforce processed nothing."""
 _SHORTEST_POLL, _LONGEST_POLL = 0.1, 30.0
@@ -90,26 +92,41 @@ class Delivery:
     def stop(self) -> None:
         """Abort what has not begun, and settle, for a short while, what has: no row is sent any more.
 
-        Rows that were to be sent again are rejected, for the reason that Salesforce refused them for.
+        Rows that were to be sent again are rejected, for the reason that Salesforce refused them for. A batch whose
+        results tell nothing stays in doubt, as does one that may begin after all: the first such ExportError is raised
+        when the others are settled.
         """
         standing = self._standing
         self._check_org()
         self._reject_waiting()
-        self._carrier.stop()
+        failed: list[ExportError] = []
+        try:
+            self._carrier.stop()
+        except ExportError as error:
+            failed.append(error)
         self._carrier.resume()
         pause = _SHORTEST_POLL
+        untold: set[int] = set()
         for _ in range(_STOP_POLLS):
             for ending in list(self._carrier.ended()):
-                results = self._results(ending) if ending.whole or ending.processed else []
-                if results:
-                    self._settle(ending, results, again=frozenset(), through=ending.sending.round)
-                else:
-                    self._journal.note(Fact.BATCH_ABSENT, batch=ending.sending.batch, unprocessed=False)
-            if not standing.sendings:
+                number = ending.sending.batch
+                if number in untold:
+                    continue
+                if not (ending.whole or ending.processed):
+                    self._journal.note(Fact.BATCH_ABSENT, batch=number, unprocessed=False)
+                    continue
+                try:
+                    self._settle(ending, self._results(ending), again=frozenset(), through=ending.sending.round)
+                except ExportError as error:
+                    untold.add(number)
+                    failed.append(error)
+            if standing.sendings.keys() <= untold:
                 break
             self._client.pause(pause)
             pause *= 2
         self._reject_waiting()
+        if failed:
+            raise failed[0]
 
     def _check_org(self) -> None:
         """Log in, and raise configuration ``OTHER_ORG`` if that leads to another org than the BulkJobs are in."""
@@ -164,7 +181,8 @@ class Delivery:
         number = self._standing.rounds.get(batch.number, 0)
         if number < SERIAL_ROUND:
             return batch.rows
-        return max(SMALLEST_PIECE, batch.rows // (10 if number == SERIAL_ROUND else 50))
+        is_first = number == SERIAL_ROUND
+        return max(SMALLEST_PIECES[not is_first], -(-batch.rows // (10 if is_first else 50)))
 
     def _conclude(self, ending: Ending) -> None:
         """Settle what became of a sending, and take note if the org takes no rows now. Raises ExportError."""
@@ -209,7 +227,8 @@ class Delivery:
             return None
         if any(result.accepted or result.rule.verdict not in PASSING for result in refused):
             return None
-        reason = next((each for each in refused if each.rule.verdict is Verdict.QUOTA), refused[0])
+        waits = {Verdict.QUOTA, Verdict.LIMIT}
+        reason = next((each for each in refused if each.rule.verdict in waits), refused[0])
         message = f"every row of batch {sending.id} was rejected: {without_values(reason.message)}"
         return CallError(reason.rule, reason.code, message, received=Received.NO)
 
@@ -339,7 +358,7 @@ def _is_crowded(ending: Ending, results: Sequence[RowResult | None]) -> bool:
     return crowded or any(result is not None and result.code == "TooManyLockFailure" for result in results)
 
 
-def _unaccounted(sending: Sending, results: int) -> Exception:
+def _unaccounted(sending: Sending, results: int) -> ExportError:
     return internal(
         "ROWS_UNACCOUNTED",
         f"batch {sending.id} of BulkJob {sending.bulk_job} was sent {sending.rows} rows, but Salesforce gives "

@@ -1,5 +1,6 @@
 """What the org says of its objects and fields."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -14,6 +15,8 @@ from exporter.targets.salesforce.wire import LARGEST_LIST, OrgSession
 _UNKNOWN = frozenset({"NOT_FOUND", "INVALID_TYPE"})
 _LARGEST_COUNT = 10**9
 """More characters or digits than any field has: a pattern is made of some of these numbers."""
+_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
+"""Names of objects become part of addresses."""
 
 
 def describe(client: Client, name: str) -> ObjectDescription | None:
@@ -55,6 +58,9 @@ def _text(answer: Mapping[str, Any], key: str) -> str:
 def _read_object(answer: object) -> ObjectDescription:
     fields = tuple(_field(field) for field in _list(answer, "fields"))
     found = cast("Mapping[str, Any]", answer)
+    parents = [parent for field in fields for parent in field.parents]
+    if not all(_NAME.fullmatch(name) for name in (_text(found, "name"), *parents)):
+        raise UnreadableAnswerError("the answer is no describe")
     return ObjectDescription(
         name=_text(found, "name"),
         createable=bool(found.get("createable", True)),

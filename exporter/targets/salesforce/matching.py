@@ -5,7 +5,8 @@ import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from exporter.targets.salesforce.results import ACCEPTED, RowResult, read_row_error
+from exporter.targets.salesforce.answers import UnreadableAnswerError
+from exporter.targets.salesforce.results import ACCEPTED, RecordIds, RowResult, read_row_error
 from exporter.targets.salesforce.rows import read_records
 
 _OWN = frozenset({"sf__id", "sf__created", "sf__error"})
@@ -17,20 +18,30 @@ class UnmatchedError(ValueError):
 
 
 def match_results(
-    content: bytes, successful: bytes, failed: bytes, unprocessed: bytes, *, key: str | None
+    content: bytes,
+    successful: bytes,
+    failed: bytes,
+    unprocessed: bytes,
+    *,
+    key: str | None,
+    unique: bool = False,
+    has_ids: bool = True,
 ) -> list[RowResult | None]:
     """Return what became of each row of ``content``, in its order; None where it was not processed.
 
     Rows are told apart by the field ``key``, which no two of them share, or else by all of their cells; of rows that
-    are alike in everything it does not matter which one a line speaks of. Raises UnmatchedError unless there is one
-    line for each row, or no line at all.
+    are alike in everything it does not matter which one a line speaks of. ``unique`` and ``has_ids`` are those of
+    :class:`~exporter.targets.salesforce.results.RecordIds`. Raises UnmatchedError unless there is one line for each
+    row, or no line at all.
     """
     rows = read_records(content)
     header = [name.lower() for name in next(rows)]
     sent = [tuple(row) for row in rows]
     results: list[RowResult | None] = [None] * len(sent)
-    told: list[tuple[Cells, RowResult | None]] = [*_read(failed, header, "sf__error"), *_read(successful, header, None)]
-    told += [(cells, None) for cells, _ in _read(unprocessed, header, None)]
+    ids = RecordIds(unique=unique, has_ids=has_ids)
+    told: list[tuple[Cells, RowResult | None]] = list(_read(failed, header, error="sf__error"))
+    told += _read(successful, header, ids=ids)
+    told += [(cells, None) for cells, _ in _read(unprocessed, header)]
     if not told:
         return results
     if len(told) != len(sent):
@@ -45,13 +56,15 @@ def match_results(
     return results
 
 
-def read_all(successful: bytes, failed: bytes, unprocessed: bytes) -> Iterator[RowResult | None]:
+def read_all(
+    successful: bytes, failed: bytes, unprocessed: bytes, *, unique: bool = False, has_ids: bool = True
+) -> Iterator[RowResult | None]:
     """Yield what became of the rows that the results speak of, whichever they are. Raises UnmatchedError."""
-    for _, result in _read(failed, None, "sf__error"):
+    for _, result in _read(failed, None, error="sf__error"):
         yield result
-    for _, result in _read(successful, None, None):
+    for _, result in _read(successful, None, ids=RecordIds(unique=unique, has_ids=has_ids)):
         yield result
-    for _ in _read(unprocessed, None, None):
+    for _ in _read(unprocessed, None):
         yield None
 
 
@@ -66,8 +79,13 @@ def _name(cells: Cells, position: int | None) -> Cells:
     return cells if position is None else (cells[position],)
 
 
-def _read(content: bytes, header: Sequence[str] | None, error: str | None) -> Iterator[tuple[Cells, RowResult]]:
-    """Yield each line's cells in the order of ``header``, none without one, and what it says."""
+def _read(
+    content: bytes, header: Sequence[str] | None, *, error: str | None = None, ids: RecordIds | None = None
+) -> Iterator[tuple[Cells, RowResult]]:
+    """Yield each line's cells in the order of ``header``, none without one, and what it says.
+
+    ``error`` is the column of the errors, and ``ids`` takes in the records, where there are any.
+    """
     try:
         with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="") as text:
             lines = csv.reader(text, strict=True)
@@ -76,12 +94,17 @@ def _read(content: bytes, header: Sequence[str] | None, error: str | None) -> It
             for line in lines:
                 if len(line) != len(names):
                     raise UnmatchedError("a line is cut short")
-                if error is not None and error not in names:
-                    raise UnmatchedError(f"there is no column {error}")
+                for needed in filter(None, (error, "sf__id" if ids is not None else None)):
+                    if needed not in names:
+                        raise UnmatchedError(f"there is no column {needed}")
+                if ids is not None:
+                    ids.add(line[names.index("sf__id")])
                 result = ACCEPTED if error is None else read_row_error(line[names.index(error)])
                 yield tuple(line[index] for index in order), result
     except (csv.Error, UnicodeDecodeError) as fault:
         raise UnmatchedError("the results cannot be read") from fault
+    except UnreadableAnswerError as fault:
+        raise UnmatchedError(str(fault)) from fault
 
 
 def _order(names: Sequence[str], header: Sequence[str]) -> list[int]:

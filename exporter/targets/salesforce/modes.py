@@ -47,6 +47,16 @@ class Plan:
         return "Id" if self.lookup else self.key
 
     @property
+    def makes_records(self) -> bool:
+        """Whether every accepted row is a record of its own, with an Id that no other has."""
+        return self.operation is Operation.INSERT
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether accepted rows have Ids that can be told apart: platform events and big objects may have none."""
+        return not self.object.lower().endswith(("__e", "__b"))
+
+    @property
     def is_old(self) -> bool:
         """Whether Salesforce has announced the end of this API version."""
         return int(self.api_version.partition(".")[0]) < OLDEST_SAFE_API_VERSION

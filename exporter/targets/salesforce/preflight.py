@@ -83,8 +83,10 @@ class Preflight:
         self._known.may_hard_delete = True
 
     def _unknown_object(self) -> str:
-        near = _nearest(self._plan.object, object_names(self._client))
-        return f"there is no object {self._plan.object}, or the user may not see it{near}"
+        name, names = self._plan.object, object_names(self._client)
+        if name.lower() in {each.lower() for each in names}:
+            return f"Salesforce lists the object {name}, but does not describe it: give the user access to it"
+        return f"there is no object {name}, or the user may not see it{_nearest(name, names)}"
 
     def _right_faults(self, found: ObjectDescription) -> Iterator[str]:
         operation = self._plan.operation

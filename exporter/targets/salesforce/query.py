@@ -32,8 +32,9 @@ LONGEST_URL = 12_000
 """Bytes of SOQL, as a URL writes it, in one request: the whole request line may have 16,384 (REST API guide)."""
 BULK_FROM = 20_000
 """Records from which a bulk query takes fewer calls than pages do."""
-_NEXT_PAGE = re.compile(r"/services/(?!.*\.\.)[\w./?=&%~+,:;-]+", re.ASCII)
-"""An address of an answer stays on the host that the session is for, and below the API."""
+_NEXT_PAGE = re.compile(r"/services(?:/(?!\.{1,2}(?:[/?]|\Z))[\w.~+,:=-]+)+(?:\?[\w.~+,:=&%-]*)?", re.ASCII)
+"""An address of an answer stays on the host that the session is for, and below the API, however a server reads it: no
+part of its path is empty, a dot or two, or escaped. Real ones are ``/services/data/v62.0/query/01gD00…AW-2000``."""
 _MOST_RECORDS = 10**12
 _ROWS_AT_ONCE = 2000
 _SHORTEST_POLL, _LONGEST_POLL = 0.1, 15.0

@@ -9,7 +9,7 @@ from typing import Any
 
 from exporter.failures import FailureKind
 from exporter.report import Refusal, merge_refusals
-from exporter.targets.salesforce.answers import UnreadableAnswerError
+from exporter.targets.salesforce.answers import UnreadableAnswerError, read_id
 from exporter.targets.salesforce.codes import Rule, Verdict, Where, classify
 from exporter.targets.salesforce.wording import without_values
 
@@ -17,11 +17,15 @@ from exporter.targets.salesforce.wording import without_values
 csv.field_size_limit(2**27)
 
 _HEADER = ("Id", "Success", "Created", "Error")
+_SIGNIFICANT = 15
+"""Characters of an Id; the three that may follow are a checksum."""
+_ENQUEUED = "OPERATION_ENQUEUED"
+"""What comes with a platform event that was accepted (Platform Events Developer Guide)."""
 _BLANKS = re.compile(r"\s{2,}")
 _ERROR = re.compile(r"(?P<code>[A-Za-z][A-Za-z0-9_]*):(?P<message>.*?)(?::(?P<fields>[^:]*?) ?--)?\s*", re.DOTALL)
 SOON = frozenset({Verdict.ROW_LOCKED, Verdict.TRANSIENT})
 """Why rows are refused for nothing of their own, and may be sent again soon: they were not written."""
-PASSING = frozenset({Verdict.TRANSIENT, Verdict.QUOTA})
+PASSING = frozenset({Verdict.TRANSIENT, Verdict.QUOTA, Verdict.LIMIT})
 """Why rows are refused by an org that takes none now, and may take them later."""
 _KINDS = {
     Verdict.CONFIGURATION: FailureKind.CONFIGURATION,
@@ -58,11 +62,35 @@ class RowResult:
 ACCEPTED = RowResult()
 
 
-def read_results(content: bytes) -> Iterator[RowResult]:
+class RecordIds:
+    """The Ids of the rows that one answer calls accepted; with ``unique``, those of an insert, no two are the same.
+
+    An update or a deletion may name one record in two rows. Without ``has_ids`` they are not looked at.
+    """
+
+    def __init__(self, *, unique: bool, has_ids: bool) -> None:
+        self._unique = unique
+        self._has_ids = has_ids
+        self._seen: set[str] = set()
+
+    def add(self, text: str) -> None:
+        """Take in the next one. Raises UnreadableAnswerError if it cannot be true."""
+        if not self._has_ids:
+            return
+        record = read_id(text)[:_SIGNIFICANT]
+        if self._unique and record in self._seen:
+            raise UnreadableAnswerError("the results give one Id for two rows that were inserted")
+        self._seen.add(record)
+
+
+def read_results(content: bytes, *, unique: bool = False, has_ids: bool = True) -> Iterator[RowResult]:
     """Yield a batch's results in row order. Raises UnreadableAnswerError if they are not what a batch's result is.
 
-    Always UTF-8, whatever the header of the answer says: it says nothing (seen in recordings of real orgs).
+    That is also what a line is that contradicts itself: what became of its row is not known. ``unique`` and ``has_ids``
+    are those of :class:`RecordIds`. Always UTF-8, whatever the header of the answer says: it says nothing (seen in
+    recordings of real orgs).
     """
+    ids = RecordIds(unique=unique, has_ids=has_ids)
     try:
         with io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="") as text:
             lines = csv.reader(text, strict=True)
@@ -72,9 +100,17 @@ def read_results(content: bytes) -> Iterator[RowResult]:
             for line in lines:
                 if len(line) != len(_HEADER):
                     raise UnreadableAnswerError("a line of the batch result is cut short")
-                yield ACCEPTED if line[1].lower() == "true" else read_row_error(line[3])
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UnreadableAnswerError("the batch result cannot be read") from error
+                record, success, created, error = line
+                match success.lower():
+                    case "true" if not error or error.startswith(_ENQUEUED):
+                        ids.add(record)
+                        yield ACCEPTED
+                    case "false" if created.lower() != "true":
+                        yield read_row_error(error)
+                    case _:
+                        raise UnreadableAnswerError("a line of the batch result contradicts itself")
+    except (csv.Error, UnicodeDecodeError) as fault:
+        raise UnreadableAnswerError("the batch result cannot be read") from fault
 
 
 def read_row_error(text: str) -> RowResult:

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 _BATCHES_A_DAY = 15_000
 """Batches that an org takes in 24 hours, over both bulk APIs (Bulk API limits)."""
+STOP_SECONDS = 10.0
+"""How long a call of a stop may take, with all of its retries: whoever stops a run waits for its end."""
 
 
 class SalesforceTarget:
@@ -164,7 +166,7 @@ class SalesforceTarget:
         is_idle = not (standing.unclosed or standing.sendings or standing.locked)
         if is_idle and not any(each.is_under_way for each in deletions):
             return
-        with self._working(spool, context, journal, standing) as work:
+        with self._working(spool, context, journal, standing, stopping=True) as work:
             for deletion in deletions:
                 deletion.stop(work)
             Delivery(_with_ids(work)).stop()
@@ -176,7 +178,7 @@ class SalesforceTarget:
             journal = Journal(context.ledger, standing.follow, leg=leg)
             if not standing.unclosed and not standing.sendings:
                 continue
-            with self._client(context.control, context.listen) as client:
+            with self._client(context.control, context.listen, stopping=True) as client:
                 nothing = SpoolManifest(columns=(), batches=(), rows=0, rejected=0, format="csv")
                 work = ExportWork(
                     plan=plan,
@@ -208,19 +210,25 @@ class SalesforceTarget:
             return Queries(client, Path(tempfile.gettempdir())).count(self._plan.object)
 
     @contextmanager
-    def _client(self, control: Control, listen: Listener, *, impatient: bool = False) -> Iterator[Client]:
+    def _client(
+        self, control: Control, listen: Listener, *, impatient: bool = False, stopping: bool = False
+    ) -> Iterator[Client]:
         own, shared = self._options, self._connection
         delay = shared.initial_retry_delay if own.initial_retry_delay is None else own.initial_retry_delay
         limit = shared.retry_limit if own.retry_limit is None else own.retry_limit
         if impatient:  # somebody sits before the screen
             delay, limit = min(delay, 1), min(limit, 1)
+        patience = STOP_SECONDS if stopping else float("inf")
         with Client(
             shared,
             api_version=self._plan.api_version,
-            make_backoff=lambda: Backoff(initial_delay=delay, limit=limit, spread=self._spread),
+            make_backoff=lambda: Backoff(
+                initial_delay=min(delay, 1) if stopping else delay, limit=limit, spread=self._spread, patience=patience
+            ),
             control=control,
             listen=listen,
             login=self._login,
+            call_timeout=patience,
         ) as client:
             try:
                 yield client
@@ -229,9 +237,15 @@ class SalesforceTarget:
 
     @contextmanager
     def _working(
-        self, spool: Spool, context: ExportContext, journal: Journal, standing: Standing
+        self,
+        spool: Spool,
+        context: ExportContext,
+        journal: Journal,
+        standing: Standing,
+        *,
+        stopping: bool = False,
     ) -> Iterator[ExportWork]:
-        with self._client(context.control, context.listen) as client:
+        with self._client(context.control, context.listen, stopping=stopping) as client:
             yield ExportWork(
                 plan=self._plan,
                 spool=spool,

@@ -32,6 +32,7 @@ from exporter.http_calls import (
     receive,
 )
 from exporter.http_sessions import LimitedSession
+from exporter.masking import hide
 from exporter.salesforce_settings import SalesforceConnection, is_loopback
 from exporter.targets.salesforce.answers import UnreadableAnswerError, read_error
 from exporter.targets.salesforce.codes import BUSY_STATUSES, Rule, Verdict, Where, classify
@@ -100,7 +101,7 @@ class CallError(Exception):
         message = self.message
         for secret in secrets:
             if len(secret) >= _MIN_HIDDEN:
-                message = message.replace(secret, "***").replace(quote_plus(secret), "***")
+                message = hide(hide(message, secret), quote_plus(secret))
         return self.with_rule(self.rule, message)
 
     def outward(self) -> ExportError:
@@ -150,12 +151,20 @@ class OrgSession(LimitedSession):
     Making one raises configuration for network settings that cannot work on this machine.
     """
 
-    def __init__(self, connection: SalesforceConnection, listen: Listener = lambda _event: None) -> None:
-        super().__init__(Line(connect_timeout=connection.connect_timeout, read_timeout=connection.read_timeout))
+    def __init__(
+        self,
+        connection: SalesforceConnection,
+        listen: Listener = lambda _event: None,
+        *,
+        call_timeout: float = float("inf"),
+    ) -> None:
+        """``call_timeout`` is how many seconds a call may take as a whole, where its phases would allow more."""
+        connect, read = min(connection.connect_timeout, call_timeout), min(connection.read_timeout, call_timeout)
+        super().__init__(Line(connect_timeout=connect, read_timeout=read, call_timeout=call_timeout))
         self._listen = listen
         self._network = read_network(connection)
         self._network.mount(self)
-        self._timeouts = (connection.connect_timeout, connection.read_timeout)
+        self._timeouts = (connect, read)
         self.headers["User-Agent"] = f"schedctl/{_own_version()}"
         self.auth = _keep_headers  # without one, requests would put a password from ~/.netrc over our token
         self.trust_env = not is_loopback(urlsplit(connection.login_url).hostname or "")

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from exporter.failures import configuration, internal
 from exporter.salesforce_settings import SalesforceConnection, is_loopback
 from exporter.settings import SecretReference
-from exporter.targets.salesforce.answers import UnreadableAnswerError, parse_json, read_token
+from exporter.targets.salesforce.answers import UnreadableAnswerError, known_id, parse_json, read_token
 from exporter.targets.salesforce.codes import Where
 from exporter.targets.salesforce.wire import CallError, OrgSession, diagnosing
 
@@ -103,8 +103,8 @@ def _read_token(content: bytes) -> Granted:
         login=Login(
             token=read_token(body.get("access_token")),
             instance_url=read_instance(body.get("instance_url")),
-            user_id=user_id or None,
-            org=org.rpartition("/")[2] or None,
+            user_id=known_id(user_id),
+            org=known_id(org.rpartition("/")[2]),
         ),
         refresh_token=refresh if isinstance(refresh, str) and refresh else None,
     )

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 from exporter.failures import configuration
 from exporter.salesforce_settings import SalesforceConnection
-from exporter.targets.salesforce.answers import find_text, parse_xml, read_token
+from exporter.targets.salesforce.answers import find_text, known_id, parse_xml, read_token
 from exporter.targets.salesforce.codes import Where
 from exporter.targets.salesforce.logins.answer import Login, check_instance, read_instance, reveal
 from exporter.targets.salesforce.wire import CallError, OrgSession, diagnosing
@@ -54,6 +54,6 @@ def _read(content: bytes) -> tuple[Login, bool]:
         token=read_token(find_text(root, "sessionId")),
         instance_url=read_instance(f"{scheme}{mark}{rest.partition('/')[0]}"),
         username=find_text(root, "userName") or None,
-        user_id=find_text(root, "userId") or None,
+        user_id=known_id(find_text(root, "userId")),
     )
     return login, find_text(root, "passwordExpired") == "true"
