@@ -340,7 +340,7 @@ def test_the_snapshot_of_a_removed_job_goes_when_a_person_forgets_the_job(emulat
             jobs.remove_job(session, "things", now=now)
         for days, left in ((1, 1), (60, 1), (61, 0)):
             if not left:
-                forget_job(database, "things")
+                forget_job(database, "things", now=now)
             moment = now + timedelta(days=days)
             clear(
                 database,
