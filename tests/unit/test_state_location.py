@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -487,3 +487,29 @@ def test_a_file_that_names_another_state_once_it_is_whole_is_not_joined_to_the_o
     whole = build(read(config))
     config.write_text('[storage]\nurl = "sqlite:///whole.db"\n', encoding="utf-8")
     assert rebuilt(read(config), whole).storage == whole.storage
+
+
+@needs_root
+def test_a_units_state_counts_more_than_a_marked_one_that_the_unit_may_not_read(everyones: Path) -> None:
+    config, var, roots = everyones / "config.toml", everyones / "var", everyones / "roots"
+    config.touch()
+    make_state(roots, **{CONFIG_FILE: str(config)})
+    roots.chmod(0o700)
+    make_state(var, **{DAEMON_CONFIG: str(config)})
+    for each in (var, *var.iterdir()):
+        os.chown(each, NOBODY, NOBODY)
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom scheduler.state_location import locate\n"
+        f"{BECOME_NOBODY}"
+        "found = locate(Path(sys.argv[1]), {'STATE_DIRECTORY': sys.argv[2]})\n"
+        "print(found.directory.name, found.displaced and found.displaced.name, found.problem)"
+    )
+    seen: list[str] = []
+    for is_by_daemon in (False, True):
+        with held(config, "x") if is_by_daemon else nullcontext():
+            remember(config, roots)
+        seen.append(subprocess.check_output([sys.executable, "-c", program, config, var], text=True, cwd="/").strip())
+    assert seen[0] == "var roots"
+    assert seen[1].startswith(f"roots None {config} has two states: {roots}/state.db, and in this unit's")
+    remember(config, roots)
+    assert json.loads(marker_beside(config).read_text(encoding="utf-8"))["used"] is True, "a command does not forget it"
