@@ -20,7 +20,7 @@ from typing import Literal
 
 from exporter.bounded_toml import loads
 from exporter.files import read_text
-from scheduler.config_lock import Holder, holder_of, user_name
+from scheduler.config_lock import Holder, below_links, holder_of, user_name
 from scheduler.paths import SYSTEM_CONFIG, config_names, sqlite_file, state_directory
 from scheduler.synced import SYNCED
 from storage.glance import NoGlance, count_runs, read_settings
@@ -444,9 +444,18 @@ def _is_system(config: Path) -> bool:
 
 
 def _places(config: Path) -> list[Path]:
-    """Return where a marker of a config file belongs: beside the file, and beside the link that leads to it."""
+    """Return where a marker of a config file belongs: beside the file, and beside the links that lead to it.
+
+    Those beside links to directories come first: they stay when a link is switched to another release.
+    """
     directory = Path(os.path.realpath(config.absolute().parent))
-    return list(dict.fromkeys([marker_beside(directory / config.name), marker_beside(Path(os.path.realpath(config)))]))
+    beside = [marker_beside(directory / config.name), marker_beside(Path(os.path.realpath(config)))]
+    links = [
+        parent / f".{rest.replace('/', '+')}.state"
+        for parent, rest in below_links(config)
+        if parent != Path(parent.anchor)  # a link there is the system's
+    ]
+    return list(dict.fromkeys([*links, *beside]))
 
 
 def _marker(config: Path) -> _Marker | None:
@@ -458,17 +467,20 @@ def _marker(config: Path) -> _Marker | None:
         if is_same_config(found.config, config):
             return found
         if not _exists(found.config):  # else the file is a copy of that one
-            return _moved(found)
+            return _moved(found, config)
     return None
 
 
-def _moved(marker: _Marker) -> _Marker:
+def _moved(marker: _Marker, config: Path) -> _Marker:
     """Return a marker that was moved with its config file; a state below the directory of both came along."""
     before = marker.config.parent
     if not marker.directory.is_relative_to(before):
         return marker
-    beside = marker.path.parent / marker.directory.relative_to(before)
-    return replace(marker, directory=beside) if _is_there(beside / _FILE) else marker
+    for now in (marker.path.parent, config.absolute().parent):
+        beside = now / marker.directory.relative_to(before)
+        if _is_there(beside / _FILE):
+            return replace(marker, directory=beside)
+    return marker
 
 
 def _read_marker(place: Path, config: Path) -> _Marker | None:

@@ -513,3 +513,24 @@ def test_a_units_state_counts_more_than_a_marked_one_that_the_unit_may_not_read(
     assert seen[1].startswith(f"roots None {config} has two states: {roots}/state.db, and in this unit's")
     remember(config, roots)
     assert json.loads(marker_beside(config).read_text(encoding="utf-8"))["used"] is True, "a command does not forget it"
+
+
+def test_a_release_directory_that_is_switched_keeps_the_state_of_its_config(
+    config: Path, home: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "srv").symlink_to(tmp_path)
+    releases = tmp_path / "app" / "releases"
+    releases.mkdir(parents=True)
+    current = tmp_path / "srv" / "app" / "current"
+    current.symlink_to(config.parent.rename(releases / "1"))
+    make_state(tmp_path / "var")
+    assert remember(current / "config.toml", tmp_path / "var") == ""
+    (releases / "2").mkdir()
+    (releases / "2" / "config.toml").touch()
+    remember(releases / "2" / "config.toml", tmp_path / "trial")  # somebody tried the release before the switch
+    current.unlink()
+    current.symlink_to(releases / "2")
+    found = locate(current / "config.toml", home)
+    assert (found.directory, found.found, found.problem) == (tmp_path / "var", "marker", "")
+    assert remember(current / "config.toml", found.directory) == ""
+    assert locate(releases / "2" / "config.toml", home).directory == tmp_path / "var"
