@@ -119,6 +119,20 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
+def below_links(config: Path) -> list[tuple[Path, str]]:
+    """Return, for each link to a directory in the path of a config file, where that link is, and the path from there.
+
+    Both stay the same when the link is switched to another release.
+    """
+    given = config.absolute()
+    if ".." in given.parts:
+        return []
+    with suppress(OSError, ValueError):
+        links = [each for each in reversed(given.parents) if each.is_symlink()]
+        return [(link.parent, str(given.relative_to(link.parent))) for link in links]
+    return []
+
+
 def _socket_names(config: Path) -> list[bytes]:
     """Return the names of the sockets: one for the file itself, and one for each link that it is named by.
 
@@ -127,11 +141,7 @@ def _socket_names(config: Path) -> list[bytes]:
     """
     names: dict[bytes, None] = {}
     below = [(each.parent, each.name) for each in config_names(config)]
-    given = config.absolute()
-    with suppress(OSError, ValueError):
-        link = next((each for each in reversed(given.parents) if each.is_symlink()), None)
-        if link is not None and ".." not in given.parts:
-            below.append((link.parent, str(given.relative_to(link.parent))))
+    below += below_links(config)
     for directory, rest in below:
         with suppress(OSError, ValueError):
             found = directory.stat()

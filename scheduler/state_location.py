@@ -20,7 +20,7 @@ from typing import Literal
 
 from exporter.bounded_toml import loads
 from exporter.files import read_text
-from scheduler.config_lock import Holder, holder_of, user_name
+from scheduler.config_lock import Holder, below_links, holder_of, user_name
 from scheduler.paths import SYSTEM_CONFIG, config_names, sqlite_file, state_directory
 from scheduler.synced import SYNCED
 from storage.glance import NoGlance, count_runs, read_settings
@@ -66,6 +66,7 @@ class _Marker:
     """What a marker says: the state directory, the config file that it was written for, and on which host.
 
     ``is_begun`` is False where it was written before there was a state, for a unit that was not started yet.
+    ``is_used`` says whether a daemon has used the state, None in a marker of an older version. ``uid`` is who wrote it.
     """
 
     path: Path
@@ -73,6 +74,8 @@ class _Marker:
     config: Path
     host: str
     is_begun: bool
+    is_used: bool | None
+    uid: int
 
 
 def is_same_config(one: Path, other: Path) -> bool:
@@ -118,7 +121,13 @@ def _marked(config: Path, environ: Mapping[str, str]) -> Location | None:
     marker = _marker(config)
     if marker is None:
         return None
-    if units := _units(config, environ, marker.directory):
+    if units := _units(config, environ, marker):
+        if marker.is_used and _is_there(marker.directory / _FILE) and _last_daemons(marker.directory / _FILE) is None:
+            return Location(
+                directory=marker.directory,
+                found="marker",
+                problem=_two(config, marker.directory / _FILE, units / _FILE),
+            )
         return Location(directory=units, found="exists", displaced=marker.directory)
     if _is_there(marker.directory / _FILE):
         return Location(directory=marker.directory, found="marker")
@@ -129,17 +138,20 @@ def _marked(config: Path, environ: Mapping[str, str]) -> Location | None:
     return Location(directory=marker.directory, found="marker", problem=_gone(config, marker))
 
 
-def _units(config: Path, environ: Mapping[str, str], marked: Path) -> Path | None:
-    """Return a unit's state directory, where its state counts more than the one in the directory that is marked."""
+def _units(config: Path, environ: Mapping[str, str], marker: _Marker) -> Path | None:
+    """Return a unit's state directory, where a daemon has used its state and the marked one cannot be shown to count.
+
+    The unit's user may not read the marked one: somebody else has begun it, without the unit's variables.
+    """
     if not environ.get("STATE_DIRECTORY"):
         return None
     given = state_directory(environ)
-    if _is_same_directory(given, marked):
+    if _is_same_directory(given, marker.directory):
         return None
     used = _last_daemons(given / _FILE)
     if not used or not is_same_config(Path(used), config):
         return None
-    return given if not _is_there(marked / _FILE) or _last_daemons(marked / _FILE) == "" else None
+    return None if _last_daemons(marker.directory / _FILE) and _is_there(marker.directory / _FILE) else given
 
 
 def _last_daemons(file: Path) -> str | None:
@@ -187,17 +199,25 @@ def local_directory(config: Path, environ: Mapping[str, str]) -> Path:
 def remember(config: Path, directory: Path, *, instead_of: Path | None = None) -> str:
     """Write down beside a config file where its state is; return why that cannot be done, empty if it was.
 
-    Raises FileExistsError, with the other directory, if another one than ``instead_of`` is written down there.
+    The marker also says whether a daemon has used the state, for users who may not read that. Raises FileExistsError,
+    with the other directory, if another one than ``instead_of`` is written down there.
     """
     marker = _marker(config)
     allowed = [directory, *([instead_of] if instead_of is not None else [])]
     if marker is not None and not any(_is_same_directory(marker.directory, each) for each in allowed):
         raise FileExistsError(marker.directory)
     is_begun = _is_there(directory / _FILE) or (marker is not None and marker.is_begun)
+    is_known = marker is not None and _is_same_directory(marker.directory, directory)
+    holder = holder_of(config)
+    is_used = (
+        (holder is not None and holder.is_own)
+        or (marker is not None and is_known and marker.is_used is True)
+        or bool(_last_daemons(directory / _FILE))
+    )
     reasons: list[str] = []
     places = _places(config)
     for place in places:
-        reason = _write(place, config, directory, is_begun=is_begun)
+        reason = _write(place, config, directory, is_begun=is_begun, is_used=is_used)
         reasons += [reason] if reason else []
     return reasons[0] if len(reasons) == len(places) else ""
 
@@ -288,11 +308,7 @@ def other_state(config: Path, location: Location, environ: Mapping[str, str]) ->
     to_keep = f'write url = "sqlite:///{location.file}" under [storage]'
     theirs = recorded_config(given / _FILE)
     if theirs is not None and is_same_config(theirs, config):
-        return (
-            f"{config} has two states: {_described(location.file)}, and in this unit's STATE_DIRECTORY "
-            f"{_described(given / _FILE)}. To keep the first, {to_keep}; to keep the "
-            f"second, move the first away and remove {marker_beside(config)}"
-        )
+        return _two(config, location.file, given / _FILE)
     return (
         f"the state of {config} is in {location.directory}, but this unit's STATE_DIRECTORY is {given}, and a second "
         f"state would fire every slot again: move what is in {location.directory} there and remove "
@@ -305,8 +321,18 @@ def displaced_state(config: Path, location: Location) -> str:
     if location.displaced is None or not _is_there(location.displaced / _FILE):
         return ""
     return (
-        f"{config} has another state, {_described(location.displaced / _FILE)}, which no daemon has used: it is left "
-        f"alone, and what was changed there does not count. Commands use {location.file} from now on"
+        f"{config} has another state, {_described(location.displaced / _FILE)}, which no daemon has used, as far as "
+        f"is known: it is left alone, and what was changed there does not count. From now on commands use "
+        f"{location.file}"
+    )
+
+
+def _two(config: Path, marked: Path, units: Path) -> str:
+    """Say that a config file has two states, and how to keep the one or the other."""
+    return (
+        f"{config} has two states: {_described(marked)}, and in this unit's STATE_DIRECTORY {_described(units)}. "
+        f'To keep the first, write url = "sqlite:///{marked}" under [storage]; to keep the second, move the first '
+        f"away and remove {marker_beside(config)}"
     )
 
 
@@ -418,9 +444,18 @@ def _is_system(config: Path) -> bool:
 
 
 def _places(config: Path) -> list[Path]:
-    """Return where a marker of a config file belongs: beside the file, and beside the link that leads to it."""
+    """Return where a marker of a config file belongs: beside the file, and beside the links that lead to it.
+
+    Those beside links to directories come first: they stay when a link is switched to another release.
+    """
     directory = Path(os.path.realpath(config.absolute().parent))
-    return list(dict.fromkeys([marker_beside(directory / config.name), marker_beside(Path(os.path.realpath(config)))]))
+    beside = [marker_beside(directory / config.name), marker_beside(Path(os.path.realpath(config)))]
+    links = [
+        parent / f".{rest.replace('/', '+')}.state"
+        for parent, rest in below_links(config)
+        if parent != Path(parent.anchor)  # a link there is the system's
+    ]
+    return list(dict.fromkeys([*links, *beside]))
 
 
 def _marker(config: Path) -> _Marker | None:
@@ -432,17 +467,20 @@ def _marker(config: Path) -> _Marker | None:
         if is_same_config(found.config, config):
             return found
         if not _exists(found.config):  # else the file is a copy of that one
-            return _moved(found)
+            return _moved(found, config)
     return None
 
 
-def _moved(marker: _Marker) -> _Marker:
+def _moved(marker: _Marker, config: Path) -> _Marker:
     """Return a marker that was moved with its config file; a state below the directory of both came along."""
     before = marker.config.parent
     if not marker.directory.is_relative_to(before):
         return marker
-    beside = marker.path.parent / marker.directory.relative_to(before)
-    return replace(marker, directory=beside) if _is_there(beside / _FILE) else marker
+    for now in (marker.path.parent, config.absolute().parent):
+        beside = now / marker.directory.relative_to(before)
+        if _is_there(beside / _FILE):
+            return replace(marker, directory=beside)
+    return marker
 
 
 def _read_marker(place: Path, config: Path) -> _Marker | None:
@@ -465,19 +503,22 @@ def _read_marker(place: Path, config: Path) -> _Marker | None:
             config=Path(str(said["config"])),
             host=str(said.get("host", "")),
             is_begun=said.get("begun") is not False,
+            is_used=None if "used" not in said else said["used"] is True,
+            uid=status.st_uid,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return marker if marker.directory.is_absolute() and marker.config.is_absolute() else None
 
 
-def _write(place: Path, config: Path, directory: Path, *, is_begun: bool) -> str:
+def _write(place: Path, config: Path, directory: Path, *, is_begun: bool, is_used: bool) -> str:
     said = {
         "about": "schedctl keeps the state of this config file in the directory named here: docs/configuration.md",
         "state": str(directory.absolute()),
         "config": str(config.absolute()),
         "host": socket.gethostname(),
         "begun": is_begun,
+        "used": is_used,
     }
     content = json.dumps(said, indent=1, ensure_ascii=False) + "\n"
     new = place.with_name(f"{place.name}.{os.urandom(4).hex()}")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -487,3 +487,50 @@ def test_a_file_that_names_another_state_once_it_is_whole_is_not_joined_to_the_o
     whole = build(read(config))
     config.write_text('[storage]\nurl = "sqlite:///whole.db"\n', encoding="utf-8")
     assert rebuilt(read(config), whole).storage == whole.storage
+
+
+@needs_root
+def test_a_units_state_counts_more_than_a_marked_one_that_the_unit_may_not_read(everyones: Path) -> None:
+    config, var, roots = everyones / "config.toml", everyones / "var", everyones / "roots"
+    config.touch()
+    make_state(roots, **{CONFIG_FILE: str(config)})
+    roots.chmod(0o700)
+    make_state(var, **{DAEMON_CONFIG: str(config)})
+    for each in (var, *var.iterdir()):
+        os.chown(each, NOBODY, NOBODY)
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom scheduler.state_location import locate\n"
+        f"{BECOME_NOBODY}"
+        "found = locate(Path(sys.argv[1]), {'STATE_DIRECTORY': sys.argv[2]})\n"
+        "print(found.directory.name, found.displaced and found.displaced.name, found.problem)"
+    )
+    seen: list[str] = []
+    for is_by_daemon in (False, True):
+        with held(config, "x") if is_by_daemon else nullcontext():
+            remember(config, roots)
+        seen.append(subprocess.check_output([sys.executable, "-c", program, config, var], text=True, cwd="/").strip())
+    assert seen[0] == "var roots"
+    assert seen[1].startswith(f"roots None {config} has two states: {roots}/state.db, and in this unit's")
+    remember(config, roots)
+    assert json.loads(marker_beside(config).read_text(encoding="utf-8"))["used"] is True, "a command does not forget it"
+
+
+def test_a_release_directory_that_is_switched_keeps_the_state_of_its_config(
+    config: Path, home: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "srv").symlink_to(tmp_path)
+    releases = tmp_path / "app" / "releases"
+    releases.mkdir(parents=True)
+    current = tmp_path / "srv" / "app" / "current"
+    current.symlink_to(config.parent.rename(releases / "1"))
+    make_state(tmp_path / "var")
+    assert remember(current / "config.toml", tmp_path / "var") == ""
+    (releases / "2").mkdir()
+    (releases / "2" / "config.toml").touch()
+    remember(releases / "2" / "config.toml", tmp_path / "trial")  # somebody tried the release before the switch
+    current.unlink()
+    current.symlink_to(releases / "2")
+    found = locate(current / "config.toml", home)
+    assert (found.directory, found.found, found.problem) == (tmp_path / "var", "marker", "")
+    assert remember(current / "config.toml", found.directory) == ""
+    assert locate(releases / "2" / "config.toml", home).directory == tmp_path / "var"
