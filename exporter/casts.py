@@ -44,8 +44,8 @@ class TextRules:
     ``null`` stands for NULL (the empty text too stays empty: most targets cannot tell them apart), unless the field's
     metadata :data:`NULLS` names one of ``nulls``. ``marker`` is a text the target would take for something else, so
     that a cell which holds it is a fault. ``first_day`` and ``last_day`` (both inclusive, in UTC) bound dates and
-    timestamps. ``naive_timezone`` is where timestamps without a zone were written; None makes them a configuration
-    failure.
+    timestamps; the latter may begin at ``first_moment`` (naive, in UTC) instead. ``naive_timezone`` is where timestamps
+    without a zone were written; None makes them a configuration failure.
     """
 
     null: str = ""
@@ -56,6 +56,7 @@ class TextRules:
     longest_record: int | None = None
     first_day: date = date.min
     last_day: date = date.max
+    first_moment: datetime | None = None
     naive_timezone: str | None = "UTC"
 
 
@@ -75,8 +76,8 @@ def salesforce_rules(*, nulls: str = "ignore", naive_timezone: str | None = "UTC
     """Return the rules of Salesforce's bulk CSV; ``nulls`` is ``ignore`` (leave the field) or ``clear`` (empty it).
 
     Cells of 131,072 and records of 400,000 characters at most (Bulk API limits); ``#N/A`` empties a field (Prepare CSV
-    Files). Dates run from 1700-01-01 to 4000-12-31, in the user's zone, which may begin a day earlier (Data Loader
-    guide, Data Import Dates).
+    Files). Dates run from 1700-01-01 to 4000-12-31 (Data Loader guide, Data Import Dates); a timestamp may be of the
+    day before, since 1700 begins earlier in the user's zone.
     """
     return TextRules(
         null=_SALESFORCE_NULLS[nulls],
@@ -85,8 +86,9 @@ def salesforce_rules(*, nulls: str = "ignore", naive_timezone: str | None = "UTC
         nul_character=False,
         longest_cell=131_072,
         longest_record=400_000,
-        first_day=date(1699, 12, 31),
+        first_day=date(1700, 1, 1),
         last_day=date(4000, 12, 31),
+        first_moment=datetime(1699, 12, 31),  # noqa: DTZ001 - Arrow compares naive times
         naive_timezone=naive_timezone,
     )
 
@@ -315,7 +317,7 @@ def _between(counted: pa.Array, rules: TextRules) -> pa.Array:
     if counted.type.unit == "ns":  # which cannot hold the bounds themselves
         counted = counted.cast(pa.timestamp("us"), safe=False)
     unit = counted.type.unit
-    start = pa.scalar(datetime.combine(rules.first_day, time.min), pa.timestamp(unit))
+    start = pa.scalar(rules.first_moment or datetime.combine(rules.first_day, time.min), pa.timestamp(unit))
     end = pa.scalar(datetime.combine(rules.last_day, time.max), pa.timestamp("us")).cast(pa.timestamp(unit), safe=False)
     return pc.and_(pc.greater_equal(counted, start), pc.less_equal(counted, end))
 

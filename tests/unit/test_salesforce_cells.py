@@ -32,10 +32,13 @@ def doubtful(code: str, *cells: str) -> dict[str, str]:
     return dict.fromkeys(cells, f"{code}?")
 
 
-NOTHING = ["", "#N/A", "  "]
+NOTHING = ["", "#N/A"]
 BAD = "INVALID_FIELD"
-DATES = ["2026-11-23", "1700-01-01", "4000-12-31", " 2026-11-23 "]
+DATES = ["2026-11-23", "1700-01-01", "4000-12-31", "2024-02-29", "2000-02-29"]
 MOMENTS = ["2026-11-23T03:00:00Z", "2026-11-23T03:00:00.123456+02:00", "2026-11-23T03:00:00.000-0800"]
+NEAR_THE_ENDS = ["4000-12-31T18:59:59-05:00", "1700-01-01T05:00:00.000+0500", "2026-02-28T00:00:00+14:00"]
+NO_DAYS = ["2026-02-30", "2026-04-31", "2025-02-29", "1900-02-29", "2026-13-01", "2026-00-10"]
+BEYOND = ["4000-12-31T23:59:59-05:00", "1700-01-01T00:00:00.123456789+00:01", "4000-12-31T19:00:00-0500"]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +48,7 @@ MOMENTS = ["2026-11-23T03:00:00Z", "2026-11-23T03:00:00.123456+02:00", "2026-11-
         (
             "int",
             ["42", "-7", "+0", "2147483647", "-2147483648", "000000000000000000012"],
-            refused(BAD, "1.0", "1e3", "one", "1,000", "2147483648", "9" * 500, "\u0661"),
+            refused(BAD, "1.0", "1e3", "one", "1,000", "2147483648", "9" * 500, "\u0661") | doubtful(BAD, " 42 ", " "),
         ),
         ("long", ["9223372036854775807"], refused(BAD, "9223372036854775808", "1.5")),
         (
@@ -57,23 +60,35 @@ MOMENTS = ["2026-11-23T03:00:00Z", "2026-11-23T03:00:00.123456+02:00", "2026-11-
             "date",
             DATES,
             refused(BAD, "6/15/19", "46204", "2026-1-5", "today")
+            | doubtful(BAD, *NO_DAYS, " 2026-11-23 ", "2026-11-23\t", "  ")
             | doubtful(BAD, "2026-02-30T", "2026-13-01", "2026-11-23T00:00:00Z", "2026-11-23 00:00:00", "2026-11-23Z")
             | doubtful(BAD, "1699-12-31", "4001-01-01"),
         ),
         (
             "datetime",
-            MOMENTS,
+            [*MOMENTS, *NEAR_THE_ENDS],
             refused(BAD, "2026-11-23", "2026-11-23 03:00:00", "2026-11-23 03:00:00+00:00", "1763866800")
-            | doubtful(BAD, "2026-11-23T03:00:00", "2026-11-23T24:00:00Z", "2026-11-23T03:00Z", "1600-01-01T00:00:00Z"),
+            | doubtful(BAD, "2026-11-23T03:00:00", "2026-11-23T24:00:00Z", "2026-11-23T03:00Z", "1600-01-01T00:00:00Z")
+            | doubtful(BAD, *(f"{day}T00:00:00Z" for day in NO_DAYS), *BEYOND)
+            | doubtful(BAD, "2026-11-23T00:00:00+99:99", "2026-11-23T00:00:00-25:00", "2026-11-23T00:00:00+14:01"),
         ),
-        ("time", ["03:00:00.000Z", "23:59:59"], refused(BAD, "noon") | doubtful(BAD, "3:00", "24:00:00Z", "03:00 PM")),
+        (
+            "time",
+            ["03:00:00.000Z", "23:59:59"],
+            refused(BAD, "noon")
+            | doubtful(BAD, "3:00", "24:00:00Z", "03:00 PM", "03:00:00.1234Z"),
+        ),
         (
             "reference",
             ["0035g00000AbCdE", "0035g00000AbCdEAAV"],
             refused("MALFORMED_ID", "NOT LINKED", "0035g00000AbCdEA", "0035g00000-bCdE"),
         ),
         ("id", ["0035g00000AbCdE"], refused("MALFORMED_ID", "1")),
-        ("email", ["anything at all"], {}),
+        (
+            "email",
+            ["a@b.example", "o'neil+x@b.c.example", " a@b.example "],
+            doubtful("INVALID_EMAIL_ADDRESS", "none", "a@b", "@b.example", "a@", "a@b@c.example", "a b@c.example"),
+        ),
         ("of-a-later-release", ["anything at all"], {}),
     ],
 )  # fmt: skip
@@ -100,15 +115,17 @@ def test_a_message_names_the_column_and_what_to_write_and_never_the_value() -> N
     assert not [message for message in messages if "s3cret" in message or "123456" in message]
 
 
-def test_a_restricted_picklist_takes_its_values_and_labels_in_any_case() -> None:
+def test_a_restricted_picklist_takes_its_values_and_labels_and_doubts_another_case() -> None:
     field = make_field(type="picklist", restricted=True, values=("hot", "Very hot"))
     code = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
-    assert verdicts(["hot", "HOT", " very hot", "", "cold"], field) == {"cold": code}
+    assert verdicts(["hot", "HOT", " very hot", "Very hot", "", "cold"], field) == refused(code, "cold") | doubtful(
+        code, "HOT", " very hot"
+    )
     assert verdicts(["cold"], field, inserts=False, updates=True) == {"cold": f"{code}?"}
     assert verdicts(["cold"], make_field(type="picklist", values=("hot",))) == {}
     several = make_field(type="multipicklist", restricted=True, values=("a", "b", "c"))
-    cells = ["a", "a;b", "b; C;", "a;x", "x", ""]
-    assert verdicts(cells, several) == refused(code, "a;x", "x")
+    cells = ["a", "a;b", "a;b;a", "b; C;", "a;B", "a;x", "x", ""]
+    assert verdicts(cells, several) == refused(code, "a;x", "x") | doubtful(code, "b; C;", "a;B")
 
 
 def test_what_the_org_may_correct_first_is_doubtful_only() -> None:
@@ -127,6 +144,33 @@ def test_what_the_org_may_correct_first_is_doubtful_only() -> None:
     assert verdicts(["99", "100"], make_field(type="int", digits=2)) == doubtful("NUMBER_OUTSIDE_VALID_RANGE", "100")
 
 
+@pytest.mark.parametrize(
+    ("precision", "scale", "fine", "beyond"),
+    [
+        (8, 2, ["999999.994", "1e5", "12345.6e1", "0e99", "1e-300", "-.5"], ["1e30", "12345.6e5", "999999.999", "1e6"]),
+        (8, 2, ["999999.99", "00000999999"], ["-999999.995", "99999999e-1", "99999999.5e-2", "1E+999"]),
+        (2, 2, ["0.99", ".5", "0", "00.994", "5e-2"], ["1.5", "7", "-1", ".995", "1e0", "99.5e-2"]),
+        (3, 0, ["999.4", "999"], ["999.5", "1000", "1e3"]),
+        (0, 0, ["1e30", "12345678901234567890"], []),
+    ],
+)
+def test_a_number_that_does_not_fit_once_it_is_rounded_is_doubtful(
+    precision: int, scale: int, fine: list[str], beyond: list[str]
+) -> None:
+    field = make_field(type="double", precision=precision, scale=scale)
+    assert verdicts([*fine, *beyond], field) == doubtful("NUMBER_OUTSIDE_VALID_RANGE", *beyond)
+
+
+def test_a_number_is_no_email_address() -> None:
+    assert verdicts(["42"], make_field(type="email"), arrow="int64") == doubtful("INVALID_EMAIL_ADDRESS", "42")
+
+
+def test_an_instant_of_a_typed_column_before_1700_is_doubtful() -> None:
+    cells = ["1699-12-31T23:59:59.999Z", "1700-01-01T00:00:00.000Z"]
+    found = verdicts(cells, make_field(type="datetime"), arrow="timestamp[us, tz=UTC]")
+    assert found == doubtful(BAD, "1699-12-31T23:59:59.999Z")
+
+
 def test_a_checkbox_cannot_be_emptied() -> None:
     checkbox = make_field(type="boolean", nillable=False)
     assert verdicts(["", "#N/A", "true"], checkbox) == doubtful("REQUIRED_FIELD_MISSING", "#N/A")
@@ -141,7 +185,7 @@ def test_a_row_has_one_reason_and_a_sure_one_before_a_doubtful_one() -> None:
 
 
 def test_columns_whose_type_says_all_are_not_looked_at() -> None:
-    pairs = [("bool", "boolean"), ("date32[day]", "date"), ("timestamp[us, tz=UTC]", "datetime"), ("null", "int")]
+    pairs = [("bool", "boolean"), ("date32[day]", "date"), ("time64[us]", "time"), ("null", "int"), ("null", "email")]
     columns = [
         CheckedColumn(name=kind, type=arrow, field=make_field(type=kind), inserts=True, updates=False)
         for arrow, kind in pairs

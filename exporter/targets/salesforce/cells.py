@@ -11,18 +11,27 @@ sent, and Salesforce decides; but no record is deleted to make room for it.
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.key_forms import BLANKS
+from exporter.key_forms import BLANKS, LARGEST_EXPONENT
 from exporter.targets.salesforce.fields import Field
 from exporter.targets.salesforce.fits import KINDS, Fit, family, fit
 
 _LENGTHS = frozenset({"string", "textarea", "phone", "url", "email", "encryptedstring", "combobox", "picklist"})
 """Types whose text may have ``length`` characters."""
-_DAY = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
-_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,9})?"
+_LEAP_YEAR = r"(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
+_DAY = (
+    r"(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    rf"|02-(?:0[1-9]|1[0-9]|2[0-8]))|{_LEAP_YEAR}-02-29)"
+)
+"""A day that there is."""
+_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+_OFFSET = r"[+-](?:(?:0[0-9]|1[0-3]):?[0-5][0-9]|14:?00)"
+"""An offset that xsd:dateTime has (XML Schema Part 2, section 3.2.7.3)."""
 _YEARS = r"(?:1[789]|2[0-9]|3[0-9])[0-9]{2}-|4000-"
 _PLAIN = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _ID = r"\A[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?\z"
@@ -66,11 +75,16 @@ _FORMS = {
     ),
     "datetime": _Form(
         xsd="dateTime",
-        sure=rf"{_DAY}T{_CLOCK}(?:Z|[+-][0-9]{{2}}:?[0-9]{{2}})",
+        sure=rf"{_DAY}T{_CLOCK}(?:\.[0-9]{{1,9}})?(?:Z|{_OFFSET})",
         perhaps=r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9].*",
         write="2026-11-23T03:00:00.000Z",
     ),
-    "time": _Form(xsd="time", sure=rf"{_CLOCK}Z?", perhaps=r"[0-9]{1,2}:[0-9]{2}.*", write="03:00:00.000Z"),
+    "time": _Form(
+        xsd="time",
+        sure=rf"{_CLOCK}(?:\.[0-9]{{1,3}})?Z?",  # the guides know milliseconds, and nothing finer
+        perhaps=r"[0-9]{1,2}:[0-9]{2}.*",
+        write="03:00:00.000Z",
+    ),
 }
 
 
@@ -123,14 +137,14 @@ class CellChecks:
 
     def __init__(self, columns: Iterable[CheckedColumn], *, doubts: bool = True) -> None:
         """``doubts`` false: only sure findings are wanted, so that most columns need no check."""
-        found = [(column.name, list(_looks(column, doubts=doubts))) for column in columns]
-        self._looks = [(name, looks) for name, looks in found if looks]
+        found = [(column, list(_looks(column, doubts=doubts))) for column in columns]
+        self._looks = [(column, looks) for column, looks in found if looks]
         self._doubts = doubts
 
     @property
     def names(self) -> list[str]:
         """The columns with cells that have to be looked at."""
-        return [name for name, _ in self._looks]
+        return [column.name for column, _ in self._looks]
 
     def look(self, batch: pa.RecordBatch) -> list[CellFinding]:
         """Return, in the order of the rows, why rows of a batch cannot go in: of each row one reason, a sure one first.
@@ -139,9 +153,12 @@ class CellChecks:
         """
         sure: dict[int, CellFinding] = {}
         doubtful: dict[int, CellFinding] = {}
-        for (_, looks), cells in zip(self._looks, batch.columns, strict=True):
+        for (column, looks), cells in zip(self._looks, batch.columns, strict=True):
             trimmed = pc.utf8_trim(cells, BLANKS)
-            for spot in (spot for look in looks for spot in look(trimmed)):
+            spots = [spot for look in looks for spot in look(trimmed)]
+            if self._doubts and family(column.type) == "text" and _takes_no_blanks(column.field):
+                spots.append(_blanks(column.name, cells, trimmed))
+            for spot in spots:
                 if spot.doubtful and not self._doubts:
                     continue
                 found = doubtful if spot.doubtful else sure
@@ -154,6 +171,17 @@ class CellChecks:
         return [both[index] for index in sorted(both)]
 
 
+def _takes_no_blanks(field: Field) -> bool:
+    kind = KINDS.get(field.type)
+    return kind in _FORMS or (kind == "id" and field.plain_id) or (kind == "picklist" and field.restricted)
+
+
+def _blanks(name: str, cells: pa.StringArray, trimmed: pa.StringArray) -> _Spot:
+    """Return the cells with blanks at their ends: no source says that Salesforce trims values that are no text."""
+    words = f"{name}: blanks at the ends of the value; trim it in the query"
+    return _Spot(rows=pc.not_equal(cells, trimmed), code="INVALID_FIELD", message=words, doubtful=True)
+
+
 def _looks(column: CheckedColumn, *, doubts: bool) -> Iterator[_Look]:
     if fit(column.type, column.field) is Fit.SOME:
         yield from _type_looks(column, doubts=doubts)
@@ -161,6 +189,8 @@ def _looks(column: CheckedColumn, *, doubts: bool) -> Iterator[_Look]:
         yield _choice_look(column)
     if column.is_own and doubts:
         yield from _own_looks(column)
+    if doubts and column.field.type == "datetime" and family(column.type) == "timestamp":
+        yield _years_look(column.name)  # casts lets one day before 1700 pass
 
 
 def _type_looks(column: CheckedColumn, *, doubts: bool) -> Iterator[_Look]:
@@ -171,8 +201,8 @@ def _type_looks(column: CheckedColumn, *, doubts: bool) -> Iterator[_Look]:
         yield _form_look(column.name, _FORMS[kind])
     if kind == "int" and (doubts or _FITS_AN_INT.fullmatch(column.type) is None):
         yield _int_look(column.name, bits=_INT_BITS[field.type], digits=field.digits)
-    if doubts and kind == "number" and field.precision > field.scale:
-        yield _digits_look(column.name, field.precision - field.scale)
+    if doubts and kind == "number" and max(1, field.scale) <= field.precision <= LARGEST_EXPONENT:
+        yield _digits_look(column.name, whole=field.precision - field.scale, scale=field.scale)
     if doubts and kind in {"date", "datetime"}:
         yield _years_look(column.name)
 
@@ -181,6 +211,8 @@ def _own_looks(column: CheckedColumn) -> Iterator[_Look]:
     field = column.field
     if field.type in _LENGTHS and field.length and not field.html and not (field.restricted and field.values):
         yield _length_look(column.name, field.length)
+    if field.type == "email" and family(column.type) != "null":
+        yield _email_look(column.name)
     if column.inserts and field.required:
         yield _required_look(column.name, ["", "#N/A"])
     elif not field.nillable and (field.updateable if column.updates else field.createable):
@@ -223,14 +255,38 @@ def _int_look(name: str, *, bits: int, digits: int) -> _Look:
 _RANGE = "NUMBER_OUTSIDE_VALID_RANGE"
 
 
-def _digits_look(name: str, whole: int) -> _Look:
+def _digits_look(name: str, *, whole: int, scale: int) -> _Look:
+    """Look for numbers with more than ``whole`` digits before the point once ``scale`` are left after it."""
     words = f"{name}: more than {whole} digits before the point"
+    plain = rf"0*[1-9][0-9]{{{whole},}}(?:\.[0-9]*)?"
+    rounded_up = rf"0*9{{{whole}}}\.9{{{scale}}}[5-9][0-9]*"
+    unit = Decimal(1).scaleb(-scale)
+
+    def is_beyond(text: str) -> bool:
+        number = Decimal(text)
+        if not number or number.adjusted() < -scale - 1:
+            return False
+        return number.adjusted() >= whole or abs(number.quantize(unit, ROUND_HALF_UP, _EXACT)).adjusted() >= whole
 
     def look(cells: pa.StringArray) -> Iterator[_Spot]:
-        many = pc.match_substring_regex(cells, rf"\A[+-]?0*[1-9][0-9]{{{whole},}}(?:\.[0-9]*)?\z")
+        many = pc.match_substring_regex(cells, rf"\A[+-]?(?:{plain}|{rounded_up})\z")
         yield _Spot(rows=many, code=_RANGE, message=words, doubtful=True)
+        powers = pc.match_substring_regex(cells, rf"\A{_PLAIN}[eE][+-]?[0-9]{{1,3}}\z")
+        if pc.any(powers).as_py():
+            yield _Spot(rows=_each(cells, powers, is_beyond), code=_RANGE, message=words, doubtful=True)
 
     return look
+
+
+_EXACT = Context(prec=2 * LARGEST_EXPONENT + 2)
+"""Enough digits for what is rounded, whatever the scale."""
+
+
+def _each(cells: pa.StringArray, rows: pa.BooleanArray, test: Callable[[str], bool]) -> pa.BooleanArray:
+    """Say of which ``rows`` the test is true; each distinct text is tested once."""
+    distinct = pc.if_else(rows, cells, pa.scalar(None, pa.string())).dictionary_encode()
+    found = pa.array([test(text) for text in distinct.dictionary.to_pylist()], pa.bool_())
+    return pc.fill_null(found.take(distinct.indices), False)  # noqa: FBT003 - the value to fill in
 
 
 def _years_look(name: str) -> _Look:
@@ -241,8 +297,19 @@ def _years_look(name: str) -> _Look:
         dated = pc.match_substring_regex(cells, r"\A[0-9]{4}-")
         outside = _and_not(dated, pc.match_substring_regex(cells, rf"\A(?:{_YEARS})"))
         yield _Spot(rows=outside, code="INVALID_FIELD", message=words, doubtful=True)
+        near = pc.match_substring_regex(cells, _NEAR_AN_END)
+        if pc.any(near).as_py():
+            yield _Spot(rows=_each(cells, near, _leaves_the_years), code="INVALID_FIELD", message=words, doubtful=True)
 
     return look
+
+
+_NEAR_AN_END = rf"\A(?:1700-01-01T{_CLOCK}(?:\.[0-9]{{1,9}})?\+|4000-12-31T{_CLOCK}(?:\.[0-9]{{1,9}})?-){_OFFSET[4:]}\z"
+"""An instant that may be in another year in UTC, outside of those that dates have."""
+
+
+def _leaves_the_years(text: str) -> bool:
+    return not 1700 <= datetime.fromisoformat(text).astimezone(UTC).year <= 4000  # noqa: PLR2004 - as in _years_look
 
 
 def _id_look(column: CheckedColumn) -> _Look:
@@ -261,24 +328,36 @@ def _id_look(column: CheckedColumn) -> _Look:
 
 
 def _choice_look(column: CheckedColumn) -> _Look:
-    """Look for what a restricted picklist does not have. Its labels, and any case, pass: Salesforce may take them.
+    """Look for what a restricted picklist does not have, neither as a value nor as a label.
 
-    A record may keep a value that is no longer in the list, so that an update is doubtful.
+    One in another case is doubtful: no source says that Salesforce takes it. A record may keep a value that is no
+    longer in the list, so that an update is doubtful, too.
     """
-    known = pc.utf8_lower(pc.utf8_trim(pa.array(column.field.values, pa.string()), BLANKS))
+    exact = pa.array(column.field.values, pa.string())
+    lowered = pc.utf8_lower(pc.utf8_trim(exact, BLANKS))
     words = f"{column.name}: bad value for restricted picklist field"
     code = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
 
+    def unknown(cells: pa.StringArray, known: pa.StringArray, *, lenient: bool) -> pa.BooleanArray:
+        bad = _and_not(_filled(cells), pc.is_in(cells, known))
+        if column.field.type != "multipicklist" or not pc.any(bad).as_py():
+            return bad
+        parts = pc.split_pattern(cells, ";")
+        each = pc.list_flatten(parts)
+        if lenient:
+            each = pc.utf8_trim(each, BLANKS)
+        odd = pc.invert(pc.is_in(each, known))
+        odd = pc.and_(odd, pc.not_equal(each, "")) if lenient else odd
+        rows = pc.unique(pc.filter(pc.list_parent_indices(parts), odd))
+        return pc.and_(bad, pc.is_in(pa.array(range(len(cells)), pa.int64()), rows.cast(pa.int64())))
+
     def look(cells: pa.StringArray) -> Iterator[_Spot]:
-        lowered = pc.utf8_lower(cells)
-        bad = _and_not(_filled(cells), pc.is_in(lowered, known))
-        if column.field.type == "multipicklist" and pc.any(bad).as_py():
-            parts = pc.split_pattern(lowered, ";")
-            each = pc.utf8_trim(pc.list_flatten(parts), BLANKS)
-            unknown = _and_not(pc.not_equal(each, ""), pc.is_in(each, known))
-            rows = pc.unique(pc.filter(pc.list_parent_indices(parts), unknown))
-            bad = pc.and_(bad, pc.is_in(pa.array(range(len(cells)), pa.int64()), rows.cast(pa.int64())))
+        odd = unknown(cells, exact, lenient=False)
+        if not pc.any(odd).as_py():
+            return
+        bad = unknown(pc.utf8_lower(cells), lowered, lenient=True)
         yield _Spot(rows=bad, code=code, message=words, doubtful=column.updates)
+        yield _Spot(rows=_and_not(odd, bad), code=code, message=words, doubtful=True)
 
     return look
 
@@ -291,6 +370,17 @@ def _length_look(name: str, length: int) -> _Look:
             lines = pc.replace_substring(cells, "\r\n", "\n")  # which Salesforce may count as one
             too_long = pc.greater(pc.utf8_length(lines), length)
             yield _Spot(rows=too_long, code="STRING_TOO_LONG", message=words, doubtful=True)
+
+    return look
+
+
+def _email_look(name: str) -> _Look:
+    """Look for what is no e-mail address by any rule: Salesforce's own, which are not public, refuse more."""
+    words = f"{name}: invalid email address"
+
+    def look(cells: pa.StringArray) -> Iterator[_Spot]:
+        bad = _and_not(_filled(cells), pc.match_substring_regex(cells, r"\A[^@\s]+@[^@\s]+\.[^@\s]+\z"))
+        yield _Spot(rows=bad, code="INVALID_EMAIL_ADDRESS", message=words, doubtful=True)
 
     return look
 
