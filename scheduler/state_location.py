@@ -31,6 +31,8 @@ DAEMON_CONFIG = "config_path"
 """The setting that names the config file of the last daemon."""
 SYSTEM_STATE = Path("/var/lib/schedctl")
 """What ``StateDirectory=schedctl`` of the systemd unit is (the systemd.exec(5) manual page)."""
+HINTS = Path("/var/tmp")  # noqa: S108 - what others write there leads nobody to a state: see _hinted()
+"""Where a daemon leaves word of its state if it can write nothing beside its config file; it survives a reboot."""
 _FILE = "state.db"
 _LONGEST_MARKER = 65_536
 _SECTION = re.compile(r"^\[storage\][ \t]*(?:#.*)?$\n?(.*?)(?=^[ \t]*\[|\Z)", re.MULTILINE | re.DOTALL)
@@ -95,6 +97,8 @@ def locate(config: Path, environ: Mapping[str, str]) -> Location:
     """
     holder = holder_of(config)
     found = _said(config, environ, holder) or _found(config, environ)
+    if found.found != "daemon" and not environ.get("STATE_DIRECTORY"):
+        found = _hinted(config, found) or found
     if found.found == "new" and holder is not None and not holder.is_own and holder.state is None:
         problem = (
             f"a daemon of {config} runs ({holder.words}), but does not say where its state is: try again, or name url "
@@ -162,6 +166,44 @@ def _last_daemons(file: Path) -> str | None:
         return None
 
 
+def _hinted(config: Path, found: Location) -> Location | None:
+    """Return what a daemon has left word of, that could write no marker, where no daemon has used the state found.
+
+    Everybody can write such a word. So one of a user who has no say over the config file only refuses what would begin
+    a second state, or go on with it.
+    """
+    for place in _hint_places(config):
+        hint = _read_marker(place, config, is_hint=True)
+        if hint is None or not is_same_config(hint.config, config) or not _is_there(hint.directory / _FILE):
+            continue
+        marker = _marker(config)
+        if (
+            _is_same_directory(hint.directory, found.directory)
+            or (marker is not None and marker.is_used)
+            or _last_daemons(found.file)
+        ):
+            return None
+        if _is_trusted(hint.uid, config):
+            return Location(directory=hint.directory, found="marker")
+        file = hint.directory / _FILE
+        problem = (
+            f"user {user_name(hint.uid)} has left word in {place} that the daemon of {config} keeps its state in "
+            f'{file}: write url = "sqlite:///{file}" under [storage], or use {way_in(config, file, hint.uid)}. If '
+            f"that user has no daemon of this file, remove {place}"
+        )
+        return replace(found, problem=problem)
+    return None
+
+
+def _hint_places(config: Path) -> list[Path]:
+    places: list[Path] = []
+    for directory, rest in [*below_links(config), (Path(os.path.realpath(config.absolute().parent)), config.name)]:
+        with suppress(OSError, ValueError):
+            found = directory.stat()
+            places.append(HINTS / f"schedctl-{found.st_dev:x}-{found.st_ino:x}-{rest.replace('/', '+')[-40:]}.state")
+    return places
+
+
 def _found(config: Path, environ: Mapping[str, str]) -> Location:
     """Return where a state of the config file is found, else where a new one belongs."""
     taken: list[Path] = []
@@ -219,7 +261,12 @@ def remember(config: Path, directory: Path, *, instead_of: Path | None = None) -
     for place in places:
         reason = _write(place, config, directory, is_begun=is_begun, is_used=is_used)
         reasons += [reason] if reason else []
-    return reasons[0] if len(reasons) == len(places) else ""
+    if len(reasons) < len(places):
+        return ""
+    if holder is not None and holder.is_own:
+        for place in _hint_places(config):
+            _write(place, config, directory, is_begun=is_begun, is_used=is_used)
+    return reasons[0]
 
 
 def marker_beside(config: Path) -> Path:
@@ -483,15 +530,17 @@ def _moved(marker: _Marker, config: Path) -> _Marker:
     return marker
 
 
-def _read_marker(place: Path, config: Path) -> _Marker | None:
+def _read_marker(place: Path, config: Path, *, is_hint: bool = False) -> _Marker | None:
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             status, beside = os.fstat(descriptor), place.parent.stat()
             if not stat.S_ISREG(status.st_mode):
                 return None
-            if beside.st_mode & stat.S_IWOTH and not (
-                _is_trusted(status.st_uid, config) or status.st_uid == beside.st_uid
+            if (
+                not is_hint
+                and beside.st_mode & stat.S_IWOTH
+                and not (_is_trusted(status.st_uid, config) or status.st_uid == beside.st_uid)
             ):
                 return None
             said = json.loads(os.read(descriptor, _LONGEST_MARKER))

@@ -60,8 +60,8 @@ def open_state(
         ) from error
     if reason and (location.found == "new" or location.displaced) and location.directory != SYSTEM_STATE:
         tell(
-            f"the state of {config} is now in {location.directory}, and {reason}. Other users and services find it "
-            f'only while the daemon runs: write url = "sqlite:///{location.file}" under [storage]'
+            f"the state of {config} is now in {location.directory}, and {reason}. Other users and services may not "
+            f'find it: write url = "sqlite:///{location.file}" under [storage]'
         )
     return database
 

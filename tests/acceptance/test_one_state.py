@@ -14,6 +14,8 @@ import pytest
 from support.command import CONFIG, NIGHTLY, SCHEDCTL, Command, QuickCommand
 from support.other_user import BECOME_NOBODY, held_by_another_process, needs_root
 
+from scheduler import state_location
+
 
 def until(holds: Callable[[], object], seconds: float = 60) -> None:
     limit = time.monotonic() + seconds
@@ -84,7 +86,12 @@ def test_where_nothing_can_be_written_beside_the_config_a_daemon_that_runs_says_
         log = (tmp_path / "daemon.log").read_text(encoding="utf-8")
         unmarked = [json.loads(line) for line in log.splitlines() if "state.unmarked" in line]
         assert f'write url = "sqlite:///{tmp_path}/service/state.db"' in unmarked[0]["message"]
+    schedctl("disable", "nightly")  # by the word that the daemon left, as it was killed
+    assert schedctl("daemon", "--once", environment={"STATE_DIRECTORY": str(tmp_path / "service")})
+    assert schedctl("list", "--json").json["jobs"][0]["state"] == "disabled"
     assert not schedctl.state.exists()
+    for word in state_location._hint_places(schedctl.config):
+        word.unlink()
 
 
 def test_commands_after_the_state_of_a_running_daemon_was_changed_in_the_file_do_not_work_on_another(

@@ -534,3 +534,42 @@ def test_a_release_directory_that_is_switched_keeps_the_state_of_its_config(
     assert (found.directory, found.found, found.problem) == (tmp_path / "var", "marker", "")
     assert remember(current / "config.toml", found.directory) == ""
     assert locate(releases / "2" / "config.toml", home).directory == tmp_path / "var"
+
+
+@needs_root
+def test_a_daemon_that_can_leave_no_marker_leaves_word_so_that_root_begins_no_second_state(
+    everyones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hints, config, var = everyones / "hints", everyones / "config.toml", everyones / "var"
+    root = {"HOME": str(tmp_path)}
+    hints.mkdir()
+    hints.chmod(0o1777)
+    monkeypatch.setattr(state_location, "HINTS", hints)
+    config.touch()
+    make_state(var, **{DAEMON_CONFIG: str(config)})
+    for each in (var, *var.iterdir()):
+        os.chown(each, NOBODY, NOBODY)
+    program = (
+        "import pwd, sys\nfrom pathlib import Path\nfrom scheduler import state_location\n"
+        "from scheduler.config_lock import hold_config\n"
+        f"{BECOME_NOBODY}"
+        "config, var, state_location.HINTS = map(Path, sys.argv[1:])\nlock = hold_config(config, 'x')\n"
+        "reason = state_location.remember(config, var)\nlock.close()\n"
+        "print(bool(reason), state_location.locate(config, {'HOME': '/nowhere'}).directory == var)"
+    )
+    told = subprocess.check_output([sys.executable, "-c", program, config, var, hints], text=True, cwd="/")
+    assert told == "True True\n", "its own user finds the state by it"
+    (hint,) = hints.iterdir()
+    found = locate(config, root)
+    assert found.directory == usual(root), "another user's word leads nobody to his state"
+    assert f"keeps its state in {var}/state.db" in found.problem
+    assert f"remove {hint}" in found.problem
+    make_state(usual(root), **{CONFIG_FILE: str(config)})
+    remember(config, usual(root))
+    assert str(var) in locate(config, root).problem, "nor goes on with one that was begun before"
+    make_state(usual(root), **{DAEMON_CONFIG: str(config)})
+    assert locate(config, root).problem == ""
+    marker_beside(config).unlink()
+    (usual(root) / "state.db").unlink()
+    os.chown(config, NOBODY, NOBODY)
+    assert (locate(config, root).directory, locate(config, root).problem) == (var, "")
