@@ -34,6 +34,8 @@ SCHEMA = {
                 "Ok__c": {"type": "boolean"},
                 "Kind__c": {"type": "picklist", "values": ["hot", "cold"], "restricted": True},
                 "Other__c": {"type": "reference", "reference_to": ["Thing__c"]},
+                "Account__c": {"type": "reference", "reference_to": ["Account"]},
+                "Any__c": {"type": "reference", "reference_to": ["Account", "Contact"]},
             },
         }
     }
@@ -123,6 +125,63 @@ def test_a_truncate_of_rows_that_cannot_go_in_deletes_nothing(
     assert bulk_jobs(emulator) == 0
     sure = column in UNFIT and text == UNFIT[column]
     assert sorted(ledger.rejected) == ([1, 2, 3, 4, 5] if sure else [])
+
+
+@pytest.mark.parametrize("column", ["Account__c", "Any__c", "Other__c"])
+def test_a_truncate_of_links_to_no_such_record_deletes_nothing(emulator: Emulator, tmp_path: Path, column: str) -> None:
+    there = [str(record["Id"]) for record in emulator.org.records("Thing__c")]
+    spool = spool_of(tmp_path, ["Name", column], *(["n", record] for record in there))
+    with pytest.raises(ExportError, match=f"all 6 rows.*INVALID_CROSS_REFERENCE_KEY: {column}: the Id is of a") as told:
+        export(emulator, spool, ListLedger(), **TRUNCATE)
+    assert told.value.code == "ROWS_DO_NOT_FIT"
+    assert len(names(emulator)) == 6
+
+
+def test_a_truncate_with_links_to_the_right_object_goes_on(emulator: Emulator, tmp_path: Path) -> None:
+    load(emulator.org, "insert", csv_of(["Name"], ["a"]), name="Account")
+    [account] = [str(record["Id"]) for record in emulator.org.records("Account")]
+    spool = spool_of(tmp_path, ["Name", "Account__c", "Any__c"], ["n", account, account[:15]])
+    assert export(emulator, spool, ListLedger(), **TRUNCATE).accepted == 1
+
+
+REPEATED = [[f"E{number % 5}" if number % 2 else f"e{number % 5}", "n"] for number in range(20)]
+
+
+@pytest.mark.parametrize(("max_rejected", "told"), [("70%", "15 of 20 rows"), (14, "15 of 20 rows"), ("75%", "")])
+def test_a_truncate_counts_the_repeats_in_a_unique_field(
+    emulator: Emulator, tmp_path: Path, max_rejected: int | str, told: str
+) -> None:
+    spool = spool_of(tmp_path, ["Ext_Id__c", "Name"], *REPEATED, batch_size=3)
+    if told:
+        with pytest.raises(ExportError, match=rf"{told}.*DUPLICATE_VALUE: Ext_Id__c: an earlier row.*\(15\)"):
+            export(emulator, spool, ListLedger(), max_rejected=max_rejected, **TRUNCATE)
+        assert len(names(emulator)) == 6
+    else:
+        report = export(emulator, spool, ListLedger(), max_rejected=max_rejected, **TRUNCATE)
+        assert (report.accepted, report.rejected, report.deleted) == (5, 15, 6)
+
+
+def test_empty_cells_and_refused_rows_repeat_nothing(emulator: Emulator, tmp_path: Path) -> None:
+    rows = [["", "2026-11-23"], ["", "2026-11-23"], ["a", "never"], ["A", "2026-11-23"]]
+    spool = spool_of(tmp_path, ["Ext_Id__c", "Born__c"], *rows)
+    report = export(emulator, spool, ListLedger(), max_rejected=1, **TRUNCATE)
+    assert (report.accepted, report.rejected) == (3, 1)
+
+
+@pytest.mark.parametrize(("root", "goes"), [("o1", False), (None, True)])
+def test_a_truncate_whose_rows_all_name_deleted_parents_deletes_nothing(
+    emulator: Emulator, tmp_path: Path, root: str | None, *, goes: bool
+) -> None:
+    columns = {"Name": ["a", "b"], "Ext_Id__c": ["n1", "n2"], "Other__r.Ext_Id__c": [root, "n1"]}
+    spool = Spool(tmp_path / "run-1")
+    target = make_target(emulator.url, object="Thing__c")
+    target.fill(pa.table(columns).to_reader(), spool, control=QuickControl(), listen=lambda _event: None)
+    if goes:
+        assert export(emulator, spool, ListLedger(), **TRUNCATE).accepted == 2
+        return
+    with pytest.raises(ExportError, match=r"all 2 rows.*every row names a parent"):
+        export(emulator, spool, ListLedger(), **TRUNCATE)
+    assert len(names(emulator)) == 6
 
 
 @pytest.mark.parametrize(
@@ -254,7 +313,8 @@ def test_a_mirror_whose_rows_salesforce_refuses_deletes_nothing(emulator: Emulat
     report = export(emulator, spool, ledger, gone, max_rejected=0 + 1, **UPSERT)
     assert (report.rejected, report.deleted) == (1, 2)
     load(emulator.org, "insert", csv_of(["Name", "Ext_Id__c"], ["old 1", "o1"]), name="Thing__c")
-    late = spool_of(tmp_path / "late", ["Ext_Id__c", "Number__c"], ["o3", "1"], ["o4", "1"], ["o5", "2"])
+    nobody = "001000000000001"
+    late = spool_of(tmp_path / "late", ["Ext_Id__c", "Account__c"], ["o3", nobody], ["o4", ""], ["o5", ""])
     report = export(emulator, late, ListLedger(), gone, max_rejected=0, **UPSERT)
     assert (report.rejected, report.deleted, report.undeleted) == (1, 0, 2)
     assert "old 1" in names(emulator)

@@ -215,6 +215,13 @@ def test_an_id_of_another_object_is_doubtful_where_the_objects_are_known() -> No
     assert verdicts(cells, owner) == {}
 
 
+def test_an_id_of_a_record_that_is_deleted_first_is_doubtful() -> None:
+    link = make_field(type="reference")
+    assert verdicts(["0015g00000AbCdE", "", "#N/A"], link, to_deleted=True) == doubtful(
+        "INVALID_CROSS_REFERENCE_KEY", "0015g00000AbCdE"
+    )
+
+
 def test_a_lookup_to_another_system_holds_any_key() -> None:
     assert verdicts(["A-17"], make_field(type="reference", plain_id=False)) == {}
 

@@ -27,6 +27,20 @@ def test_rows_without_and_rows_with_a_shared_key_are_found_across_batches(tmp_pa
     assert found(tmp_path, ["a", "", "b", "A", "#N/A", "c", "a ", "  "]) == ([2, 5, 8], [1, 4, 7])
 
 
+def test_of_rows_that_share_a_key_all_but_the_first_repeat_it_and_refused_ones_do_not_count(tmp_path: Path) -> None:
+    spool = make_spool(tmp_path, [(cell,) for cell in ["a", "b", "A", "b", "", "", "a"]], names=("Key",), batch_size=3)
+    manifest = spool.manifest()
+    assert manifest is not None
+
+    def repeated(refused: dict[int, str]) -> list[int]:
+        check = KeyCheck(spool, manifest, "Key", form="folded", refused=refused)
+        return [number for batch in manifest.batches for number in check.repeated(batch)]
+
+    first, *_ = manifest.batches
+    assert repeated({}) == [3, 4, 7]
+    assert repeated({first.number: "1-2"}) == [7]
+
+
 def test_case_counts_where_the_field_says_so(tmp_path: Path) -> None:
     assert found(tmp_path, ["a", "A", "a"], form="cased") == ([], [1, 3])
 

@@ -53,6 +53,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "SOAP login": soap._read,
     "describe": lambda content: describe.describe(client(content), "Contact"),
     "objects": lambda content: describe.object_names(client(content)),
+    "prefixes": lambda content: describe.key_prefixes(client(content)),
     "page": lambda content: query._get_page(ORG, asking(content), "https://o.example/x"),
     "job": read_bulk_job,
     "batch": read_batch,

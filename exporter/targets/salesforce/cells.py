@@ -94,6 +94,7 @@ class CheckedColumn:
 
     ``inserts`` and ``updates`` say what may become of a row. ``is_own`` false: the field is the parent's, by which it
     is found, so that only its type counts. ``prefixes`` are what an Id in it begins with, if that is known.
+    ``to_deleted`` says that all records which it can name now are deleted first: a truncate's links to its own object.
     """
 
     name: str
@@ -103,6 +104,7 @@ class CheckedColumn:
     updates: bool
     is_own: bool = True
     prefixes: Collection[str] = ()
+    to_deleted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,6 +213,8 @@ def _own_looks(column: CheckedColumn) -> Iterator[_Look]:
     field = column.field
     if field.type in _LENGTHS and field.length and not field.html and not (field.restricted and field.values):
         yield _length_look(column.name, field.length)
+    if column.to_deleted and field.plain_id:
+        yield _deleted_look(column.name)
     if field.type == "email" and family(column.type) != "null":
         yield _email_look(column.name)
     if column.inserts and field.required:
@@ -323,6 +327,16 @@ def _id_look(column: CheckedColumn) -> _Look:
         if own:
             elsewhere = _and_not(is_id, pc.match_substring_regex(cells, rf"\A(?:{own})\z"))
             yield _Spot(rows=elsewhere, code="INVALID_CROSS_REFERENCE_KEY", message=other, doubtful=True)
+
+    return look
+
+
+def _deleted_look(name: str) -> _Look:
+    """Look for Ids: new records get new ones, so that each is of a record that is deleted first."""
+    words = f"{name}: the Id is of a record that is deleted first; link by an external id of the parent"
+
+    def look(cells: pa.StringArray) -> Iterator[_Spot]:
+        yield _Spot(rows=_filled(cells), code="INVALID_CROSS_REFERENCE_KEY", message=words, doubtful=True)
 
     return look
 

@@ -36,6 +36,20 @@ def object_names(client: Client) -> list[str]:
     )
 
 
+def key_prefixes(client: Client) -> dict[str, str]:
+    """Return the three characters that an object's Ids begin with, by its name in lower case, where it has any.
+
+    One call tells it of all objects that the user may see. Raises ExportError.
+    """
+
+    def read(org: Salesforce, session: OrgSession) -> dict[str, str]:
+        listed = _list(_ask(org, session, "sobjects"), "sobjects")
+        named = ((_text(each, "name").lower(), _name(each.get("keyPrefix"))) for each in listed)
+        return {name: prefix for name, prefix in named if prefix is not None}
+
+    return client.call(read)
+
+
 def _ask(org: Salesforce, session: OrgSession, path: str) -> object:
     headers = {"Authorization": f"Bearer {org.session_id}", "Accept": "application/json"}
     return parse_json(session.exchange("GET", f"{org.base_url}{path}", headers=headers, largest=LARGEST_LIST).content)

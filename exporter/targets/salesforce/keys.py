@@ -7,7 +7,7 @@ fall into batches, all rows that share a key are refused here, before anything i
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import IO
 
@@ -15,10 +15,10 @@ from exporter.disk import disk_fault
 from exporter.key_forms import Form, normal_column
 from exporter.spool import Spool, SpooledBatch, SpoolManifest
 from exporter.targets.salesforce.fields import Field
-from exporter.targets.salesforce.rows import read_columns
+from exporter.targets.salesforce.rows import read_columns, read_ranges
 from exporter.targets.salesforce.soql import IDS, NUMBERS
 
-_FINE, _EMPTY, _SHARED = 0, 1, 2
+_FINE, _EMPTY, _SHARED, _REPEATED = 0, 1, 2, 3
 _DIGEST = 16
 _RECORD = _DIGEST + 8
 _BUCKET_ROWS = 100_000
@@ -55,8 +55,20 @@ def key_form(field: Field, *, upsert: bool) -> Form:
 class KeyCheck:
     """A look at all keys of a spool: one byte per row stays in memory, the rest is in unnamed files beside it."""
 
-    def __init__(self, spool: Spool, manifest: SpoolManifest, key: str, *, form: Form) -> None:
-        """``key`` names the column, any case. Raises ExportError if the disk or the spool fails."""
+    def __init__(
+        self,
+        spool: Spool,
+        manifest: SpoolManifest,
+        key: str,
+        *,
+        form: Form,
+        refused: Mapping[int, str] | None = None,
+    ) -> None:
+        """``key`` names the column, any case. The rows ``refused``, by batch as ranges, do not count.
+
+        Raises ExportError if the disk or the spool fails.
+        """
+        self._refused = refused or {}
         self._verdicts = bytearray(manifest.rows + 1)
         self._form = form
         count = min(_MAX_BUCKETS, manifest.rows // _BUCKET_ROWS + 1)
@@ -76,11 +88,18 @@ class KeyCheck:
 
     def shared(self, batch: SpooledBatch) -> list[int]:
         """Return the numbers of the batch's rows whose key another row of the result has too."""
-        return [number for number in batch.row_numbers() if self._verdicts[number] == _SHARED]
+        return [number for number in batch.row_numbers() if self._verdicts[number] in {_SHARED, _REPEATED}]
+
+    def repeated(self, batch: SpooledBatch) -> list[int]:
+        """Return the numbers of the batch's rows whose key an earlier row of the result has."""
+        return [number for number in batch.row_numbers() if self._verdicts[number] == _REPEATED]
 
     def _scatter(self, content: bytes, batch: SpooledBatch, key: str, buckets: Sequence[IO[bytes]]) -> None:
         keys = normal_column(read_columns(content, [key]).column(0), self._form).to_pylist()
+        refused = frozenset(read_ranges(self._refused.get(batch.number, "")))
         for number, cell in zip(batch.row_numbers(), keys, strict=True):
+            if number in refused:
+                continue
             if cell in _NO_KEYS:
                 self._verdicts[number] = _EMPTY
                 continue
@@ -94,4 +113,4 @@ class KeyCheck:
             number = int.from_bytes(record[_DIGEST:], "big")
             first = first_rows.setdefault(record[:_DIGEST], number)
             if first != number:
-                self._verdicts[first] = self._verdicts[number] = _SHARED
+                self._verdicts[first], self._verdicts[number] = _SHARED, _REPEATED

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from exporter.failures import configuration
 from exporter.spool import SpooledColumn
 from exporter.targets.salesforce.bulk1 import Bulk1
 from exporter.targets.salesforce.client import Client
-from exporter.targets.salesforce.describe import describe, object_names
+from exporter.targets.salesforce.describe import describe, key_prefixes, object_names
 from exporter.targets.salesforce.fields import Field, ObjectDescription
 from exporter.targets.salesforce.fits import type_faults
 from exporter.targets.salesforce.modes import Operation, Plan
@@ -35,6 +35,8 @@ class Known:
     """What an org has said so far, for all preflights of one run: it is asked once."""
 
     described: dict[str, ObjectDescription | None] = field(default_factory=dict)
+    prefixes: Mapping[str, str] | None = None
+    """What :func:`key_prefixes` said, if it was asked."""
     may_hard_delete: bool = False
 
 
@@ -152,15 +154,30 @@ class Preflight:
         match = _PATH.fullmatch(path)
         return found.by_relationship(match["relationship"]) if match is not None else None
 
-    def _note(self, found: ObjectDescription, column: SpooledColumn, to: Field, *, is_own: bool = True) -> None:
-        """Keep where a column goes, for the look at its cells; the key of a lookup goes nowhere."""
+    def _prefix(self, name: str) -> str | None:
+        """Return what the Ids of an object begin with; before a deletion one call is worth to know it."""
+        described = self._known.described.get(name.lower())
+        if described is not None:
+            return described.key_prefix
+        if self._plan.removal is None and not self._plan.mirror:
+            return None
+        if self._known.prefixes is None:
+            self._known.prefixes = key_prefixes(self._client)
+        return self._known.prefixes.get(name.lower())
+
+    def _note(self, found: ObjectDescription, column: SpooledColumn, to: Field, parent: str | None = None) -> None:
+        """Keep where a column goes, for the look at its cells; the key of a lookup goes nowhere.
+
+        ``parent`` is the object to which a path leads, whose field ``to`` is.
+        """
         from exporter.targets.salesforce.cells import CheckedColumn  # noqa: PLC0415 - pyarrow takes 0.2 s
 
-        plan = self._plan
+        plan, is_own = self._plan, parent is None
         if plan.lookup and is_own and plan.key is not None and to.name.lower() == plan.key.lower():
             return
-        parents = [found] if to.type == "id" and is_own else [self._known.described.get(p.lower()) for p in to.parents]
-        prefixes = [parent.key_prefix for parent in parents if parent is not None and parent.key_prefix]
+        named = ((found.name,) if to.type == "id" else to.parents) if is_own else (parent or "",)
+        known = [self._prefix(name) for name in named] if is_own and to.plain_id else []
+        prefixes = [prefix for prefix in known if prefix is not None]
         self._checked.append(
             CheckedColumn(
                 name=column.name,
@@ -169,7 +186,10 @@ class Preflight:
                 inserts=plan.operation is Operation.INSERT,
                 updates=plan.operation is not Operation.INSERT,
                 is_own=is_own,
-                prefixes=prefixes if is_own and len(prefixes) == len(parents) else (),
+                prefixes=prefixes if len(prefixes) == len(known) else (),
+                to_deleted=plan.removal is not None
+                and {name.lower() for name in named} == {found.name.lower()}
+                and (not is_own or to.type == "reference"),
             )
         )
 
@@ -223,7 +243,7 @@ class Preflight:
             yield f"{column.name}: {key.name} is no external id of {parent.name} (those: {', '.join(ids) or 'none'})"
         else:
             yield from type_faults(column.name, column.type, key)
-            self._note(found, column, key, is_own=False)
+            self._note(found, column, key, parent.name)
 
     def _lack_faults(self, found: ObjectDescription, columns: tuple[SpooledColumn, ...]) -> Iterator[str]:
         given = {column.name.lower() for column in columns}

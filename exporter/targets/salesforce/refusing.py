@@ -1,6 +1,7 @@
 """The rows of a spool that are refused before anything is sent, written down with their reasons."""
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from exporter.report import Refusal, RejectedRow, merge_refusals
 from exporter.spool import Spool, SpooledBatch
 from exporter.targets.salesforce.effects import Fact
 from exporter.targets.salesforce.fields import Field
-from exporter.targets.salesforce.keys import KeyCheck, key_form
+from exporter.targets.salesforce.keys import NULLS, KeyCheck, key_form
 from exporter.targets.salesforce.lookup import build_lookup
 from exporter.targets.salesforce.modes import Operation
 from exporter.targets.salesforce.query import Queries
@@ -40,10 +41,10 @@ def refuse_cells(work: ExportWork, columns: Iterable["CheckedColumn"], *, doubts
     """
     from exporter.targets.salesforce.cells import CellChecks  # noqa: PLC0415 - pyarrow takes 0.2 s
 
-    checks, doubtful, misfits = CellChecks(columns, doubts=doubts), 0, tuple[Refusal, ...]()
-    if not checks.names:
-        return
-    for batch in work.manifest.batches:
+    columns = tuple(columns)
+    checks, misfits = CellChecks(columns, doubts=doubts), tuple[Refusal, ...]()
+    doubted = bytearray(work.manifest.rows + 1 if doubts else 0)
+    for batch in work.manifest.batches if checks.names else ():
         work.client.check()
         found = checks.look(read_columns(work.spool.read(batch), checks.names, left_out=batch.left_out))
         if not found:
@@ -56,12 +57,56 @@ def refuse_cells(work: ExportWork, columns: Iterable["CheckedColumn"], *, doubts
             if not each.doubtful:
                 sure[numbers[each.index]] = RowResult(code=each.code, message=each.message)
             elif numbers[each.index] not in refused:
+                doubted[numbers[each.index]] = True
                 unsure.append(refusal_of(each.code, each.message, 1))
         _refuse(work, Fact.CELLS_REFUSED, batch, sure)
-        doubtful += len(unsure)
         misfits = merge_refusals(misfits, unsure)
-    if doubtful:
+    if doubts:
+        for numbers, code, words in itertools.chain(_repeats(work, columns), _rootless(work, columns)):
+            others = [number for number in numbers if not doubted[number]]
+            for number in others:
+                doubted[number] = True
+            misfits = merge_refusals(misfits, [refusal_of(code, words, len(others))] if others else ())
+    if doubtful := sum(doubted):
         work.journal.note(Fact.CELLS_CHECKED, doubtful=doubtful, reasons=write_refusals(misfits))
+
+
+def _repeats(work: ExportWork, columns: Iterable["CheckedColumn"]) -> Iterator[tuple[list[int], str, str]]:
+    """Yield the rows whose value of a unique field an earlier row has: Salesforce takes the first at most.
+
+    They come batch by batch, with the code and the words.
+    """
+    for column in columns:
+        is_key = work.plan.key is not None and column.field.name.lower() == work.plan.key.lower()
+        if not column.is_own or not column.field.unique or is_key:
+            continue
+        form = key_form(column.field, upsert=False)
+        check = KeyCheck(work.spool, work.manifest, column.name, form=form, refused=work.standing.refused)
+        words = f"{column.name}: an earlier row of the result has the same value, and the field is unique"
+        for batch in work.manifest.batches:
+            work.client.check()
+            yield check.repeated(batch), "DUPLICATE_VALUE", words
+
+
+def _rootless(work: ExportWork, columns: Iterable["CheckedColumn"]) -> Iterator[tuple[list[int], str, str]]:
+    """Yield all rows if each names a parent among the records that are deleted first: no row can be the first one.
+
+    They come as from :func:`_repeats`.
+    """
+    paths = [column.name for column in columns if column.to_deleted and not column.is_own]
+    if not paths:
+        return
+    for batch in work.manifest.batches:
+        work.client.check()
+        cells = read_columns(work.spool.read(batch), paths, left_out=batch.left_out)
+        refused = frozenset(read_ranges(work.standing.refused.get(batch.number, "")))
+        rows = zip(batch.row_numbers(), *(column.to_pylist() for column in cells.columns), strict=True)
+        if any(number not in refused and NULLS.issuperset(parents) for number, *parents in rows):
+            return
+    words = f"{' and '.join(paths)}: every row names a parent, and the parents are deleted first; a root has none"
+    for batch in work.manifest.batches:
+        refused = frozenset(read_ranges(work.standing.refused.get(batch.number, "")))
+        yield [number for number in batch.row_numbers() if number not in refused], "INVALID_FIELD", words
 
 
 def refuse_keys(work: ExportWork, key: Field) -> None:
