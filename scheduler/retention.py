@@ -22,6 +22,7 @@ UNNAMED_FOR = timedelta(days=1)
 _LOST = "lost-"
 _PREVIEW = "preview-"
 _STAGED = "-changes-"
+_DELETED = "-deleted"
 _HARMLESS = {"succeeded", "partial", "skipped"}
 """The outcomes of runs whose spool proves nothing: all that was to be sent is there, or nothing was sent."""
 
@@ -131,11 +132,13 @@ def sweep(database: Database, spool: Path, before: datetime) -> Iterator[Path]:
         with database.read() as session:
             numbers = {each.run for each in some}
             states, names = retention.run_states(session, numbers), _spool_names(session, numbers, database)
+            mirrors = {run.id for run in runs.get_runs(session, numbers) if run.definition.get("changes") == "mirror"}
             newest, database_id = retention.newest_run(session), settings.database_id(session)
         for each in some:
             if each.is_old or each.spool in names.get(each.run, ()):
                 state = states.get(each.run)
-                is_useless = state is None or _is_useless(each.path, state, is_beside=each.is_beside)
+                is_mirrors = each.run in mirrors
+                is_useless = state is None or _is_useless(each, *state, is_mirrors=is_mirrors)
             else:  # of a run that was pruned, or not of this database: set_aside looks after that
                 whose = spools.origin(spool / each.spool, database_id, database.name)
                 is_useless = each.run not in names and each.run <= newest and whose in {"ours", "unknown"}
@@ -162,15 +165,16 @@ def _remove(directory: Path) -> bool:
     return True
 
 
-def _is_useless(directory: Path, state: tuple[str | None, bool], *, is_beside: bool) -> bool:
-    """Whether a run that there is needs the directory no more. What it staged to compare serves only until it ends."""
-    if is_beside:
-        return _STAGED in directory.name and state[0] is not None
-    return _is_done_with(*state)
+def _is_useless(each: spools.Directory, outcome: str | None, has_acted: bool, *, is_mirrors: bool) -> bool:  # noqa: FBT001 - what run_states gives
+    """Whether a run that there is needs the directory no more.
 
-
-def _is_done_with(outcome: str | None, has_acted: bool) -> bool:  # noqa: FBT001 - what run_states gives
-    return outcome in _HARMLESS or (outcome is not None and not has_acted)
+    What it staged to compare serves only until it ends, and the Ids of what a mirror deleted only until that went well.
+    """
+    if not each.is_beside:
+        return outcome in _HARMLESS or (outcome is not None and not has_acted)
+    if each.path.name.endswith(_DELETED):
+        return is_mirrors and outcome in _HARMLESS
+    return _STAGED in each.path.name and outcome is not None
 
 
 def _directories(spool: Path) -> list[Path]:

@@ -61,7 +61,7 @@ def serve(server: socket.socket) -> list[str]:
                         return list(request["arguments"])
                     for each in given:
                         os.close(each)
-                    connection.sendall(f"{pid}\n".encode())
+                    answer(connection, pid)
                     watch = os.pidfd_open(pid)
                     running[watch] = (pid, connection)
                     ready.register(watch, selectors.EVENT_READ)
@@ -71,7 +71,13 @@ def serve(server: socket.socket) -> list[str]:
                     os.close(key.fileobj)
                     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                     with connection:
-                        connection.sendall(f"{code}\n".encode())
+                        answer(connection, code)
+
+
+def answer(connection: socket.socket, number: int) -> None:
+    """Tell the client, unless it has stopped waiting."""
+    with contextlib.suppress(OSError):
+        connection.sendall(f"{number}\n".encode())
 
 
 def become(request: dict[str, object], given: list[int]) -> None:
