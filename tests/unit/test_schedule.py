@@ -210,8 +210,10 @@ class TestEdges:
         (
             "timezone",
             "EST",
-            "'EST' is an abbreviation, which stands for no fixed zone; write America/New_York, "
-            "or Etc/GMT+5 for UTC-5 all year",
+            (
+                "'EST' is an abbreviation, which stands for no fixed zone; write America/New_York, "
+                "or Etc/GMT+5 for UTC-5 all year"
+            ),
         ),
         ("timezone", "america/new_york", "'america/new_york' is no IANA time zone; did you mean America/New_York?"),
         ("timezone", "America/NewYork", "'America/NewYork' is no IANA time zone; did you mean America/New_York?"),
