@@ -36,7 +36,7 @@ from scheduler.query import bind
 from scheduler.rejected import RETRIED, WITHOUT_TEXT, refused_rows
 from scheduler.secrets import SecretError
 from scheduler.settling import settle, stored_run
-from scheduler.spools import GONE, attach, check_bound, has_acted
+from scheduler.spools import GONE, LEDGER_GONE, attach, check_bound, has_acted
 from scheduler.work import Clock, RunWork, StoredLedger, log, timeout_of, utc_now
 from storage import jobs, ledger, rejections, removed, runs
 from storage.clock import shared_now
@@ -317,7 +317,9 @@ def _failed(work: RunWork, job: Job, error: ExportError) -> Conclusion:
         return conclude_error(error, report_so_far(work))
     if error.kind is FailureKind.TRANSIENT and work.entries():
         _abort(work, job)
-    return with_account(conclude_error(error, report_so_far(work)), _account(work, job))
+    conclusion = conclude_error(error, report_so_far(work))
+    # A ledger that knows less than the spool cannot say what was not sent, and nobody can go on by it.
+    return conclusion if error.code == LEDGER_GONE else with_account(conclusion, _account(work, job))
 
 
 def _is_tried_again(work: RunWork, job: Job, error: ExportError) -> bool:

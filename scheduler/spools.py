@@ -32,6 +32,7 @@ from storage.values import Node
 BOUND = "spool.bound"
 """The step of a ledger's first entry, which names the run's spool."""
 GONE = "SPOOL_GONE"
+LEDGER_GONE = "LEDGER_GONE"
 _LOST = "lost-"
 _NAME = re.compile(r"run-(?P<run>[0-9]{1,18})(?:-(?P<digest>[0-9a-f]{12}))?(?P<beside>-.+)?")
 _PLACE = "spool_place:"
@@ -70,6 +71,15 @@ class Binding:
     batches: int
     scope: str | None
     at: str = ""
+
+
+def directory_of(root: Path, name: str, binding: Binding | None) -> Path:
+    """Return where the spool called ``name`` is: in ``root``, or in the directory that the config file named before.
+
+    Its seal proves that it is the run's.
+    """
+    begun = Path(binding.at or root) / name if binding is not None else root / name
+    return begun if begun.is_dir() and not (root / name).exists() else root / name
 
 
 def owner_of(run: StoredRun, database_id: str, address: str) -> dict[str, str]:
@@ -213,17 +223,22 @@ def attach(database: Database, run: StoredRun, root: Path, rows: Sequence[Ledger
         of_number = found.run == run.id and origin(root / found.spool, database_id, database.name) != "theirs"
         if of_slot or of_number:
             set_aside(found.path, f"it is not of run {run.id} of {run.job} in this state database")
-    known = effects(rows)
     for directory in (spool.directory, *(() if rows else lost(root))):
-        owner, sent = owner_in(directory), Spool(directory).effects
-        if owner is not None and mine.items() <= owner.items() and sent > known:
-            less = f"only {known:,} of {sent:,} steps" if known else "nothing"
-            raise internal(
-                "LEDGER_GONE",
-                f"{directory} shows that rows of this slot were sent, and this state database knows {less} of it, as "
-                "one that was restored from a backup: nothing more is sent. Compare the target's records with the "
-                f"query's rows; then remove {directory}: schedctl retry {run.id} --again sends all rows of the slot",
-            )
+        if mine.items() <= (owner_in(directory) or {}).items():
+            check_ledger(Spool(directory), rows, run.id)
+
+
+def check_ledger(spool: Spool, rows: Sequence[LedgerRow], run_id: int) -> None:
+    """Raise internal ``LEDGER_GONE`` if more was done with a spool than the ledger of its run tells of."""
+    known, sent = effects(rows), spool.effects
+    if sent > known:
+        less = f"only {known:,} of {sent:,} steps" if known else "nothing"
+        raise internal(
+            LEDGER_GONE,
+            f"{spool.directory} shows that rows of this slot were sent, and this state database knows {less} of it, as "
+            "one that was restored from a backup: nothing more is sent. Compare the target's records with the query's "
+            f"rows; then remove {spool.directory}: schedctl retry {run_id} --again sends all rows of the slot",
+        )
 
 
 def check_bound(spool: Spool, rows: Sequence[LedgerRow]) -> None:

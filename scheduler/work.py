@@ -15,7 +15,7 @@ from scheduler.config import Config
 from scheduler.control import RunControl
 from scheduler.logs import get_logger
 from scheduler.meters import METERS
-from scheduler.spools import Binding, binding_of, bound_row, directory_name, effects, owner_of
+from scheduler.spools import Binding, binding_of, bound_row, directory_name, directory_of, effects, owner_of
 from storage import ledger, runs, settings
 from storage.database import Database
 from storage.ledger import LedgerRow
@@ -77,14 +77,7 @@ class RunWork:
         # A ledger that an earlier version began names no spool: it sends from the one of the run's number.
         binding = binding_of(rows)
         name = directory_name(owner) if not rows or binding else f"run-{self.run.id}"
-        directory = self.spool_root / name
-        if (
-            binding is not None
-            and binding.at
-            and not directory.exists()
-            and (moved := Path(binding.at) / name).is_dir()
-        ):
-            directory = moved  # `spool` was changed in the config file; the seal proves that it is this run's
+        directory = directory_of(self.spool_root, name, binding)
         return Spool(directory, owner=owner, keep_free=self.kept_free)
 
     def entries(self) -> list[LedgerRow]:

@@ -16,7 +16,17 @@ from scheduler.instance import lives
 from scheduler.job import Job, UnreadableJobError
 from scheduler.operations.runs import MAX_SEARCHED, get_run
 from scheduler.rejected import RETRIED, WITHOUT_TEXT
-from scheduler.spools import binding_of, check_bound, find_place, has_acted, known_places, places_of
+from scheduler.spools import (
+    LEDGER_GONE,
+    binding_of,
+    check_bound,
+    check_ledger,
+    directory_of,
+    find_place,
+    has_acted,
+    known_places,
+    places_of,
+)
 from storage import jobs, ledger, nodes, rejections, runs
 from storage.clock import shared_now
 from storage.database import Database, Session
@@ -125,8 +135,11 @@ def _obstacle(database: Database, before: StoredRun, root: Path, now: datetime) 
         where = known.get(place, "an unknown place")
         return f"its spool is in {where}, which no living daemon can read: start one there first"
     binding = binding_of(rows)
+    name = binding.spool if binding is not None else f"run-{before.id}"
+    spool = Spool(directory_of(root, name, binding))
     try:
-        check_bound(Spool(root / (binding.spool if binding is not None else f"run-{before.id}")), rows)
+        check_bound(spool, rows)
+        check_ledger(spool, rows, before.id)
     except ExportError as error:
         return error.message
     return None
@@ -185,11 +198,11 @@ def _check_first(session: Session, before: StoredRun) -> None:
 def _check_append(session: Session, before: StoredRun, target: str, obstacle: str | None) -> None:
     """Refuse to append rows a second time unless certainly none of them arrived the first time."""
     ways = f"schedctl retry {before.id} --again sends all"
-    if obstacle is not None:
+    if obstacle is not None and before.failure_code != LEDGER_GONE:  # which says all of it below
         ways = f"it cannot go on where it stopped, since {obstacle}; {ways}"
     if rejections.count(session, before.id):
         ways = f"schedctl retry {before.id} --rejected sends the refused ones, {ways}"
-    if before.failure_code == "LEDGER_GONE":
+    if before.failure_code == LEDGER_GONE:
         raise failed(
             f"rows of the slot of run {before.id} were sent to {target} before this state database was put back, and "
             f'mode = "append" might add them once more: look there first (schedctl runs show {before.id}); {ways}'

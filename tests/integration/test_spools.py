@@ -155,6 +155,9 @@ def test_a_state_put_back_from_the_middle_of_its_run_sends_nothing_twice(
     run = work.finish(number)
     assert (run.outcome, run.failure_kind, run.failure_code) == ("failed", "internal", "LEDGER_GONE")
     assert "of it, as one that was restored from a backup" in str(run.failure_message)
+    assert "not sent" not in str(run.failure_message)  # by a ledger that does not know
+    with work.database() as database, pytest.raises(OperationError, match="--again"):
+        retry(database, number, datetime.now(UTC), spool_root=work.config.storage.spool)
     assert names(emulator) == before
 
 
