@@ -1,6 +1,5 @@
 """What the target alone can tell is asked before the query is run: whole runs of one job."""
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -8,8 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from support.cases import SCHEMA
-from support.whole_runs import SECRET, Workplace
+from support.whole_runs import Workplace
 
 from exporter.emulator.server import Emulator
 from exporter.sources import Query
@@ -19,12 +17,6 @@ from exporter.targets.salesforce import target
 EXPORT = '[jobs.things.export]\nconnection = "crm"\nobject = "Thing__c"\n'
 MAPPED = EXPORT + '[jobs.things.mapping]\ncolumns = [{ column = "Nam", source = "Name" }]\n'
 ROWS = [{"Name": "one", "Ext_Id__c": "e1"}]
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
-        yield served
 
 
 @pytest.fixture

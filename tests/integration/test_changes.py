@@ -1,14 +1,14 @@
 """Change-only exports as whole runs, into the local Salesforce."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cases import LONG, SCHEMA
+from support.cases import LONG, SCHEMA, names
 from support.whole_runs import SECRET, Workplace
 
 from exporter.emulator.faults import CallFault, RowFault
@@ -42,12 +42,6 @@ NUMBER = {"type": "double", "precision": 18, "scale": 0, "external_id": True, "u
 Counts = tuple[int, int, int, int]
 
 
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
-        yield served
-
-
 def things(*names: str, **others: str) -> list[dict[str, Any]]:
     """Make rows with an external id and a code from a name each; ``others`` are named otherwise than their keys."""
     named = {name: name for name in names} | others
@@ -60,10 +54,6 @@ def without_key(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def counts(run: StoredRun) -> Counts:
     return run.rows_read, run.rows_accepted, run.rows_rejected, run.rows_unchanged
-
-
-def names(emulator: Emulator) -> list[str]:
-    return sorted(str(record["Name"]) for record in emulator.org.records("Thing__c"))
 
 
 def fault(run: StoredRun) -> tuple[str | None, str | None, str | None]:

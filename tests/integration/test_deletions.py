@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from support import whole_runs
-from support.cases import LONG, SCHEMA
+from support.cases import LONG
 from support.emulator_org import csv_of, load
-from support.whole_runs import SECRET, Workplace
+from support.whole_runs import Workplace
 
 from exporter.emulator.faults import CallFault, RowFault
 from exporter.emulator.server import Emulator
@@ -27,12 +27,6 @@ MIRROR = (
     'mode = "update"\nkey = "Ext_Id__c"\nupsert = true\n'
 )
 ROWS = [{"Name": f"new {number}", "Ext_Id__c": f"e{number}"} for number in range(3)]
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
-        yield served
 
 
 def fill(emulator: Emulator) -> None:

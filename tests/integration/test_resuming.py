@@ -1,17 +1,16 @@
 """A begun append that ended: what its failure says, and how it goes on from its own ledger and spool."""
 
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.cases import SCHEMA
+from support.cases import SCHEMA, names
 from support.command import Command, QuickCommand
-from support.crash import Nursery, nursery
-from support.whole_runs import OWNER, SECRET, Workplace
+from support.crash import Nursery
+from support.whole_runs import SECRET, Workplace
 
 from exporter.emulator.server import Emulator
 from scheduler.errors import OperationError
@@ -19,6 +18,7 @@ from scheduler.operations.abandon import abandon
 from scheduler.operations.retries import retry
 from scheduler.retention import sweep
 from storage import jobs, runs
+from storage.ledger import LedgerRow
 from storage.runs import StoredRun
 
 EXPORT = '[jobs.things.export]\nconnection = "crm"\nobject = "Thing__c"\nbatch_size = 2\n'
@@ -28,33 +28,18 @@ BATCHES = 4
 GOES_ON = "goes on where it stopped, and sends nothing twice"
 
 
-@pytest.fixture(scope="module")
-def cradle() -> Iterator[Nursery]:
-    with nursery("support.whole_runs") as started:
-        yield started
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
-        yield served
-
-
-def names(emulator: Emulator) -> list[str]:
-    return sorted(str(record["Name"]) for record in emulator.org.records("Thing__c"))
-
-
 def begun(work: Workplace, cradle: Nursery, *, rows: Sequence[Mapping[str, str]] = ROWS) -> int:
     """Ask for a run, and kill it when two batches were handed over; return its number."""
     work.put(rows)
     number = work.ask()
-    for kill_at in range(12, 200):
-        if sum(row.step == "batch.send" and row.mark == "done" for row in work.entries(number)) >= 2:
-            work.put(OTHERS)
-            return number
-        cell = {"directory": str(work.directory), "run": number, "kill_at": kill_at}
-        assert cradle.run(cell) == -signal.SIGKILL
-    raise AssertionError("nothing is ever sent")
+    work.kill_until(cradle, number, lambda entries: sent(entries) >= 2, first=12)
+    work.put(OTHERS)
+    return number
+
+
+def sent(entries: Sequence[LedgerRow]) -> int:
+    """Return how many batches were handed over."""
+    return sum(row.step == "batch.send" and row.mark == "done" for row in entries)
 
 
 def edited(work: Workplace, old: str, new: str) -> Workplace:
@@ -158,10 +143,8 @@ def test_a_run_is_not_abandoned_while_salesforce_cannot_be_asked_unless_a_person
 ) -> None:
     work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
     number = begun(work, cradle)
-    with work.database() as database, database.write() as session:
-        runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
-    (tmp_path / "command").mkdir()
-    command = QuickCommand(tmp_path / "command")
+    work.take_back()
+    command = QuickCommand(tmp_path)
     work = unreachable(work, emulator)
     entries = work.entries(number)
     refused = command("runs", "abandon", str(number), "--config", work.file, code=1)
@@ -183,9 +166,8 @@ def test_a_run_that_could_not_be_abandoned_can_be_when_salesforce_is_back(
     work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
     number = begun(work, cradle)
     shutil.rmtree(work.config.storage.spool)
+    work.take_back()
     with work.database() as database:
-        with database.write() as session:
-            runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
         away = unreachable(work, emulator)
         with pytest.raises(OperationError, match="could not be asked"):
             abandon(database, away.config, number, datetime.now(UTC))
@@ -215,10 +197,8 @@ def test_a_canceled_run_whose_spool_nobody_can_read_names_the_way_to_end_it(
 ) -> None:
     work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT, storage=postgresql_url)
     number = begun(work, cradle)
-    with work.database() as database, database.write() as session:
-        runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
-    (tmp_path / "command").mkdir()
-    answer = QuickCommand(tmp_path / "command")("cancel", str(number), "--config", work.file)
+    work.take_back()
+    answer = QuickCommand(tmp_path)("cancel", str(number), "--config", work.file)
     assert "which no living daemon can read" in answer.err
     assert f"schedctl runs abandon {number}" in answer.err
 
@@ -226,20 +206,16 @@ def test_a_canceled_run_whose_spool_nobody_can_read_names_the_way_to_end_it(
 def test_a_canceled_run_that_waits_for_a_daemon_says_so(emulator: Emulator, cradle: Nursery, tmp_path: Path) -> None:
     work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
     number = begun(work, cradle)
-    with work.database() as database, database.write() as session:
-        runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
-    (tmp_path / "command").mkdir()
-    answer = QuickCommand(tmp_path / "command")("cancel", str(number), "--config", work.file)
+    work.take_back()
+    answer = QuickCommand(tmp_path)("cancel", str(number), "--config", work.file)
     assert "no daemon is alive: the run stops when one starts" in answer.err
 
 
 def test_abandon_says_one_line_and_no_log(emulator: Emulator, cradle: Nursery, tmp_path: Path) -> None:
     work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
     number = begun(work, cradle)
-    with work.database() as database, database.write() as session:
-        runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
-    (tmp_path / "command").mkdir()
-    answer = Command(tmp_path / "command")("runs", "abandon", str(number), "--config", work.file)
+    work.take_back()
+    answer = Command(tmp_path)("runs", "abandon", str(number), "--config", work.file)
     assert (answer.err, answer.out.count("\n")) == ("", 1)
 
 
@@ -341,8 +317,7 @@ def test_retry_of_the_command_goes_on_with_the_same_run(emulator: Emulator, crad
     old, new = WRONG["secret"]
     edited(work, old, new).finish(number)
     work = edited(work, new, old)
-    (tmp_path / "command").mkdir()
-    answer = QuickCommand(tmp_path / "command")("retry", str(number), "--wait", "--json", "--config", work.file)
+    answer = QuickCommand(tmp_path)("retry", str(number), "--wait", "--json", "--config", work.file)
     [run] = answer.json["runs"]
     assert (run["id"], run["outcome"], run["rows"]["accepted"]) == (number, "succeeded", len(ALL))
     assert f"run {number} goes on where it stopped" in answer.err
@@ -356,23 +331,22 @@ def test_rows_that_were_refused_after_their_spool_had_gone_are_told_by_reason(
     work = Workplace(tmp_path / "work", url=emulator.url, job=f'{EXPORT}bulk_api = "{bulk_api}"\n')
     emulator.gate.worker.pause(paused=True)
     number = begun(work, cradle, rows=[{"Name": "x" * (300 if n % 2 else 3), "Ext_Id__c": f"e{n}"} for n in range(8)])
-    sent = sum(row.step == "batch.send" and row.mark == "done" for row in work.entries(number))
+    taken = sent(work.entries(number))
     emulator.gate.worker.pause(paused=False)
-    until(lambda: len(names(emulator)) == sent)
+    until(lambda: len(names(emulator)) == taken)
     shutil.rmtree(work.config.storage.spool)
     run = work.finish(number)
-    assert (run.failure_code, run.rows_accepted, run.rows_rejected) == ("SPOOL_GONE", sent, sent)
-    (tmp_path / "command").mkdir()
-    command = QuickCommand(tmp_path / "command")
+    assert (run.failure_code, run.rows_accepted, run.rows_rejected) == ("SPOOL_GONE", taken, taken)
+    command = QuickCommand(tmp_path)
     answer = command("rejected", str(number), "--json", "--config", work.file).json
     [reason] = answer["without_values"]
-    assert (answer["rows"], reason["code"], reason["count"]) == ([], "STRING_TOO_LONG", sent)
+    assert (answer["rows"], reason["code"], reason["count"]) == ([], "STRING_TOO_LONG", taken)
     shown = command("rejected", str(number), "--config", work.file).out
-    assert f"{sent} rows were refused whose values had gone with the run's spool" in shown
+    assert f"{taken} rows were refused whose values had gone with the run's spool" in shown
     assert "STRING_TOO_LONG" in shown
     assert "xxx" not in shown
     refused = command("retry", str(number), "--rejected", "--config", work.file, code=1).err
-    assert f"the values of the {sent} refused rows of run {number} had gone with its spool" in refused
+    assert f"the values of the {taken} refused rows of run {number} had gone with its spool" in refused
     assert f"(schedctl rejected {number})" in command("runs", "show", str(number), "--config", work.file).out
 
 

@@ -1,12 +1,10 @@
 """What Salesforce answers to rows, batches and queries, by code, over real HTTP: who has to act, what goes again."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.cases import SCHEMA
 from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target
 from support.whole_runs import SECRET, Workplace
 
@@ -40,12 +38,6 @@ IN_A_FLOW = (
 )
 CROWDED = ("TooManyLockFailure", "Too many lock failure 200 Trying again later.")
 CROWD = f"{CROWDED[0]} : {CROWDED[1]}"
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
-        yield served
 
 
 class Export:

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pydantic import SecretStr
+from support.cases import names
 from support.emulator_org import csv_of, load
 from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target
 
@@ -92,10 +93,6 @@ def export(
         ledger, control=QuickControl(), gone=gone, unchanged=unchanged, max_rejected=max_rejected
     )  # fmt: skip
     return target.export(spool, context)
-
-
-def names(emulator: Emulator) -> list[str]:
-    return sorted(str(record["Name"]) for record in emulator.org.records("Thing__c"))
 
 
 def bulk_jobs(emulator: Emulator) -> int:

@@ -1,17 +1,15 @@
 """Spools beside state databases that are not theirs: removed, replaced, restored, two in one directory, two hosts."""
 
 import shutil
-import signal
 import socket
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.cases import SCHEMA
+from support.cases import names
 from support.command import QuickCommand
-from support.crash import Nursery, nursery
-from support.whole_runs import OWNER, SECRET, Workplace
+from support.crash import Nursery
+from support.whole_runs import OWNER, Workplace
 
 from exporter.emulator.server import Emulator
 from scheduler.errors import OperationError
@@ -30,32 +28,12 @@ OLD = [{"Name": f"old {n}"} for n in range(6)]
 NEW = [{"Name": f"new {n}"} for n in range(6)]
 
 
-@pytest.fixture(scope="module")
-def cradle() -> Iterator[Nursery]:
-    with nursery("support.whole_runs") as started:
-        yield started
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
-        yield served
-
-
-def names(emulator: Emulator) -> list[str]:
-    return sorted(str(record["Name"]) for record in emulator.org.records("Thing__c"))
-
-
 def begun(work: Workplace, cradle: Nursery) -> int:
     """Ask for a run of the old rows, and kill it when something was sent; return its number."""
     work.put(OLD)
     number = work.ask()
-    for kill_at in range(1, 100):
-        cell = {"directory": str(work.directory), "run": number, "kill_at": kill_at}
-        assert cradle.run(cell) == -signal.SIGKILL
-        if any(row.step == "batch.send" for row in work.entries(number)):
-            return number
-    raise AssertionError("nothing is ever sent")
+    work.kill_until(cradle, number, lambda entries: any(row.step == "batch.send" for row in entries))
+    return number
 
 
 def lost(work: Workplace) -> list[str]:
@@ -103,10 +81,7 @@ def test_a_state_put_back_from_before_its_run_began_sends_nothing_of_what_was_se
     work.put(OLD)
     number = work.ask()
     shutil.copytree(work.directory, tmp_path / "backup")
-    kill_at = 1
-    while not has_acted(work.entries(number)):
-        cradle.run({"directory": str(work.directory), "run": number, "kill_at": kill_at})
-        kill_at += 1
+    work.kill_until(cradle, number, has_acted)
     remove_state(work)
     for file in (tmp_path / "backup").glob("state.db*"):
         shutil.copy(file, work.directory)
@@ -143,11 +118,8 @@ def test_a_state_put_back_from_the_middle_of_its_run_sends_nothing_twice(
     work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
     number = begun(work, cradle)
     shutil.copytree(work.directory, tmp_path / "backup")
-    kill_at = 4
     known = effects(work.entries(number))
-    while effects(work.entries(number)) < known + 2:
-        cradle.run({"directory": str(work.directory), "run": number, "kill_at": kill_at})
-        kill_at += 1
+    work.kill_until(cradle, number, lambda entries: effects(entries) >= known + 2, first=4)
     remove_state(work)
     for file in (tmp_path / "backup").glob("state.db*"):
         shutil.copy(file, work.directory)
@@ -217,9 +189,8 @@ def test_over_postgresql_a_begun_run_goes_on_only_where_its_spool_is(
     emulator: Emulator, cradle: Nursery, shared: Workplace
 ) -> None:
     number = begun(shared, cradle)
+    shared.take_back()
     with shared.database() as database:
-        with database.write() as session:
-            runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
         stranger = Host(shared, database, "elsewhere")
         assert stranger.claim(number) is None
         now = datetime.now(UTC)
@@ -271,11 +242,9 @@ def test_an_abandoned_run_settles_what_salesforce_can_tell(
     work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT, storage=storage)
     number = begun(work, cradle)
     shutil.rmtree(work.config.storage.spool)
+    work.take_back()
     with work.database() as database:
-        with database.write() as session:
-            runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
-        (tmp_path / "command").mkdir()
-        command = QuickCommand(tmp_path / "command")
+        command = QuickCommand(tmp_path)
         (run,) = command("runs", "abandon", str(number), "--json", "--config", work.file).json["runs"]
         failure = run["failure"]
         (done,) = command("runs", "show", str(number), "--json", "--config", work.file).json["run"]["actions"]

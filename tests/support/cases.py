@@ -91,6 +91,11 @@ class Case:
         return len(self.left - {*found}), len(found) - len(self.left & {*found})
 
 
+def names(emulator: Emulator) -> list[str]:
+    """Return the names of the things in an org, in order."""
+    return sorted(str(record["Name"]) for record in emulator.org.records("Thing__c"))
+
+
 NEW = tuple((f"new {number}" if number != 3 else LONG, f"e{number}", f"c{number}") for number in range(1, 6))
 OLD: tuple[Record, ...] = tuple((f"old {number}", f"e{number}", f"c{number}") for number in range(1, 6))
 TAKEN: frozenset[Record] = frozenset(row for row in NEW if row[0] != LONG)

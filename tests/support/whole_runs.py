@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from support.crash import fork_cells
+from support.crash import Nursery, fork_cells
 
 import exporter.comparison.snapshot
 import exporter.comparison.staging
@@ -169,6 +169,22 @@ class Workplace:
         """Return the ledger of a run."""
         with self.database() as database, database.read() as session:
             return ledger.entries(session, number)
+
+    def kill_until(
+        self, cradle: Nursery, number: int, holds: Callable[[list[LedgerRow]], bool], *, first: int = 1
+    ) -> None:
+        """Have a run killed at its ``first`` instant, then at the next, until its ledger is one that ``holds``."""
+        for kill_at in range(first, 200):
+            if holds(self.entries(number)):
+                return
+            cell = {"directory": str(self.directory), "run": number, "kill_at": kill_at}
+            assert cradle.run(cell) == -signal.SIGKILL
+        raise AssertionError(f"run {number} never comes so far")
+
+    def take_back(self) -> None:
+        """Take back what a killed process had claimed, as a daemon does once its lease is over."""
+        with self.database() as database, database.write() as session:
+            runs.take_back(session, owners=[OWNER], now=datetime.now(UTC))
 
     def is_finished(self, number: int) -> bool:
         with self.database() as database, database.read() as session:

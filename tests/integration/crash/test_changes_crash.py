@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.cases import LONG, SCHEMA
-from support.crash import Nursery, nursery
+from support.cases import LONG
+from support.crash import Nursery
 from support.emulator_org import csv_of, load
-from support.whole_runs import SECRET, Workplace
+from support.whole_runs import Workplace
 
 from exporter.emulator.server import Emulator
 from scheduler.retention import clear
@@ -61,18 +61,6 @@ CHANGES = {
         counts=(6, 0, 2, 4),
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def cradle() -> Iterator[Nursery]:
-    with nursery("support.whole_runs") as started:
-        yield started
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
-        yield served
 
 
 class Matrix:

@@ -7,16 +7,15 @@ or a person cancels the run: however far the deletion was, the run's count is th
 import json
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.cases import SCHEMA
-from support.crash import Nursery, nursery
+from support.crash import Nursery
 from support.emulator_org import csv_of, load
-from support.whole_runs import SECRET, Workplace
+from support.whole_runs import Workplace
 
 from exporter.emulator.server import Emulator
 from storage.runs import StoredRun, get_run, request_cancel
@@ -27,18 +26,6 @@ UPSERT = EXPORT + 'mode = "update"\nkey = "Ext_Id__c"\nupsert = true\n'
 JOBS = {"truncate": EXPORT + 'mode = "truncate"\n', "mirror": 'changes = "mirror"\nmax_deletes = 9\n' + UPSERT}
 BEFORE = [{"Name": f"old {number}", "Ext_Id__c": f"e{number}"} for number in range(5)]
 AFTER = [{"Name": "new 0", "Ext_Id__c": "e0"}, {"Name": "new 7", "Ext_Id__c": "e7"}]
-
-
-@pytest.fixture(scope="module")
-def cradle() -> Iterator[Nursery]:
-    with nursery("support.whole_runs") as started:
-        yield started
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
-        yield served
 
 
 class Matrix:

@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.cases import SCHEMA
-from support.crash import Nursery, nursery
+from support.cases import names
+from support.crash import Nursery
 from support.emulator_org import csv_of, load
-from support.whole_runs import SECRET, Workplace
+from support.whole_runs import Workplace
 
 from exporter.emulator.server import Emulator
 from scheduler.spools import has_acted
@@ -63,18 +63,6 @@ def elsewhere(spool: Path, _other: Path) -> None:
 
 
 TAMPERS = {"removed": removed, "replaced": replaced, "damaged": damaged, "on another host": elsewhere}
-
-
-@pytest.fixture(scope="module")
-def cradle() -> Iterator[Nursery]:
-    with nursery("support.whole_runs") as started:
-        yield started
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(schema=SCHEMA, client_secret=SECRET) as served:
-        yield served
 
 
 class Matrix:
@@ -126,10 +114,10 @@ class Matrix:
         return int(json.loads((self._directory / "instants").read_text(encoding="utf-8")))
 
     def _judge(self, run: StoredRun, *, acted: bool) -> None:
-        names = sorted(str(record["Name"]) for record in self._emulator.org.records("Thing__c"))
         first, second = ([str(row["Name"]) for row in rows] for rows in (FIRST, SECOND))
-        old = {"old"} & {*names} if self._job == "truncate" else set()
-        written = [name for name in names if name not in old]
+        found = names(self._emulator)
+        old = {"old"} & {*found} if self._job == "truncate" else set()
+        written = [name for name in found if name not in old]
         if not acted:  # nothing was done, so the query may be asked again
             assert (run.outcome, written) == ("succeeded", sorted(second))
             return
