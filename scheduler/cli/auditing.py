@@ -1,4 +1,4 @@
-"""`audit`: proof that every slot that was owed has its one row, or the list of what is missing."""
+"""`audit`: proof that every expected slot has exactly one row, or the list of what is wrong."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,12 +35,12 @@ def audit(
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> int:
-    """Prove that every slot that was owed has exactly one row.
+    """Prove that every expected slot has exactly one row.
 
-    What was owed is computed anew from what each job was, from when on. Slots without a row (holes), with
-    several (doubles), and rows that no schedule asked for (strays) are listed, and so is a job that cannot be read,
-    whose slots nobody can judge; the exit code is then 1. Slots that were pruned, and those that no daemon has looked
-    at yet, are left out.
+    The expected slots are computed anew from the history of each job. The list shows slots without a row (holes),
+    slots with several (doubles), rows that no schedule asked for (strays), and jobs that cannot be read, whose slots
+    cannot be checked; the exit code is then 1. Slots that were pruned, and those that no daemon has looked at yet, are
+    left out.
     """
     now = datetime.now(UTC)
     begin = parse_time(since, timezone="UTC", now=now, option="--since") if since is not None else None

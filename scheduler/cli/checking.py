@@ -61,10 +61,10 @@ def check(
 ) -> int:
     """Check the config file, and connections.
 
-    Every fault is told with its key and line, and the exit code is then 4; so is a job whose name one of schedctl add
-    has. With --connections, what source or target refuse makes the exit code 1. With --diff, it shows what a daemon
-    would take over: nothing is stored. A file without jobs, an edit that has to be confirmed, and a stored job that
-    cannot be read are warnings.
+    Each fault is reported with its key and line, and the exit code is then 4. A job whose name a job of schedctl add
+    has is a fault, too. With --connections, the exit code is 1 if a source or a target refuses. With --diff, it shows
+    what a daemon would apply, and stores nothing. A file without jobs, an edit that has to be confirmed, and a stored
+    job that cannot be read are warnings.
     """
     now = datetime.now(UTC)
     loaded = workbench.read_config(config, pipes=True)

@@ -3,7 +3,7 @@
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -16,10 +16,19 @@ CODE = re.compile(r"[A-Z][A-Z0-9_]+")
 def errors() -> dict[str, tuple[set[str], list[str]]]:
     """Return, by code, the kinds that it comes with and the messages, with … for what differs."""
     found: dict[str, tuple[set[str], list[str]]] = defaultdict(lambda: (set(), []))
-    for path in sorted((ROOT / "exporter").rglob("*.py")) + sorted((ROOT / "scheduler").rglob("*.py")):
-        if "emulator" in path.parts:  # a Salesforce's errors, not ours
-            continue
-        for kind, code, message in _calls(ast.parse(path.read_text(encoding="utf-8"))):
+    paths = [
+        path
+        for folder in ("exporter", "scheduler")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if "emulator" not in path.parts  # a Salesforce's errors, not ours
+    ]
+    trees = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
+        for path in paths
+    }
+    named = {module: dict(_named(tree)) for module, tree in trees.items()}
+    for module, tree in trees.items():
+        for kind, code, message in _calls(tree, named[module] | dict(_imported(tree, named))):
             kinds, messages = found[code]
             kinds.add(kind)
             if message and message not in messages:
@@ -27,7 +36,25 @@ def errors() -> dict[str, tuple[set[str], list[str]]]:
     return dict(found)
 
 
-def _calls(tree: ast.Module) -> Iterator[tuple[str, str, str]]:
+def _named(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names that a module has for codes."""
+    for node in tree.body:
+        if (
+            isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Constant)
+            and CODE.fullmatch(str(node.value.value))
+        ):
+            yield from ((target.id, str(node.value.value)) for target in node.targets if isinstance(target, ast.Name))
+
+
+def _imported(tree: ast.Module, named: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in named:
+            known = named[node.module]
+            yield from ((each.asname or each.name, known[each.name]) for each in node.names if each.name in known)
+
+
+def _calls(tree: ast.Module, named: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     for function in ast.walk(tree):
         if not isinstance(function, ast.FunctionDef):
             continue
@@ -35,8 +62,12 @@ def _calls(tree: ast.Module) -> Iterator[tuple[str, str, str]]:
             if not isinstance(node, ast.Call) or len(node.args) < 2:
                 continue
             kind, code, message = _kind(node), *_last_two(node)
-            if kind and isinstance(code, ast.Constant) and CODE.fullmatch(str(code.value)):
-                yield kind, code.value, _text(message, function)
+            if not kind:
+                continue
+            text = str(code.value) if isinstance(code, ast.Constant) else ""
+            text = named.get(code.id, "") if isinstance(code, ast.Name) else text
+            if CODE.fullmatch(text):
+                yield kind, text, _text(message, function)
 
 
 def _kind(call: ast.Call) -> str:
