@@ -110,6 +110,12 @@ def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False, is_
     try:
         if is_change:
             refuse_shared(database, reading.path)
+            if location is not None and location.found == "new":
+                warn(
+                    f"{reading.path} had no state yet, and this command began one in {location.directory}. "
+                    "If a service of this file keeps its state elsewhere, it knows nothing of this: "
+                    "start it and run this again, or name its state as url under [storage]"
+                )
         if config is None:
             _warn_of(faults)
         elif sync:

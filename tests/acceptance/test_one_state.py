@@ -290,3 +290,11 @@ def test_the_lock_file_of_an_older_version_is_made_private(tmp_path: Path) -> No
     lock.chmod(0o644)
     quick("daemon", "--once")
     assert lock.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_disable_that_begins_a_state_says_that_a_service_elsewhere_knows_nothing_of_it(tmp_path: Path) -> None:
+    quick = QuickCommand(tmp_path)
+    told = quick("disable", "nightly").err
+    assert f"this command began one in {quick.state}" in told
+    assert "url under [storage]" in told
+    assert "began" not in quick("disable", "nightly").err
