@@ -3,7 +3,7 @@
 The exporter defines what it needs; whoever runs an export brings a ledger that lives in the state database.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -44,6 +44,24 @@ class Ledger(Protocol):
         exporter's: it lets it pass and touches nothing more. So an entry ``intended`` before each effect is also
         the check that the effect is still ours to make.
         """
+
+
+class MemoryLedger:
+    """A ledger that lives as long as its process: for entries that were read, and for an export that may begin anew."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        """Begin with ``entries``, oldest first. ``rejected`` has the rejected rows by their number."""
+        self._entries = list(entries)
+        self.rejected: dict[int, RejectedRow] = {}
+
+    def entries(self) -> Sequence[Entry]:
+        """Return every entry so far, oldest first."""
+        return tuple(self._entries)
+
+    def append(self, entry: Entry, *, rejected: Sequence[RejectedRow] = ()) -> None:
+        """Keep ``entry`` and the rejected rows that belong to it."""
+        self._entries.append(entry)
+        self.rejected |= {row.number: row for row in rejected}
 
 
 class Control(Protocol):

@@ -32,7 +32,7 @@ from scheduler.cli.progress import ProgressDisplay
 from scheduler.cli.tables import STYLES, action_table, run_table
 from scheduler.cli.times import duration, is_naive, iso, parse_time, relative
 from scheduler.cli.wire import rejected_json, run_details_json, run_json
-from scheduler.deletions import deletion_words
+from scheduler.deletions import deletion_words, progress_of
 from scheduler.errors import usage
 
 if TYPE_CHECKING:
@@ -408,6 +408,7 @@ def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[
         ("reason", run_.reason),
         ("stands for", skipped),
         ("failure", f"{run_.failure_kind}: {run_.failure_code}: {run_.failure_message}" if run_.failure_code else None),
+        ("so far", _so_far(details)),
         ("rows read", f"{run_.rows_read:,}"),
         ("accepted", f"{run_.rows_accepted:,}"),
         ("rejected", f"{run_.rows_rejected:,}" + _rejected_hint(details)),
@@ -422,6 +423,19 @@ def _sheet(details: "RunDetails", now: datetime, waits_for: str | None) -> list[
         ("cancel asked", iso(run_.cancel_requested_at)),
         ("progress", _data(run_.progress) if run_.state == "running" else None),
     ]
+
+
+def _so_far(details: "RunDetails") -> str | None:
+    """Say what a run that has not ended did to the target, as its ledger proves it."""
+    found, run_ = details.so_far, details.run
+    if found is None:
+        return None
+    words = [f"{found.report.accepted:,} rows accepted, {found.report.rejected:,} rejected"]
+    if found.under_way:
+        words.append(f"batches in doubt until the run continues: {found.under_way:,}")
+    deleted = progress_of(found.deletions, None)
+    words.append(deletion_words(deleted, run_.definition.get("export"), goes_on=True))
+    return "; ".join(filter(None, words))
 
 
 def _restore(run_: "StoredRun") -> str | None:

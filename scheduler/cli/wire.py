@@ -97,10 +97,19 @@ def run_json(run: "StoredRun") -> dict[str, Any]:
 
 def run_details_json(details: "RunDetails") -> dict[str, Any]:
     """Return a run as `runs show` shows it: what `runs` has, and all that is known besides."""
-    run = details.run
+    run, found = details.run, details.so_far
     return run_json(run) | {
         "run_time": iso(run.run_time),
         "phase": run.phase,
+        "so_far": None
+        if found is None
+        else {
+            "accepted": found.report.accepted,
+            "rejected": found.report.rejected,
+            "deleted": found.deletions.deleted,
+            "deletions_in_doubt": found.deletions.in_doubt,
+            "in_doubt": list(found.doubts),
+        },
         "reason": run.reason,
         "skipped": run.skipped,
         "first_slot": iso(run.first_slot),

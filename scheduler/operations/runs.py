@@ -4,7 +4,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from exporter.ledger import Entry, Mark
+from exporter.ledger import Entry, Mark, MemoryLedger
+from exporter.report import Known
+from exporter.targets.fates import known
 from scheduler.actors import record_action
 from scheduler.errors import failed, not_found, usage
 from scheduler.job import Job
@@ -36,13 +38,17 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunDetails:
-    """A run with its tries, its ledger, the number of refused rows that are kept, and what was done to it by whom."""
+    """A run with its attempts, its ledger, the number of rejected rows that are kept, and what was done to it by whom.
+
+    ``so_far`` is what the ledger proves of a run that has not ended; None of one that ended or did nothing outside yet.
+    """
 
     run: StoredRun
     attempts: tuple[StoredAttempt, ...]
     ledger: tuple[LedgerRow, ...]
     rejected_kept: int
     actions: tuple[StoredAction, ...]
+    so_far: Known | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,10 +121,12 @@ def run_details(database: Database, run_id: int) -> RunDetails:
     """Return a run and what it did; raises not-found."""
     with database.read() as session:
         found = runs.get_run(session, run_id) or _no_run(run_id)
+        rows = ledger.entries(session, run_id)
         return RunDetails(
             run=found,
             attempts=tuple(runs.attempts(session, run_id)),
-            ledger=tuple(ledger.entries(session, run_id)),
+            ledger=tuple(rows),
+            so_far=known(MemoryLedger(map(_entry, rows))) if rows and found.state != "finished" else None,
             rejected_kept=rejections.count(session, run_id),
             actions=tuple(actions.of_run(session, run_id, limit=SHOWN_ACTIONS)),
         )
@@ -167,7 +175,7 @@ def rejected_without_values(database: Database, run_id: int) -> list[Refused]:
     standing = Standing()
     for row in rows:
         if row.data.get("leg", "write") == "write":
-            standing.follow(Entry(step=row.step, mark=Mark(row.mark), batch=row.batch, data=row.data))
+            standing.follow(_entry(row))
     found = [Refused(code=each.code, message=each.message, count=each.count) for each in standing.without_values]
     if (others := run.rows_rejected - kept - sum(each.count for each in found)) > 0:
         found.append(Refused(code="", message="the reason is not kept", count=others))
@@ -180,6 +188,10 @@ def rejected_count(database: Database, run_id: int) -> int:
         if runs.get_run(session, run_id) is None:
             _no_run(run_id)
         return rejections.count(session, run_id)
+
+
+def _entry(row: LedgerRow) -> Entry:
+    return Entry(step=row.step, mark=Mark(row.mark), batch=row.batch, data=row.data)
 
 
 def _insert(

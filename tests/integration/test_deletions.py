@@ -15,9 +15,11 @@ from support.whole_runs import Workplace
 
 from exporter.emulator.faults import CallFault, RowFault
 from exporter.emulator.server import Emulator
-from scheduler.cli.wire import run_json
+from exporter.report import Deletions
+from scheduler.cli.wire import run_details_json, run_json
 from scheduler.control import RunControl
 from scheduler.operations.abandon import abandon
+from scheduler.operations.runs import run_details
 from storage import notices
 from storage.runs import StoredRun, get_run, request_cancel
 
@@ -205,3 +207,23 @@ def test_a_run_that_deleted_nothing_and_one_that_succeeded_say_nothing_of_it(
     assert failed.rows_read == 1
     assert "deleted" not in failed.progress
     assert emulator.org.count("Thing__c") == 3
+
+
+def test_a_run_that_waits_to_go_on_shows_what_it_deleted_so_far(emulator: Emulator, tmp_path: Path) -> None:
+    work = workplace(emulator, tmp_path)
+    number = begun(work, emulator)
+    with work.database() as database:
+        waiting = run_details(database, number)
+    assert waiting.run.state == "waiting"
+    assert waiting.so_far is not None
+    assert waiting.so_far.deletions == Deletions(deleted=4, listed=6)
+    assert run_details_json(waiting)["so_far"] == {
+        "accepted": 0,
+        "rejected": 0,
+        "deleted": 4,
+        "deletions_in_doubt": 0,
+        "in_doubt": [],
+    }
+    work.finish(number)
+    with work.database() as database:
+        assert run_details(database, number).so_far is None

@@ -253,7 +253,7 @@ def test_a_fault_stops_an_export_before_anything_is_written(org: SmallOrg, tmp_p
             make_spool(tmp_path / "s", [("a", "b")], names=("LastName", "Nickname")), make_context(ledger)
         )
     assert org.jobs == {}
-    assert ledger.kept == []
+    assert not ledger.kept
 
 
 def test_an_old_api_version_is_warned_of(org: SmallOrg, tmp_path: Path) -> None:

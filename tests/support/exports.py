@@ -12,26 +12,19 @@ from pydantic import SecretStr
 
 from exporter.connections import SalesforceConnection, SalesforceExport
 from exporter.events import Event
-from exporter.ledger import Control, Entry, Ledger
+from exporter.ledger import Control, Entry, Ledger, MemoryLedger
 from exporter.report import RejectedRow
 from exporter.spool import Spool, SpooledColumn
 from exporter.targets import ExportContext
 from exporter.targets.salesforce.target import SalesforceTarget
 
 
-class ListLedger:
-    """A ledger in memory."""
+class ListLedger(MemoryLedger):
+    """A ledger in memory that tells its steps."""
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self.kept = list(entries)
-        self.rejected: dict[int, RejectedRow] = {}
-
-    def entries(self) -> Sequence[Entry]:
-        return tuple(self.kept)
-
-    def append(self, entry: Entry, *, rejected: Sequence[RejectedRow] = ()) -> None:
-        self.kept.append(entry)
-        self.rejected |= {row.number: row for row in rejected}
+    @property
+    def kept(self) -> Sequence[Entry]:
+        return self.entries()
 
     def steps(self, mark: str = "done") -> list[str]:
         return [entry.step for entry in self.kept if entry.mark == mark]
