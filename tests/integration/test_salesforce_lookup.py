@@ -21,7 +21,11 @@ SCHEMA = {
     "objects": {
         "Thing__c": {
             "label": "Thing",
-            "fields": {"Name": {"type": "string", "length": 80}, "Code__c": {"type": "string", "length": 255}},
+            "fields": {
+                "Name": {"type": "string", "length": 80},
+                "Code__c": {"type": "string", "length": 255},
+                "Number__c": {"type": "double", "precision": 18, "scale": 0},
+            },
         }
     }
 }
@@ -51,14 +55,14 @@ def fill(emulator: Emulator, codes: list[str]) -> None:
     assert emulator.org.count("Thing__c") >= len(codes)
 
 
-def look_up(client: Client, directory: Path, codes: list[str]) -> tuple[Spool, IdLookup]:
+def look_up(client: Client, directory: Path, codes: list[str], name: str = "Code__c") -> tuple[Spool, IdLookup]:
     directory.mkdir()
-    spool = make_spool(directory / "run-1", [[code] for code in codes], names=["Code__c"])
+    spool = make_spool(directory / "run-1", [[code] for code in codes], names=[name])
     found = describe(client, "Thing__c")
     manifest = spool.manifest()
     assert found is not None
     assert manifest is not None
-    key = found.field("Code__c")
+    key = found.field(name)
     assert key is not None
     return spool, build_lookup(
         Queries(client, spool.directory), found.name, key, spool, manifest, spool.directory / "ids"
@@ -90,6 +94,26 @@ def test_each_key_finds_the_one_record_that_has_it(
         (10, "DUPLICATE_VALUE", "2 records have this Code__c"),
         (11, "DUPLICATE_VALUE", "3 records have this Code__c"),
     ]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["by-lists-of-keys", "by-reading-all"])
+def test_a_number_that_a_double_does_not_hold_is_no_key_and_the_row_says_so(
+    emulator: Emulator, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, whole: bool
+) -> None:
+    held = ["7", "999999999999999", "9007199254740993"]
+    load(emulator.org, "insert", csv_of(["Name", "Number__c"], *([each, each] for each in held)), name="Thing__c")
+    monkeypatch.setattr(lookup, "takes_all", lambda **_: whole)
+    spool, found = look_up(client, tmp_path / "spools", [*held, "9007199254740992"], "Number__c")
+    ids = {record["Name"]: record["Id"] for record in emulator.org.records("Thing__c")}
+    assert outcomes(spool, found) == [ids["7"], ids["999999999999999"], None, None]
+    manifest = spool.manifest()
+    assert manifest is not None
+    faults = {number: fault for batch in manifest.batches for number, fault in found.faults(batch).items()}
+    told = "Number__c: a number of over 15 digits cannot be looked up. Use a text field or Id"
+    assert {(number, fault.code, fault.message) for number, fault in faults.items()} == {
+        (3, "NUMBER_OUTSIDE_VALID_RANGE", told),
+        (4, "NUMBER_OUTSIDE_VALID_RANGE", told),
+    }
 
 
 def test_a_key_that_no_url_holds_refuses_its_own_row_only(emulator: Emulator, client: Client, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import IO
 
 from exporter.disk import create_file, disk_fault, make_directory, sync_directory, write_all
 from exporter.failures import internal
-from exporter.key_forms import BLANKS, normal
+from exporter.key_forms import BLANKS, normal, read_number
 from exporter.spool import Spool, SpooledBatch, SpoolManifest
 from exporter.targets.salesforce.fields import Field
 from exporter.targets.salesforce.keys import NULLS, key_form
@@ -28,7 +28,9 @@ from exporter.targets.salesforce.soql import in_lists, literal, url_bytes
 
 _ID = 18
 _ENTRY = 1 + _ID
-_UNKNOWN, _FOUND, _SEVERAL, _SHARED = b"\0", b"\1", b"\2", b"\3"
+_UNKNOWN, _FOUND, _SEVERAL, _SHARED, _INEXACT = b"\0", b"\1", b"\2", b"\3", b"\4"
+EXACT_DIGITS = 15
+"""Decimal digits that a double holds. Salesforce answers with doubles, so a longer key may be another's."""
 _DIGEST = 16
 _ROW, _RECORD = _DIGEST + 8, _DIGEST + _ID
 _BUCKET_ROWS = 100_000
@@ -80,6 +82,9 @@ class IdLookup:
             return RowResult(code="DUPLICATE_VALUE", message=f"{count} records have this {self._key}")
         if fate[:1] == _SHARED:
             return RowResult(code="DUPLICATE_VALUE", message=f"another row of the result has the same {self._key}")
+        if fate[:1] == _INEXACT:
+            told = f"{self._key}: a number of over {EXACT_DIGITS} digits cannot be looked up. Use a text field or Id"
+            return RowResult(code="NUMBER_OUTSIDE_VALID_RANGE", message=told)
         return RowResult(code="ENTITY_NOT_FOUND", message=f"no record has this {self._key}")
 
 
@@ -148,7 +153,11 @@ class _Search:
             rows, found = (
                 [stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for _ in range(count)] for _ in range(2)
             )
+            inexact: list[int] = []
             for number, cell in self._cells():
+                if self._is_inexact(cell):
+                    inexact.append(number)
+                    continue
                 digest = self._digest(cell)
                 _bucket(rows, digest).write(digest + number.to_bytes(8, "big"))
             for record, value in self._everything(records) if everything else self._asked_for():
@@ -161,6 +170,8 @@ class _Search:
                     write_all(descriptor, bytes(_ENTRY * min(_BUCKET_ROWS, self._manifest.rows + 1)))
                 for few, many in zip(rows, found, strict=True):
                     _join(few, many, lambda number, fate: os.pwrite(descriptor, fate, number * _ENTRY))
+                for number in inexact:
+                    os.pwrite(descriptor, _INEXACT.ljust(_ENTRY, b"\0"), number * _ENTRY)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -181,7 +192,7 @@ class _Search:
     def _literals(self) -> Iterator[str]:
         for _, cell in self._cells():
             written = literal(cell, self._key.type)
-            if written is not None:
+            if written is not None and not self._is_inexact(cell):
                 yield written
 
     def _asked_for(self) -> Iterator[tuple[str, str]]:
@@ -202,6 +213,12 @@ class _Search:
 
     def _room(self) -> int:
         return LONGEST_URL - len(self._selection()) - len(self._key.name) - 50
+
+    def _is_inexact(self, cell: str) -> bool:
+        number = read_number(cell) if self._form == "number" else None
+        if number is None:
+            return False
+        return number.adjusted() >= EXACT_DIGITS or len(number.normalize().as_tuple().digits) > EXACT_DIGITS
 
     def _digest(self, value: str) -> bytes:
         return hashlib.blake2b(normal(value, self._form).encode(), digest_size=_DIGEST).digest()
