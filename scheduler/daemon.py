@@ -65,6 +65,8 @@ ZONES_SECONDS = 3600.0
 """How often it is asked whether the time zone data were replaced."""
 CONNECTIONS_SECONDS = 30.0
 """How often it is asked whether a secret's file was changed, although the config was not."""
+FAILED_SECONDS = 3.0
+"""How soon after a configuration failure that is asked: a secret that failed must be known before it is corrected."""
 AUDIT_SECONDS = 600.0
 """How often it is asked whether the daily audit is due."""
 MARK_SECONDS = 5.0
@@ -125,6 +127,7 @@ class Daemon:
         self._stopping, self._hurried = threading.Event(), threading.Event()
         self._connections = ConnectionWatch(database, config)
         self._comparing = threading.Lock()
+        self._looks_soon = False
         self._refusals = Refusals()
         self._is_lost = False
         self._places: frozenset[str] | None = None
@@ -137,6 +140,7 @@ class Daemon:
             spool_root=Path(config.storage.spool),
             clock=clock,
             on_free=self._wake,
+            on_misconfigured=self._look_at_connections_soon,
         )
         self._notifier = Notifier(
             database=database, owner=self._node.id, settings=lambda: self._files.config.notify, clock=clock
@@ -447,7 +451,13 @@ class Daemon:
         self._look_at_connections(is_asked=True)
         return changes
 
+    def _look_at_connections_soon(self) -> None:
+        if not self._looks_soon and self._chores.running and not self._stopping.is_set():
+            self._looks_soon = True
+            self._chores.wake("connections", seconds=FAILED_SECONDS)
+
     def _look_at_connections(self, *, is_asked: bool = False) -> None:
+        self._looks_soon = False
         with self._comparing:
             if not self._jobs.resting:  # else the connections are those of a file that nobody has confirmed
                 self._connections.look(self._files.config, self._clock(), is_asked=is_asked)

@@ -38,14 +38,24 @@ class Workers:
     """At most ``size`` runs at once. ``on_free`` is called, in the worker's thread, when one has ended."""
 
     def __init__(
-        self, *, size: int, database: Database, owner: str, spool_root: Path, clock: Clock, on_free: Callable[[], None]
+        self,
+        *,
+        size: int,
+        database: Database,
+        owner: str,
+        spool_root: Path,
+        clock: Clock,
+        on_free: Callable[[], None],
+        on_misconfigured: Callable[[], None],
     ) -> None:
+        """``on_misconfigured`` is called after each configuration failure, ``on_free`` after each run."""
         self._size = size
         self._database = database
         self._owner = owner
         self._spool_root = spool_root
         self._clock = clock
         self._on_free = on_free
+        self._on_misconfigured = on_misconfigured
         self.place: str | None = None
         """The id of the spool directory, which the runs that begin here are bound to."""
         self._pool = ThreadPoolExecutor(max_workers=size, thread_name_prefix="run")
@@ -112,6 +122,8 @@ class Workers:
             try:
                 settled = perform(work)
                 self.failed += settled.outcome == Outcome.FAILED.value
+                if settled.failure_kind == FailureKind.CONFIGURATION.value:
+                    self._on_misconfigured()
             except ClaimLost:
                 METERS.add("schedctl_claims_lost_total")
                 log.warning("run.claim_lost")

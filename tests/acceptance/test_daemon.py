@@ -94,6 +94,23 @@ def test_a_corrected_secret_enables_the_jobs_that_it_had_failed_and_reload_says_
     assert '"event": "job.enabled", "job": "rows"' in log
 
 
+def test_a_secret_that_was_wrong_for_a_moment_only_enables_its_jobs_again(service: Service) -> None:
+    service.configure(JOB.format(name="rows", rows=1, object="Row__c", size=9))
+    secret = service.command.directory / "secret"
+    secret.write_text("secret", encoding="utf-8")
+    secret.chmod(0o600)
+    text = service.command.config.read_text(encoding="utf-8").replace('{ env = "CRM_SECRET" }', '{ file = "secret" }')
+    service.command.write(text.replace("* * * * *", YEARLY).replace('source = "', 'disable_after = 1\nsource = "'))
+    with service.daemon():
+        service.until(lambda: service.command("status", code=None).code == 0)
+        secret.write_text("wrong", encoding="utf-8")
+        service.command("run", "rows", "--wait", code=1)
+        service.until(lambda: '"event": "connection.changed"' in service.log.read_text(encoding="utf-8"), seconds=25)
+        secret.write_text("secret", encoding="utf-8")
+        service.command("reload")
+        assert service.command("run", "rows", "--wait", "--json").json["runs"][0]["outcome"] == "succeeded"
+
+
 def test_a_second_daemon_on_the_same_file_is_refused_by_name(service: Service) -> None:
     service.configure(JOB.format(name="rows", rows=1, object="Row__c", size=100))
     with service.daemon() as first:
