@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from scheduler.cli.output import say
-from scheduler.cli.times import duration, relative
+from scheduler.cli.times import duration, iso, relative
 from scheduler.visible import visible
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class ProgressDisplay:
         if running or run.state == "running":
             return "running" if run.phase is None else f"running ({run.phase})"
         if run.failure_code is not None and run.attempt:
-            now = self._clock.now(run.run_time.tzinfo)
-            return f"{run.failure_code}: {run.failure_message}; next try {relative(run.run_time, now)}"
+            next_try = f"at {iso(run.run_time)}"  # where lines stay, one that counts down is a line each second
+            if self._status is not None:
+                next_try = relative(run.run_time, self._clock.now(run.run_time.tzinfo))
+            return f"{run.failure_code}: {run.failure_message}; next try {next_try}"
         return "waiting"
