@@ -23,11 +23,11 @@ from zoneinfo import ZoneInfo
 from croniter import croniter
 from cronsim import CronSim
 
-from scheduler import cron as dialect
-from scheduler import cron_fields
-from scheduler.cron import parse
-from scheduler.forecast import Expected, forecast
-from scheduler.schedule import Schedule, make_schedule
+from scheduler.planning.forecast import Expected, forecast
+from scheduler.schedules import cron_fields
+from scheduler.schedules import expression as dialect
+from scheduler.schedules.expression import parse
+from scheduler.schedules.schedule import Schedule, make_schedule
 
 DOCS = Path(__file__).parent.parent / "docs" / "benchmarks-cron.md"
 START = datetime(2026, 11, 23, 12, 34, tzinfo=UTC)

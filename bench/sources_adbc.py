@@ -18,9 +18,9 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from support.sail import sail_server
 from support.spark import spark_server
 
-from exporter.adbc_settings import AdbcConnection
-from exporter.sources import Query
-from exporter.sources.opening import open_source
+from exporter.settings.adbc import AdbcConnection
+from exporter.sources.registry import open_source
+from exporter.sources.source import Query
 
 LIMIT_MB = 300
 QUERY = """select id, concat('user', id, '@example.org') as email, concat('First', id % 5000) as first_name,

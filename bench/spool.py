@@ -13,11 +13,11 @@ from pathlib import Path
 
 import duckdb
 
-from exporter.connections import DuckdbConnection
-from exporter.sources import Query
-from exporter.sources.opening import open_source
-from exporter.spool import Spool
-from exporter.spooling import spool_csv
+from exporter.settings.databases import DuckdbConnection
+from exporter.sources.registry import open_source
+from exporter.sources.source import Query
+from exporter.spool.csv_batches import spool_csv
+from exporter.spool.spool import Spool
 
 COLUMNS = """
     i::bigint as id,

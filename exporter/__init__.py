@@ -1,1 +1,4 @@
-"""The data mover: query results in, every row accounted for in the target. Knows nothing of time, jobs or tables."""
+"""The data mover: reads a query's result and accounts for every row of it in the target.
+
+It knows no job and no schedule.
+"""

@@ -1,1 +1,4 @@
-"""The only truth: definitions, slots, runs, ledgers and rejected rows, in SQLite or PostgreSQL."""
+"""The only truth: definitions, slots, runs, ledgers and rejected rows, in SQLite or PostgreSQL.
+
+Its face is ``database``.
+"""

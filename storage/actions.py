@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
+from storage.engine.dialect_sql import chunks
 from storage.models import table
-from storage.statements import chunks
 from storage.values import Actor, StoredAction
 
 _ACTION = table("action")

@@ -7,10 +7,10 @@ from contextlib import contextmanager, nullcontext
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
-from storage.address import Address, parse_address, sqlite_url
-from storage.engine import PATIENCE, make_engine, reading, writing
-from storage.errors import ClaimLost, StorageError, from_sqlalchemy
-from storage.files import identity, is_there, make_file, turn, use_wal
+from storage.engine.address import Address, parse_address, sqlite_url
+from storage.engine.errors import ClaimLost, StorageError, from_sqlalchemy
+from storage.engine.pool import PATIENCE, make_engine, reading, writing
+from storage.engine.sqlite_file import identity, is_there, make_file, turn, use_wal
 from storage.schema import SCHEMA, Schema, bring_up_to_date
 
 __all__ = ["ClaimLost", "Database", "Session", "StorageError", "open_database", "sqlite_url"]

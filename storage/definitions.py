@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from storage.engine.dialect_sql import chunks, insert_into
 from storage.models import table
-from storage.statements import chunks, insert_into
 
 DEFINITION = table("definition")
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from storage.types import ROW_ID, CleanText, UtcDateTime
+from storage.engine.column_types import ROW_ID, CleanText, UtcDateTime
 
 SQLModel.metadata.naming_convention = {
     "pk": "%(table_name)s_pkey",

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from storage.engine.dialect_sql import insert_into
 from storage.models import table
-from storage.statements import insert_into
 from storage.values import Node
 
 __all__ = ["Node", "all_nodes", "gone", "register", "touch"]
@@ -35,7 +35,7 @@ def touch(session: Session, node_id: str, now: datetime, info: Mapping[str, Any]
 
 
 def gone(session: Session, node_id: str) -> None:
-    """Forget the node. Its claims are not touched: see :func:`storage.claims.take_back`."""
+    """Forget the node. Its claims are not touched: see :func:`storage.runs.claims.take_back`."""
     session.execute(delete(_NODE).where(_NODE.c.id == node_id))
 
 

@@ -12,9 +12,9 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, RowMapping, case, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
+from storage.engine.column_types import utc
+from storage.engine.dialect_sql import chunks
 from storage.models import table
-from storage.statements import chunks
-from storage.types import utc
 from storage.values import Outbox
 
 __all__ = [

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Table, and_, case, delete, exists, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
-from storage import settings
+from storage import key_values
+from storage.engine.dialect_sql import chunks, insert_into
 from storage.models import RUNNING, WAITING, table
-from storage.statements import chunks, insert_into
 
 _RUN = table("run")
 _JOB = table("job")
@@ -57,8 +57,8 @@ def prune_runs(session: Session, *, before: datetime, after: int = 0) -> Step:
         if rows:
             return Step(runs=0, rows=rows, after=after)
     session.execute(delete(_RUN).where(_RUN.c.id.in_(numbers)))
-    if numbers[-1] > int(settings.get(session, _NEWEST) or 0):
-        settings.put(session, _NEWEST, str(numbers[-1]))
+    if numbers[-1] > int(key_values.get(session, _NEWEST) or 0):
+        key_values.put(session, _NEWEST, str(numbers[-1]))
     through: dict[str, datetime] = {}
     for row in old:
         if row.kind != "manual":  # one by hand stands for no slot
@@ -76,7 +76,7 @@ def newest_run(session: Session) -> int:
     """Return the highest number that any run ever had, pruned or not; 0 before the first."""
     return max(
         session.execute(select(func.max(_RUN.c.id))).scalar() or 0,
-        int(settings.get(session, _NEWEST) or 0),
+        int(key_values.get(session, _NEWEST) or 0),
     )
 
 

@@ -11,11 +11,11 @@ from sqlalchemy import Connection, Engine, text
 from sqlmodel import SQLModel
 
 import storage.models  # noqa: F401 - its classes fill SQLModel.metadata
-from storage.address import Address
-from storage.engine import make_engine, writing
-from storage.errors import StorageError
-from storage.files import back_up
-from storage.glance import HEAD
+from storage.engine.address import Address
+from storage.engine.errors import StorageError
+from storage.engine.pool import make_engine, writing
+from storage.engine.sqlite_file import back_up
+from storage.values import HEAD
 
 if TYPE_CHECKING:
     from alembic.config import Config

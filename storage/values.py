@@ -1,9 +1,12 @@
-"""What the light reading of :mod:`storage.glance` shares with the rest: values that need no SQLAlchemy to be made."""
+"""What :mod:`storage.fast_read` shares with the rest: values that need no SQLAlchemy to be made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+HEAD = "0007"
+"""The newest migration: what :mod:`storage.schema` raises a database to, and what the queries here are written for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,1 +1,1 @@
-"""The local Salesforce: an org in one SQLite file, served over HTTP on this machine."""
+"""The local Salesforce: an org in one SQLite file, served over HTTP. Its face is ``server.Emulator``."""

@@ -16,12 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from exporter.emulator.faults import CallFault
-from exporter.emulator.gate import Gate
-from exporter.emulator.org import Org, Rights
-from exporter.emulator.schema_file import load_schema
-from exporter.emulator.wire import Reply, Request, split_target
-from exporter.signals import Signals, unless_ignored
+from exporter.emulator.fault_injection import CallFault
+from exporter.emulator.http import Reply, Request, split_target
+from exporter.emulator.org.org import Org, Rights
+from exporter.emulator.org.schema_file import load_schema
+from exporter.emulator.router import Gate
+from exporter.host.signals import Signals, unless_ignored
 
 _log = logging.getLogger("schedctl.emulator")
 

@@ -1,1 +1,4 @@
-"""The text of queries: which SQL a connection speaks, and what in a query is code by the rules of that."""
+"""The text of queries: its tokens by the rules of each dialect, parameters in it, and whether it is one SELECT.
+
+Pure.
+"""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from exporter.failures import ExportError, configuration
-from exporter.sql.doubts import Comments, doubt
-from exporter.sql.kinds import Kind, Token
+from exporter.sql.ambiguity import Comments, doubt
+from exporter.sql.token_kinds import Kind, Token
 
 if TYPE_CHECKING:
     from sqlglot.tokens import Tokenizer

@@ -1,1 +1,1 @@
-"""The command line: what people and scripts type. Each module is light; what is heavy is imported when it is needed."""
+"""The command line: what people and scripts type. It is light: what is heavy is imported when it is needed."""

@@ -12,31 +12,31 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from scheduler.cli import streams
-from scheduler.cli.groups import Group
-from scheduler.cli.output import put
-from scheduler.cli.problems import INTERRUPTED, problem_of, report
-from scheduler.errors import OperationError, usage
+from scheduler.cli.arguments.groups import Group
+from scheduler.cli.errors import INTERRUPTED, problem_of, report
+from scheduler.cli.printing import streams
+from scheduler.cli.printing.output import put
+from scheduler.errors.operation_error import OperationError, usage
 
 EXIT_CODES = (
     """Exit codes: 0 done; 1 it ran and failed; 2 usage; 3 no such thing; 4 config faults; 5 storage unreachable."""
 )
 
 PARTS = {
-    "editing": ("add", "edit", "remove", "disable", "enable"),
-    "listing": ("list", "show"),
-    "running": ("run", "runs", "cancel", "retry", "rejected"),
-    "previewing": ("preview",),
-    "schedules": ("next", "explain"),
-    "load": ("forecast", "import"),
-    "auditing": ("audit",),
-    "checking": ("check", "connections"),
-    "resyncing": ("resync",),
-    "login": ("login",),
-    "notifying": ("notify",),
-    "units": ("install-units",),
-    "upkeep": ("db",),
-    "service": ("status", "reload", "daemon", "emulator", "demo", "version"),
+    "commands.edit_job": ("add", "edit", "remove", "disable", "enable"),
+    "commands.list_jobs": ("list", "show"),
+    "commands.runs": ("run", "runs", "cancel", "retry", "rejected"),
+    "commands.preview": ("preview",),
+    "commands.next_explain": ("next", "explain"),
+    "commands.forecast_import": ("forecast", "import"),
+    "commands.audit": ("audit",),
+    "commands.check": ("check", "connections"),
+    "commands.resync": ("resync",),
+    "connections.login": ("login",),
+    "commands.notify": ("notify",),
+    "commands.install_units": ("install-units",),
+    "commands.db": ("db",),
+    "commands.service": ("status", "reload", "daemon", "emulator", "demo", "version"),
 }
 """The modules of this package that have commands, and which: `explain` need not import what `run` does."""
 

@@ -2,16 +2,17 @@
 
 from datetime import datetime
 
-from scheduler.actors import record_action
-from scheduler.config import Config
-from scheduler.errors import failed
-from scheduler.instance import lives
-from scheduler.operations.presence import present
+from scheduler.config.build import Config
+from scheduler.environment.actors import record_action
+from scheduler.errors.operation_error import failed
+from scheduler.nodes.presence import present
+from scheduler.nodes.process import lives
 from scheduler.operations.runs import get_run
-from storage import ledger, nodes, runs
-from storage.clock import shared_now
+from storage import nodes
 from storage.database import ClaimLost, Database
-from storage.runs import StoredRun
+from storage.engine.server_clock import shared_now
+from storage.runs import ledger, runs
+from storage.runs.runs import StoredRun
 from storage.values import Actor
 
 
@@ -29,7 +30,7 @@ def abandon(
     ``even_unasked``: also if the target cannot be asked. Raises not-found; and failed if the run has ended, has sent
     nothing yet, is in the hands of a process that lives, or if the target cannot be asked: then nothing has changed.
     """
-    from scheduler import runner  # noqa: PLC0415 - drivers, for this alone
+    from scheduler.runs import runner  # noqa: PLC0415 - drivers, for this alone
 
     get_run(database, run_id)
     with present(database, now) as node:  # what dead processes of this host held is given back first

@@ -8,18 +8,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from exporter.files import read_text
-from scheduler.actors import record_action, this_actor
-from scheduler.after import Timed, idle
-from scheduler.config import Config
-from scheduler.config_tables import NO_RELAY
-from scheduler.cuts import default_keys, lost_keys
-from scheduler.edits import EDITS, Edits, edits_of
-from scheduler.errors import failed, not_found, usage
-from scheduler.faults import ConfigError, Fault
-from scheduler.health import CONFIRMED
-from scheduler.job import Job, UnreadableJobError, parse_job
-from scheduler.merge import (
+from exporter.host.regular_files import read_text
+from scheduler.config.build import Config
+from scheduler.config.cut_off import default_keys, lost_keys
+from scheduler.config.diff import EDITS, Edits, edits_of
+from scheduler.config.line_numbers import key_lines, line_of
+from scheduler.config.merge import (
     Changes,
     LostParents,
     NameConflicts,
@@ -29,19 +23,27 @@ from scheduler.merge import (
     merge,
     to_confirm,
 )
-from scheduler.owed import CHANGED, DISABLED, settle_owed
-from scheduler.parents import KEY, graph_faults
-from scheduler.schedule import SCHEDULE_KEYS
-from scheduler.second_opinion import disagreement
-from scheduler.synced import SYNCED
-from scheduler.toml_lines import key_lines, line_of
-from scheduler.views import JobLine, with_slots
-from storage import actions, followers, jobs, removed, runs, settings, snapshots
+from scheduler.environment.actors import record_action, this_actor
+from scheduler.errors.operation_error import failed, not_found, usage
+from scheduler.errors.setting_faults import ConfigError, Fault
+from scheduler.jobs.definition import Job, UnreadableJobError, parse_job
+from scheduler.jobs.dependencies import KEY, graph_faults
+from scheduler.jobs.dependent_slots import Timed, idle
+from scheduler.jobs.view import JobLine, with_slots
+from scheduler.nodes.health import CONFIRMED
+from scheduler.notifications.settings import NO_RELAY
+from scheduler.runs.due_slots import CHANGED, DISABLED, settle_owed
+from scheduler.schedules.croniter_check import disagreement
+from scheduler.schedules.schedule import SCHEDULE_KEYS
+from scheduler.state.seen_files import SYNCED
+from storage import actions, key_values
 from storage.database import Database, Session
-from storage.jobs import StoredJob
-from storage.removed import RemovedJob
-from storage.runs import StoredRun
-from storage.statements import lock_names
+from storage.engine.dialect_sql import lock_names
+from storage.jobs import dependents, jobs, removed, snapshots
+from storage.jobs.jobs import StoredJob
+from storage.jobs.removed import RemovedJob
+from storage.runs import runs
+from storage.runs.runs import StoredRun
 from storage.values import Actor, StoredAction
 
 ENDED = ("succeeded", "partial", "failed", "canceled", "interrupted")
@@ -88,13 +90,13 @@ def sync_file_jobs(
         stored = jobs.all_jobs(session)
         changes = _merged(config, stored)
         lost = _lost(session, changes, stored, config)
-        known_as, known_defaults = settings.get(session, SYNCED), settings.get(session, DEFAULT_KEYS)
+        known_as, known_defaults = key_values.get(session, SYNCED), key_values.get(session, DEFAULT_KEYS)
     defaults = json.dumps(default_keys(config))
     if not changes.put and not changes.remove:
         if (seen and seen != known_as) or defaults != known_defaults:
             with database.write() as session:
-                settings.put(session, SYNCED, seen or known_as or "")
-                settings.put(session, DEFAULT_KEYS, defaults)
+                key_values.put(session, SYNCED, seen or known_as or "")
+                key_values.put(session, DEFAULT_KEYS, defaults)
         return changes
     _check_whole(changes, stored, config, lost, confirmed)
     _ask_croniter(changes.put.values(), config, now)
@@ -106,7 +108,7 @@ def sync_file_jobs(
         _check_whole(changes, stored, config, _lost(session, changes, stored, config), confirmed)
         known, kept = {each.name: each.definition for each in stored}, removed.removed_jobs(session)
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
-        person = json.loads(settings.get(session, CONFIRMED) or "{}").get("by") if confirmed and by is None else None
+        person = json.loads(key_values.get(session, CONFIRMED) or "{}").get("by") if confirmed and by is None else None
         by = by or this_actor(f"edit of {config.name}")
         remover = Actor(**person) if person else by
         for name in changes.remove:
@@ -124,11 +126,11 @@ def sync_file_jobs(
             ("enabled", put & lifted),
         ):
             record_action(session, by, change, now=now, jobs=sorted(names))
-        settings.put(session, SYNCED, seen)
-        settings.put(session, DEFAULT_KEYS, defaults)
+        key_values.put(session, SYNCED, seen)
+        key_values.put(session, DEFAULT_KEYS, defaults)
         # What a first config brings is no edit; and another process may have been faster, and told it.
         if (stored or kept) and (changes.put or changes.remove):
-            settings.put(session, EDITS, edits_of(changes, stored, now, kept=kept).record(now))
+            key_values.put(session, EDITS, edits_of(changes, stored, now, kept=kept).record(now))
     return changes
 
 
@@ -194,7 +196,7 @@ def _lost(
     if changes.put.keys() - changes.replaced:
         gone = (each for each in removed.removed_jobs(session) if each.origin == "file")
         known |= {each.name: each.definition for each in gone if each.name in changes.put}
-    return lost_keys(config, known, defaults_before=json.loads(settings.get(session, DEFAULT_KEYS) or "[]"))
+    return lost_keys(config, known, defaults_before=json.loads(key_values.get(session, DEFAULT_KEYS) or "[]"))
 
 
 def _check_whole(
@@ -312,7 +314,7 @@ def idle_follower(database: Database, job: Job, now: datetime) -> str | None:
 
 
 def _check_parents(session: Session, job: Job) -> None:
-    parents = followers.parents_of(session) | {job.name: job.after}
+    parents = dependents.parents_of(session) | {job.name: job.after}
     faults = graph_faults(parents, jobs.job_names(session) | {job.name}, names=[job.name])
     if faults:
         told = [_tell(fault) for fault in faults]
@@ -421,7 +423,7 @@ def remove_job(
     """
     with database.write() as session:
         lock_names(session, [name])
-        if names := followers.followers_of(session, name):
+        if names := dependents.followers_of(session, name):
             them = "it" if len(names) == 1 else "them"
             raise usage(
                 f"{', '.join(names)} {'runs' if len(names) == 1 else 'run'} after {name}: remove {them} first, or give "

@@ -6,16 +6,18 @@ from datetime import datetime
 
 from exporter.ledger import Entry, Mark, MemoryLedger
 from exporter.report import Known
-from exporter.targets.fates import known
-from scheduler.actors import record_action
-from scheduler.errors import failed, not_found, usage
-from scheduler.job import Job
-from storage import actions, jobs, ledger, rejections, runs
+from exporter.targets.row_outcomes import known
+from scheduler.environment.actors import record_action
+from scheduler.errors.operation_error import failed, not_found, usage
+from scheduler.jobs.definition import Job
+from storage import actions
 from storage.database import Database, Session
-from storage.jobs import StoredJob
-from storage.ledger import LedgerRow
-from storage.rejections import RejectedValues
-from storage.runs import NewRun, StoredAttempt, StoredRun
+from storage.jobs import jobs
+from storage.jobs.jobs import StoredJob
+from storage.runs import ledger, rejections, runs
+from storage.runs.ledger import LedgerRow
+from storage.runs.rejections import RejectedValues
+from storage.runs.runs import NewRun, StoredAttempt, StoredRun
 from storage.values import Actor, StoredAction
 
 MAX_BACKFILL = 10_000
@@ -165,7 +167,7 @@ def rejected_without_values(database: Database, run_id: int) -> list[Refused]:
 
     The last entry, without a code, counts those of which a run of an older schedctl kept no reason either.
     """
-    from exporter.targets.salesforce.standing import Standing  # noqa: PLC0415 - for this alone
+    from exporter.targets.salesforce.delivery.export_state import Standing  # noqa: PLC0415 - for this alone
 
     with database.read() as session:
         rows, kept = ledger.entries(session, run_id), rejections.count(session, run_id)

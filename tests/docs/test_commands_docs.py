@@ -12,8 +12,8 @@ import pytest
 from support.command import QuickCommand
 from typer.main import get_command
 
+from scheduler.cli.errors import EXIT_CODES
 from scheduler.cli.main import application
-from scheduler.cli.problems import EXIT_CODES
 
 DOCS = Path(__file__).parents[2] / "docs" / "commands.md"
 MARK = "<!-- The rest is written by tests/docs/test_commands_docs.py from the commands' own help. -->\n"

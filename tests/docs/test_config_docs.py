@@ -13,25 +13,14 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from exporter.connections import (
-    CONNECTION_MODELS,
-    EXPORT_MODELS,
-    MappedColumn,
-    MappingParameter,
-    OutputMapping,
-    Segment,
-)
-from exporter.settings import SecretReference, parse_duration, parse_size
-from scheduler.config import Config, parse
-from scheduler.config_tables import (
-    DaemonSettings,
-    IncludeTable,
-    MetricsSettings,
-    NotifySettings,
-    StorageTable,
-)
-from scheduler.job import Job, JobDefaults
-from scheduler.recipients import Email
+from exporter.settings.base import SecretReference, parse_duration, parse_size
+from exporter.settings.connection import CONNECTION_MODELS, EXPORT_MODELS
+from exporter.settings.mapping import MappedColumn, MappingParameter, OutputMapping, Segment
+from scheduler.config.build import Config, parse
+from scheduler.config.sections import DaemonSettings, IncludeTable, MetricsSettings, StorageTable
+from scheduler.jobs.definition import Job, JobDefaults
+from scheduler.notifications.recipients import Email
+from scheduler.notifications.settings import NotifySettings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "configuration.md"

@@ -10,10 +10,10 @@ import pytest
 from croniter import CroniterBadDateError, croniter
 from cronsim import CronSim, CronSimError
 
-from scheduler.cron import CronError, parse
-from scheduler.cron_fields import FIELDS
-from scheduler.dates import dates_in_400_years
-from scheduler.schedule import Schedule, ScheduleError, make_schedule
+from scheduler.schedules.cron_fields import FIELDS
+from scheduler.schedules.days import dates_in_400_years
+from scheduler.schedules.expression import CronError, parse
+from scheduler.schedules.schedule import Schedule, ScheduleError, make_schedule
 
 PAGE = Path(__file__).parents[2] / "docs" / "dialect.md"
 SINCE = datetime(2026, 11, 23, tzinfo=UTC)

@@ -6,11 +6,11 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-from exporter.emulator.faults import read_fault
-from exporter.emulator.org import Rights
-from exporter.emulator.schema import Field, build_schema
+from exporter.emulator.fault_injection import read_fault
+from exporter.emulator.org.org import Rights
+from exporter.emulator.org.schema import Field, build_schema
+from exporter.emulator.org.standard_objects import STANDARD
 from exporter.emulator.server import Emulator
-from exporter.emulator.standard import STANDARD
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from scheduler.config import parse
-from scheduler.meters import METRICS
+from scheduler.config.build import parse
+from scheduler.observability.counters import METRICS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "monitoring.md"
 ALERTS = DOCS / "monitoring" / "alerts.yml"
 DASHBOARD = DOCS / "monitoring" / "grafana.json"
-MARK = "<!-- The rest is written by tests/docs/test_monitoring_docs.py from scheduler/meters.py. -->\n"
+MARK = "<!-- The rest is written by tests/docs/test_monitoring_docs.py from scheduler/observability/counters.py. -->\n"
 SERIES = {"counter": ("",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 
 

@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from scheduler.cli.main import application
-from scheduler.config import parse
+from scheduler.config.build import parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 from pydantic.fields import FieldInfo
 
-from exporter.salesforce_settings import SalesforceConnection, SalesforceExport
-from exporter.targets.salesforce.fits import FITS
-from scheduler.cli.job_flags import FLAGS
+from exporter.settings.salesforce import SalesforceConnection, SalesforceExport
+from exporter.targets.salesforce.preparation.type_table import FITS
+from scheduler.cli.arguments.job_flags import FLAGS
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docs" / "salesforce.md"
 PAGE = FILE.read_text(encoding="utf-8")
-MARK = (
-    "<!-- This table is written by tests/docs/test_salesforce_docs.py from exporter/targets/salesforce/fits.py. -->\n"
-)
+TABLE = "exporter/targets/salesforce/preparation/type_table.py"
+MARK = f"<!-- This table is written by tests/docs/test_salesforce_docs.py from {TABLE}. -->\n"
 COLUMNS = {
     "boolean": "booleans",
     "integer": "integers, decimals without a scale",

@@ -10,10 +10,10 @@ import pyarrow as pa
 from support.emulator_org import csv_of, load
 from support.exports import QuickControl, make_spool
 
-from exporter.emulator.faults import RowFault
+from exporter.emulator.fault_injection import RowFault
 from exporter.emulator.server import Emulator
-from exporter.spool import Spool
-from exporter.spooling import BatchLimits, spool_csv
+from exporter.spool.csv_batches import BatchLimits, spool_csv
+from exporter.spool.spool import Spool
 
 SCHEMA = {
     "objects": {

@@ -22,8 +22,8 @@ from support.exports import QuickControl, make_context, make_target
 
 from exporter.ledger import Entry, Mark
 from exporter.report import RejectedRow
-from exporter.spool import Spool
-from exporter.targets.salesforce import delivery
+from exporter.spool.spool import Spool
+from exporter.targets.salesforce.delivery import delivery
 
 
 class StopError(Exception):

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from scheduler.cron import CronExpression
-from scheduler.schedule import Schedule
+from scheduler.schedules.expression import CronExpression
+from scheduler.schedules.schedule import Schedule
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE = 60

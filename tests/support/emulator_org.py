@@ -10,11 +10,11 @@ from typing import Any
 
 from support.emulator_schema import AIRPORT
 
-from exporter.emulator.content import read_table
-from exporter.emulator.org import Org
-from exporter.emulator.query import Queries
-from exporter.emulator.schema_file import load_schema
-from exporter.emulator.writing import Instruction, Outcome, write
+from exporter.emulator.org.org import Org
+from exporter.emulator.org.record_table import read_table
+from exporter.emulator.org.schema_file import load_schema
+from exporter.emulator.org.writing import Instruction, Outcome, write
+from exporter.emulator.soql.queries import Queries
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from exporter.connections import SalesforceConnection, SalesforceExport
 from exporter.events import Event
 from exporter.ledger import Control, Entry, Ledger, MemoryLedger
 from exporter.report import RejectedRow
-from exporter.spool import Spool, SpooledColumn
-from exporter.targets import ExportContext
+from exporter.settings.connection import SalesforceConnection, SalesforceExport
+from exporter.spool.spool import Spool, SpooledColumn
 from exporter.targets.salesforce.target import SalesforceTarget
+from exporter.targets.target import ExportContext
 
 
 class ListLedger(MemoryLedger):

@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
-from exporter.connections import SalesforceConnection, SalesforceExport
-from exporter.emulator.org import USERNAME, Rights
+from exporter.emulator.org.org import USERNAME, Rights
 from exporter.emulator.server import Emulator
-from exporter.targets.salesforce.identity import identify
-from exporter.targets.salesforce.logins import refresh
-from exporter.targets.salesforce.logins.tokens import KeptToken, TokenFile
+from exporter.settings.connection import SalesforceConnection, SalesforceExport
+from exporter.targets.salesforce.auth import refresh
+from exporter.targets.salesforce.auth.identity import identify
+from exporter.targets.salesforce.auth.token_store import KeptToken, TokenFile
 from exporter.targets.salesforce.target import SalesforceTarget
 
 AUTHS = ("client_credentials", "credentials", "oauth", "session_id", "jwt")

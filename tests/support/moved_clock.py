@@ -29,10 +29,10 @@ def moved(offset: Path) -> type[datetime]:
 def main() -> None:
     """Import what runs, move its clock, run it."""
     offset, *arguments = sys.argv[1:]
+    import scheduler.cli.commands.runs  # noqa: PLC0415
+    import scheduler.cli.commands.service  # noqa: PLC0415
     import scheduler.cli.main  # noqa: PLC0415 - before the clock is moved
-    import scheduler.cli.running  # noqa: PLC0415
-    import scheduler.cli.service  # noqa: PLC0415
-    import scheduler.daemon  # noqa: PLC0415
+    import scheduler.daemon.daemon  # noqa: PLC0415
 
     clock = moved(Path(offset))
     for name, module in list(sys.modules.items()):

@@ -19,7 +19,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 def held_by_another_process(config: Path, state: str, *, as_nobody: bool = False) -> Iterator[int]:
     """Hold a config file in a process, of another user if need be, and give its number."""
     program = (
-        "import pwd, sys\nfrom pathlib import Path\nfrom scheduler.config_lock import hold_config\n"
+        "import pwd, sys\nfrom pathlib import Path\nfrom scheduler.state.config_lock import hold_config\n"
         f"{BECOME_NOBODY if as_nobody else ''}"
         "lock = hold_config(Path(sys.argv[1]), sys.argv[2])\nprint(type(lock).__name__, flush=True)\nsys.stdin.read()"
     )

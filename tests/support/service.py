@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from support.command import SCHEDCTL, Command
 
 from exporter.emulator.server import Emulator
-from scheduler.config import load
+from scheduler.config.build import load
 from scheduler.operations.jobs import sync_file_jobs
-from storage import runs
 from storage.database import open_database
-from storage.runs import StoredRun
+from storage.runs import runs
+from storage.runs.runs import StoredRun
 
 SCHEMA = {
     "objects": {"Row__c": {"label": "Row", "fields": {"Number__c": {"type": "double", "precision": 10, "scale": 0}}}}

@@ -18,21 +18,22 @@ from typing import Any
 
 from exporter.failures import FailureKind
 from exporter.report import ExportReport
-from scheduler.config import parse
-from scheduler.control import RunControl
-from scheduler.errors import OperationError
-from scheduler.job import Job, parse_job
+from scheduler.config.build import parse
+from scheduler.daemon.plan_cache import Planning
+from scheduler.daemon.tick import make_room, tick
+from scheduler.errors.operation_error import OperationError
+from scheduler.jobs.definition import Job, parse_job
 from scheduler.operations import jobs as operations
-from scheduler.outcome import Conclusion, Failure, Outcome
-from scheduler.planning import Planning
-from scheduler.policy import Policies
-from scheduler.settling import settle
-from scheduler.ticking import make_room, tick
-from scheduler.work import RunWork
-from storage import jobs, runs
+from scheduler.outcomes.outcome import Conclusion, Failure, Outcome
+from scheduler.outcomes.policy import Policies
+from scheduler.runs.cancellation import RunControl
+from scheduler.runs.context import RunWork
+from scheduler.runs.settle import settle
 from storage.database import Database
-from storage.jobs import put_jobs
-from storage.runs import StoredRun
+from storage.jobs import jobs
+from storage.jobs.jobs import put_jobs
+from storage.runs import runs
+from storage.runs.runs import StoredRun
 
 START = datetime(2026, 10, 17, 0, 0, tzinfo=UTC)
 """30 days from here hold the ends of summer time in Europe (25 October) and in North America (1 November)."""

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from storage.database import Database
 from storage.definitions import DEFINITION, digest
 from storage.models import table
-from storage.runs import NewRun, StoredRun, claim_run, insert_runs
+from storage.runs.runs import NewRun, StoredRun, claim_run, insert_runs
 
 JOB = table("job")
 NOON = datetime(2026, 3, 8, 12, 0, tzinfo=UTC)

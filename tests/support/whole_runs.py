@@ -19,21 +19,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from support.crash import Nursery, fork_cells
 
-import exporter.comparison.snapshot
-import exporter.comparison.staging
+import exporter.changes.snapshot
+import exporter.changes.staging
 import exporter.targets.salesforce.target
-from scheduler.config import load
-from scheduler.control import RunControl
-from scheduler.job import Job
-from scheduler.limits import Gate, Limits
-from scheduler.runner import perform
-from scheduler.spools import find_place
-from scheduler.work import RunWork
-from storage import jobs, ledger, runs, snapshots
+from scheduler.config.build import load
+from scheduler.jobs.definition import Job
+from scheduler.runs.cancellation import RunControl
+from scheduler.runs.concurrency import Gate, Limits
+from scheduler.runs.context import RunWork
+from scheduler.runs.runner import perform
+from scheduler.runs.spool_identity import find_place
 from storage.database import Database, open_database
-from storage.ledger import LedgerRow
-from storage.runs import NewRun, StoredRun
-from storage.snapshots import StoredSnapshot
+from storage.jobs import jobs, snapshots
+from storage.jobs.snapshots import StoredSnapshot
+from storage.runs import ledger, runs
+from storage.runs.ledger import LedgerRow
+from storage.runs.runs import NewRun, StoredRun
 
 SECRET = "m4de-up-s3cret"
 """No word that stands elsewhere: what is a secret of this process is masked in all of it."""
@@ -219,8 +220,8 @@ class Instants:
     def watch(self) -> None:
         """Make each transaction, comparison, spooling and writing of a snapshot two instants: before and after it."""
         self._around(Database, "write", is_context=True)
-        self._around(exporter.comparison.staging.Staging, "compare")
-        self._around(exporter.comparison.snapshot, "write_snapshot")
+        self._around(exporter.changes.staging.Staging, "compare")
+        self._around(exporter.changes.snapshot, "write_snapshot")
         self._around(exporter.targets.salesforce.target.SalesforceTarget, "fill")
 
     def _around(self, owner: Any, name: str, *, is_context: bool = False) -> None:

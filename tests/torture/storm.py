@@ -20,11 +20,11 @@ from support import postgres
 from support.command import SCHEDCTL, Command
 from support.receivers import WebHook
 
-from exporter.emulator.faults import CallFault
+from exporter.emulator.fault_injection import CallFault
 from exporter.emulator.server import Emulator
-from storage import runs
 from storage.database import StorageError, open_database
-from storage.runs import StoredRun
+from storage.runs import runs
+from storage.runs.runs import StoredRun
 
 TEXT = {"type": "string", "length": 40}
 NUMBER = {"type": "double", "precision": 14, "scale": 0}

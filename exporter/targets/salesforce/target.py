@@ -9,44 +9,44 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.connections import SalesforceConnection, SalesforceExport
 from exporter.events import BatchSent, BatchSettled, Event, Listener, Warned
 from exporter.failures import ExportError, FailureKind, internal
-from exporter.key_forms import Form
 from exporter.ledger import Control
 from exporter.report import ExportReport, exceeds
-from exporter.spool import Spool, SpooledColumn, SpoolManifest
-from exporter.targets import ExportContext
-from exporter.targets.salesforce.client import Backoff, Client
-from exporter.targets.salesforce.delivery import Delivery
-from exporter.targets.salesforce.effects import Journal, Leg
-from exporter.targets.salesforce.keys import key_form
-from exporter.targets.salesforce.known import legs_of
-from exporter.targets.salesforce.lookup import load_lookup
-from exporter.targets.salesforce.mirroring import Mirroring
-from exporter.targets.salesforce.modes import Operation, make_plan
-from exporter.targets.salesforce.preflight import Known, Preflight
-from exporter.targets.salesforce.query import Queries
-from exporter.targets.salesforce.refusing import (
+from exporter.rows.key_forms import Form
+from exporter.settings.connection import SalesforceConnection, SalesforceExport
+from exporter.spool.spool import Spool, SpooledColumn, SpoolManifest
+from exporter.targets.salesforce.api.client import Backoff, Client
+from exporter.targets.salesforce.api.query import Queries
+from exporter.targets.salesforce.deletion.mirror import Mirroring
+from exporter.targets.salesforce.deletion.truncate import Truncation, telling_deletions
+from exporter.targets.salesforce.deletion.truncate_guard import check_refusals, check_truncate
+from exporter.targets.salesforce.delivery.delivery import Delivery
+from exporter.targets.salesforce.delivery.early_rejections import (
     ids_directory,
     record_spooled,
     refuse_cells,
     refuse_keys,
     refuse_unfound,
 )
-from exporter.targets.salesforce.standing import Standing
-from exporter.targets.salesforce.truncate_guard import check_refusals, check_truncate
-from exporter.targets.salesforce.truncation import Truncation, telling_deletions
-from exporter.targets.salesforce.work import ExportWork
+from exporter.targets.salesforce.delivery.export_context import ExportWork
+from exporter.targets.salesforce.delivery.export_state import Standing
+from exporter.targets.salesforce.delivery.journal import Journal, Leg
+from exporter.targets.salesforce.delivery.ledger_facts import legs_of
+from exporter.targets.salesforce.export_plan import Operation, make_plan
+from exporter.targets.salesforce.preparation.id_lookup import load_lookup
+from exporter.targets.salesforce.preparation.key_check import key_form
+from exporter.targets.salesforce.preparation.preflight import Known, Preflight
+from exporter.targets.target import ExportContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pyarrow as pa
 
-    from exporter.casts import TextRules
-    from exporter.targets.salesforce.auth import Login
-    from exporter.targets.salesforce.cells import CellChecks
+    from exporter.rows.casts import TextRules
+    from exporter.targets.salesforce.auth.log_in import Login
+    from exporter.targets.salesforce.preparation.cell_check import CellChecks
 
 _BATCHES_A_DAY = 15_000
 """Batches that an org takes in 24 hours, over both bulk APIs (Bulk API limits)."""
@@ -55,7 +55,7 @@ STOP_SECONDS = 10.0
 
 
 class SalesforceTarget:
-    """One object of one org; implements :class:`~exporter.targets.Target`. Holds no connection between calls.
+    """One object of one org; implements :class:`~exporter.targets.target.Target`. Holds no connection between calls.
 
     It keeps the login and what the org said of its objects: one target serves one attempt of a run.
     """
@@ -78,7 +78,7 @@ class SalesforceTarget:
 
     def text_rules(self) -> "TextRules":
         """Return the rules of Salesforce's bulk CSV with this export's own."""
-        from exporter.casts import salesforce_rules  # noqa: PLC0415 - pyarrow takes 0.2 s, and only rows need it
+        from exporter.rows.casts import salesforce_rules  # noqa: PLC0415 - pyarrow takes 0.2 s, and only rows need it
 
         return salesforce_rules(nulls=self._options.nulls, naive_timezone=self._options.naive_timezone)
 
@@ -101,7 +101,7 @@ class SalesforceTarget:
 
         After :meth:`prepare`, columns that do not fit are a fault before the first row is written.
         """
-        from exporter.spooling import BatchLimits, spool_csv  # noqa: PLC0415 - pyarrow takes 0.2 s
+        from exporter.spool.csv_batches import BatchLimits, spool_csv  # noqa: PLC0415 - pyarrow takes 0.2 s
 
         if self._known.described:
             with self._client(control, listen) as client:
@@ -199,7 +199,7 @@ class SalesforceTarget:
 
     def cell_checks(self, columns: "pa.Schema") -> "CellChecks":
         """Do as :meth:`check`, and return what finds the cells that the org would refuse."""
-        from exporter.targets.salesforce.cells import CellChecks  # noqa: PLC0415 - pyarrow takes 0.2 s
+        from exporter.targets.salesforce.preparation.cell_check import CellChecks  # noqa: PLC0415 - pyarrow takes 0.2 s
 
         with self._client(_Unhurried(), _ignore, impatient=True) as client:
             return CellChecks(Preflight(self._plan, client, self._known).check(_spooled(columns)).columns)

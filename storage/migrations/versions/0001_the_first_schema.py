@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from storage.types import ROW_ID, CleanText, UtcDateTime
+from storage.engine.column_types import ROW_ID, CleanText, UtcDateTime
 
 revision = "0001"
 down_revision = None

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from storage.types import CleanText
+from storage.engine.column_types import CleanText
 
 revision = "0003"
 down_revision = "0002"

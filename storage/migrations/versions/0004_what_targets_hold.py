@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from storage.types import ROW_ID, CleanText, UtcDateTime
+from storage.engine.column_types import ROW_ID, CleanText, UtcDateTime
 
 revision = "0004"
 down_revision = "0003"

@@ -5,7 +5,7 @@ from secrets import token_hex
 import sqlalchemy as sa
 from alembic import op
 
-from storage.types import CleanText
+from storage.engine.column_types import CleanText
 
 revision = "0005"
 down_revision = "0004"

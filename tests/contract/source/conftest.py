@@ -20,18 +20,11 @@ from support.td_server import DATABASE, KEY, TdServer, td_server
 from support.trino_server import PASSWORD as TRINO_PASSWORD
 from support.trino_server import TrinoServer, trino_server
 
-from exporter.adbc_settings import AdbcConnection
-from exporter.connections import (
-    DuckdbConnection,
-    MysqlConnection,
-    PostgresqlConnection,
-    SqlalchemyConnection,
-    SqliteConnection,
-    TreasureDataConnection,
-    TrinoConnection,
-)
-from exporter.sources import Source
-from exporter.sources.opening import open_source
+from exporter.settings.adbc import AdbcConnection
+from exporter.settings.connection import MysqlConnection, SqlalchemyConnection, TreasureDataConnection, TrinoConnection
+from exporter.settings.databases import DuckdbConnection, PostgresqlConnection, SqliteConnection
+from exporter.sources.registry import open_source
+from exporter.sources.source import Source
 
 NUMBERS = 30_000
 _numbers = itertools.count(1)

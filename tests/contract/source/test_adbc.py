@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 from support.sail import Sail, sail_server
 
-from exporter.adbc_settings import AdbcConnection
-from exporter.connections import DuckdbConnection
 from exporter.failures import ExportError, FailureKind
-from exporter.settings import SecretReference
-from exporter.sources import Query, Source
-from exporter.sources.opening import open_source
+from exporter.settings.adbc import AdbcConnection
+from exporter.settings.base import SecretReference
+from exporter.settings.databases import DuckdbConnection
+from exporter.sources.registry import open_source
+from exporter.sources.source import Query, Source
 
 ON_SAIL = pytest.mark.xdist_group("sail")
 
@@ -187,8 +187,8 @@ def test_without_the_driver_manager_the_extra_is_named(driver: str, extra: str) 
     code = f"""
 import sys
 sys.modules["adbc_driver_manager"] = None
-from exporter.adbc_settings import AdbcConnection
-from exporter.sources.opening import open_source
+from exporter.settings.adbc import AdbcConnection
+from exporter.sources.registry import open_source
 open_source(AdbcConnection.model_validate({{"type": "adbc", "driver": "{driver}", "uri": "grpc://127.0.0.1:1"}}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

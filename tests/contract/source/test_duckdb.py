@@ -11,13 +11,14 @@ from typing import Any
 import duckdb
 import pytest
 
-from exporter.connections import DuckdbConnection, SalesforceConnection
 from exporter.failures import ExportError, FailureKind
-from exporter.sources import Query, ReadAgainError
-from exporter.sources.duckdb import DuckdbSource, remove_left_spills
-from exporter.sources.duckdb_faults import duckdb_fault
-from exporter.sources.duckdb_memory import fitting_limits, remember_need
-from exporter.sources.opening import open_source
+from exporter.settings.connection import SalesforceConnection
+from exporter.settings.databases import DuckdbConnection
+from exporter.sources.duckdb.errors import duckdb_fault
+from exporter.sources.duckdb.memory import fitting_limits, remember_need
+from exporter.sources.duckdb.source import DuckdbSource, remove_left_spills
+from exporter.sources.registry import open_source
+from exporter.sources.source import Query, ReadAgainError
 
 CSV_ERROR = """Conversion Error: CSV Error on Line: 3
 Original Line: secret

@@ -16,11 +16,11 @@ from pydantic import SecretStr
 from support import mariadb
 from support.mariadb import Mariadb
 
-from exporter.connections import MysqlConnection
 from exporter.failures import ExportError, FailureKind
-from exporter.sources import Query, Source
-from exporter.sources.mysql import MysqlSource
-from exporter.sources.opening import open_source
+from exporter.settings.connection import MysqlConnection
+from exporter.sources.mysql.source import MysqlSource
+from exporter.sources.registry import open_source
+from exporter.sources.source import Query, Source
 
 pytestmark = pytest.mark.slow
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from exporter.casts import TextCast, salesforce_rules
-from exporter.connections import PostgresqlConnection
 from exporter.failures import ExportError, FailureKind
-from exporter.sources import Query, Source
-from exporter.sources.opening import open_source
-from exporter.sources.parameters import number_parameters
+from exporter.rows.casts import TextCast, salesforce_rules
+from exporter.settings.databases import PostgresqlConnection
+from exporter.sources.registry import open_source
+from exporter.sources.source import Query, Source
+from exporter.sql.parameters import number_parameters
 
 
 @pytest.fixture

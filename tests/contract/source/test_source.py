@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from exporter.batches import BATCH_BYTES
 from exporter.failures import ExportError, FailureKind
-from exporter.sources import Query, Source
+from exporter.rows.rechunk import BATCH_BYTES
+from exporter.sources.source import Query, Source
 
 
 def rows_of(source: Source, sql: str, **parameters: object) -> list[dict[str, Any]]:

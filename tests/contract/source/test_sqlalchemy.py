@@ -19,12 +19,12 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from support import mariadb
 from support.mariadb import Mariadb
 
-from exporter.casts import TextCast, salesforce_rules
-from exporter.connections import SqlalchemyConnection
 from exporter.failures import ExportError, FailureKind
-from exporter.sources import Query
-from exporter.sources.sqlalchemy import SqlalchemySource, _statement
-from exporter.sources.sqlalchemy_faults import dialect_missing, driver_fault, driver_missing
+from exporter.rows.casts import TextCast, salesforce_rules
+from exporter.settings.connection import SqlalchemyConnection
+from exporter.sources.source import Query
+from exporter.sources.sqlalchemy.errors import dialect_missing, driver_fault, driver_missing
+from exporter.sources.sqlalchemy.source import SqlalchemySource, _statement
 
 
 def source_of(url: str, directory: Path | None = None) -> SqlalchemySource:

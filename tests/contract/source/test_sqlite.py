@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.casts import TextCast, salesforce_rules
-from exporter.connections import SqliteConnection
 from exporter.failures import ExportError, FailureKind
-from exporter.sources import Query, Source
-from exporter.sources.opening import open_source
+from exporter.rows.casts import TextCast, salesforce_rules
+from exporter.settings.databases import SqliteConnection
+from exporter.sources.registry import open_source
+from exporter.sources.source import Query, Source
 
 
 @pytest.fixture

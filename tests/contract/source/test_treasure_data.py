@@ -14,11 +14,11 @@ from pydantic import SecretStr
 from support.hostile import OK, Act, answering, bomb, dripping, flooding, hostile, mute, within
 from support.td_server import DATABASE, KEY, TdServer
 
-from exporter.connections import SecretReference, TreasureDataConnection
 from exporter.failures import ExportError, FailureKind
-from exporter.sources import LeavableSource, Query
-from exporter.sources.opening import open_source
-from exporter.sources.treasure_data import TreasureDataSource
+from exporter.settings.connection import SecretReference, TreasureDataConnection
+from exporter.sources.registry import open_source
+from exporter.sources.source import LeavableSource, Query
+from exporter.sources.treasure_data.source import TreasureDataSource
 
 ISSUE = "^POST /v3/job/issue/"
 STATUS = "^GET /v3/job/status/"
@@ -387,8 +387,8 @@ def test_the_environment_s_proxy_is_used_for_its_scheme_alone(
 
 def test_the_driver_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = TreasureDataConnection(type="treasure_data", api_key=SecretStr(KEY), database=DATABASE)
-    monkeypatch.delitem(sys.modules, "exporter.sources.treasure_data")
-    monkeypatch.delitem(sys.modules, "exporter.sources.treasure_data_client")
+    monkeypatch.delitem(sys.modules, "exporter.sources.treasure_data.source")
+    monkeypatch.delitem(sys.modules, "exporter.sources.treasure_data.client")
     monkeypatch.setitem(sys.modules, "tdclient.api", None)
     with pytest.raises(ExportError, match=r"schedctl\[treasure-data\]") as caught:
         open_source(settings)
@@ -398,9 +398,9 @@ def test_the_driver_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) ->
 MEASURED = """
 import resource, sys
 from pydantic import SecretStr
-from exporter.connections import TreasureDataConnection
+from exporter.settings.connection import TreasureDataConnection
 from exporter.sources import Query
-from exporter.sources.treasure_data import TreasureDataSource
+from exporter.sources.treasure_data.source import TreasureDataSource
 url, key, database, rows = sys.argv[1:]
 settings = TreasureDataConnection(type="treasure_data", api_key=SecretStr(key), database=database, endpoint=url)
 sql = f"select range as n, repeat(md5(range::varchar), 6) as a from range({rows})"
@@ -448,7 +448,7 @@ def hostile_source(url: str) -> TreasureDataSource:
     ],
 )
 def test_a_server_that_means_ill_is_a_failure_that_may_pass(act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exporter.sources.treasure_data_client.READ_SECONDS", 0.3)
+    monkeypatch.setattr("exporter.sources.treasure_data.client.READ_SECONDS", 0.3)
     with hostile(act) as server, pytest.raises(ExportError) as caught:
         hostile_source(server.url).check()
     assert caught.value.kind is FailureKind.TRANSIENT

@@ -18,11 +18,11 @@ from support.hostile import OK, Act, answering, bomb, dripping, flooding, hostil
 from support.network import make_authority, relaying
 from support.trino_server import PASSWORD, TrinoServer, trino_server
 
-from exporter.connections import TrinoConnection
 from exporter.failures import ExportError, FailureKind
-from exporter.sources import Query
-from exporter.sources.trino import TrinoSource
-from exporter.targets.file_formats import check_columns
+from exporter.settings.connection import TrinoConnection
+from exporter.sources.source import Query
+from exporter.sources.trino.source import TrinoSource
+from exporter.targets.file.formats import check_columns
 
 FIRST, PAGE, CANCEL = "^POST /v1/statement", "^GET /v1/statement/executing", "^DELETE /v1/statement/"
 
@@ -277,7 +277,7 @@ def test_what_passes_by_itself_costs_no_row_and_doubles_none(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make each call twice at most: the pauses between five take seconds."""
-    monkeypatch.setattr("exporter.sources.trino._CALLS", 2)
+    monkeypatch.setattr("exporter.sources.trino.source._CALLS", 2)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -391,7 +391,7 @@ def test_an_empty_result_has_its_columns(source: TrinoSource) -> None:
     ],
 )
 def test_a_cluster_that_means_ill_is_a_failure_with_a_code(act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exporter.sources.trino_session.CALL_SECONDS", 0.3)
+    monkeypatch.setattr("exporter.sources.trino.http_session.CALL_SECONDS", 0.3)
     with hostile(act) as server, pytest.raises(ExportError) as caught:
         source_at(port=server.port).check()
     assert caught.value.code in {"CONNECTION_LOST", "UNREADABLE_ANSWER", "NO_TRINO", "HTTP_302"}

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import text
 from support.storage import NOON, at, claimed, new_run, stored, token_of
 
-from storage.clock import shared_now
 from storage.database import ClaimLost, Database, StorageError
-from storage.jobs import disable_job, put_job
-from storage.ledger import LedgerRow, append, entries
-from storage.rejections import RejectedValues, count
-from storage.runs import (
+from storage.engine.server_clock import shared_now
+from storage.jobs.jobs import disable_job, put_job
+from storage.runs.ledger import LedgerRow, append, entries
+from storage.runs.rejections import RejectedValues, count
+from storage.runs.runs import (
     StoredAttempt,
     StoredRun,
     attempts,

@@ -10,22 +10,23 @@ from support.storage import NOON, Process, all_at_once, at
 
 from exporter.failures import configuration
 from exporter.report import ExportReport
-from scheduler.config import Config, parse
-from scheduler.control import RunControl
-from scheduler.job import parse_job
+from scheduler.config.build import Config, parse
+from scheduler.daemon.tick import make_room
+from scheduler.jobs.definition import parse_job
 from scheduler.operations import jobs as operations
 from scheduler.operations import runs as asking
-from scheduler.operations.audits import audit
-from scheduler.operations.retries import retry
-from scheduler.outcome import Conclusion, Outcome, conclude_error
-from scheduler.policy import Policies
-from scheduler.settling import settle
-from scheduler.ticking import make_room
-from scheduler.work import RunWork
-from storage import followers, jobs, runs
+from scheduler.operations.audit import audit
+from scheduler.operations.retry import retry
+from scheduler.outcomes.outcome import Conclusion, Outcome, conclude_error
+from scheduler.outcomes.policy import Policies
+from scheduler.runs.cancellation import RunControl
+from scheduler.runs.context import RunWork
+from scheduler.runs.settle import settle
 from storage.database import Database, open_database
+from storage.jobs import dependents, jobs
 from storage.retention import prune_runs
-from storage.runs import NewRun, StoredRun
+from storage.runs import runs
+from storage.runs.runs import NewRun, StoredRun
 
 GOOD = Conclusion(outcome=Outcome.SUCCEEDED, report=ExportReport(read=1, accepted=1))
 PARTIAL = Conclusion(outcome=Outcome.PARTIAL, report=ExportReport(read=2, accepted=1, rejected=1))
@@ -37,16 +38,16 @@ CONFIG: Config = parse("")
 SETTLER = """
 import sys
 from pathlib import Path
-from scheduler.config import parse
-from scheduler.control import RunControl
-from scheduler.policy import Policies
-from scheduler.settling import settle
-from scheduler.work import RunWork
+from scheduler.config.build import parse
+from scheduler.runs.cancellation import RunControl
+from scheduler.outcomes.policy import Policies
+from scheduler.runs.settle import settle
+from scheduler.runs.context import RunWork
 from storage import jobs, runs
 from storage.database import open_database
 from support.storage import at
 from exporter.report import ExportReport
-from scheduler.outcome import Conclusion, Outcome
+from scheduler.outcomes.outcome import Conclusion, Outcome
 
 GOOD = Conclusion(outcome=Outcome.SUCCEEDED, report=ExportReport(read=1, accepted=1))
 url, spool, *numbers = sys.argv[1:]
@@ -261,12 +262,12 @@ def test_parents_are_known_from_definitions_and_forgotten_with_the_job(world: Wo
     world.define("b", "segment")
     world.define("a", "segment", "b")
     with world.database.read() as session:
-        assert followers.followers_of(session, "segment") == ["a", "b"]
-        assert followers.parents_of(session) == {"a": ("b", "segment"), "b": ("segment",)}
+        assert dependents.followers_of(session, "segment") == ["a", "b"]
+        assert dependents.parents_of(session) == {"a": ("b", "segment"), "b": ("segment",)}
     operations.remove_job(world.database, "a", world.now)
     with world.database.read() as session:
-        assert followers.followers_of(session, "segment") == ["b"]
-        assert followers.parents_of(session, ["a"]) == {}
+        assert dependents.followers_of(session, "segment") == ["b"]
+        assert dependents.parents_of(session, ["a"]) == {}
 
 
 def test_settling_and_what_follows_are_one_transaction(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,19 +6,19 @@ from typing import Any
 from sqlalchemy import text
 from support.storage import NOON, all_at_once, at, new_run, stored, token_of
 
-from scheduler.limits import Gate, Limits
-from scheduler.quota import Hold
+from scheduler.outcomes.quota_hold import Hold
+from scheduler.runs.concurrency import Gate, Limits
 from storage.database import Database
-from storage.ledger import LedgerRow, append
-from storage.runs import StoredRun, claim_run, claim_runs, postpone, settle, take_back
+from storage.runs.ledger import LedgerRow, append
+from storage.runs.runs import StoredRun, claim_run, claim_runs, postpone, settle, take_back
 
 FAILURE = ("transient", "SERVER_UNAVAILABLE", "later")
 CLAIMERS = """
 import sys
 from support.storage import at
-from scheduler.limits import Gate, Limits
+from scheduler.runs.concurrency import Gate, Limits
 from storage.database import open_database
-from storage.runs import claim_runs
+from storage.runs.runs import claim_runs
 database = open_database(sys.argv[1])
 limits = Limits(max_running={"db": 5})
 #go

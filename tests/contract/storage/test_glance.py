@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from support.storage import NOON, at, claimed, new_run, stored
 
-from storage import jobs, nodes, notices, runs, settings
+from storage import key_values, nodes, notices
 from storage.database import Database, open_database, sqlite_url
-from storage.glance import NoGlance, glance
+from storage.fast_read import NoGlance, glance
+from storage.jobs import jobs
 from storage.nodes import Node
+from storage.runs import runs
 
 
 @pytest.fixture
@@ -32,8 +34,8 @@ def _fill(database: Database) -> None:
             jobs.put_job(session, name=name, origin="file", definition={"cron": "0 3 * * *", "é": name}, now=NOON)
         jobs.disable_job(session, "b", by="daemon", reason="it's broken", now=at(1))
         nodes.register(session, node)
-        settings.put(session, "disk_fault:h:x", "full")
-        settings.put(session, "disk-fault", "other")
+        key_values.put(session, "disk_fault:h:x", "full")
+        key_values.put(session, "disk-fault", "other")
         notices.add(session, job="a", run_id=None, kind="failed", subject="s", body="b", now=NOON)
     ended = claimed(database)
     with database.write() as session:
@@ -58,9 +60,9 @@ def test_every_answer_is_that_of_the_module_that_owns_the_table(file: Path) -> N
         assert seen.nodes() == nodes.all_nodes(session)
         assert seen.outbox() == notices.outbox(session)
         assert seen.outbox().pending == 1
-        assert seen.setting("disk-fault") == settings.get(session, "disk-fault") == "other"
+        assert seen.setting("disk-fault") == key_values.get(session, "disk-fault") == "other"
         assert seen.setting("none") is None
-        assert seen.settings_beginning_with("disk_") == settings.beginning_with(session, "disk_")
+        assert seen.settings_beginning_with("disk_") == key_values.beginning_with(session, "disk_")
         for overdue in (NOON, at(3), at(10)):
             assert seen.queue(overdue) == runs.queue(session, overdue=overdue)
         assert seen.queue(at(10)) == {"waiting": 2, "running": 1, "overdue": 2}

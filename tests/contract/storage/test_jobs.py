@@ -4,7 +4,7 @@ import pytest
 from support.storage import NOON, at, claimed, new_run, stored, token_of
 
 from storage.database import Database
-from storage.jobs import (
+from storage.jobs.jobs import (
     StoredJob,
     all_jobs,
     change_mark,
@@ -20,8 +20,8 @@ from storage.jobs import (
     remove_job,
     set_high_water,
 )
-from storage.ledger import LedgerRow, append
-from storage.runs import claim_run, claim_runs, get_run, postpone, take_back
+from storage.runs.ledger import LedgerRow, append
+from storage.runs.runs import claim_run, claim_runs, get_run, postpone, take_back
 
 NIGHTLY = {"cron": "0 3 * * *", "query": "select 1", "tags": ["a", {"b": None}], "share": 0.5, "größe": "ß"}
 

@@ -11,7 +11,7 @@ from storage import nodes, notices
 from storage.database import Database, open_database
 from storage.nodes import Node
 from storage.notices import StoredNotice
-from storage.runs import settle
+from storage.runs.runs import settle
 from storage.schema import SCHEMA, Schema
 
 CLAIMER = """

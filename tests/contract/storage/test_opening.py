@@ -16,17 +16,17 @@ from sqlalchemy.exc import OperationalError
 from support import postgres
 from support.storage import NOON, Process, new_run, stored
 
-from storage import settings
+from storage import key_values
 from storage.database import Database, StorageError, open_database, sqlite_url
-from storage.errors import from_sqlalchemy
-from storage.runs import list_runs
+from storage.engine.errors import from_sqlalchemy
+from storage.runs.runs import list_runs
 
 NOBODY = 65_534
 FILLER = """
 import resource, sys
 from support.storage import NOON, new_run
 from storage.database import StorageError, open_database
-from storage.runs import insert_runs, list_runs
+from storage.runs.runs import insert_runs, list_runs
 database = open_database(sys.argv[1])
 #go
 size = 400_000
@@ -173,7 +173,7 @@ def test_a_file_that_is_read_only_is_not_permitted(unprivileged: Path, sqlite_te
     def write() -> None:
         database = open_database(url_of(unprivileged / "state.db"))
         with closing(database), database.write() as session:
-            settings.put(session, "a", "1")
+            key_values.put(session, "a", "1")
 
     with pytest.raises(StorageError) as caught:
         write()

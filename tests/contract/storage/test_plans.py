@@ -8,8 +8,8 @@ from sqlalchemy import Connection, event
 from support.storage import NOON, at, new_run, stored
 
 from storage.database import Database
-from storage.jobs import put_job, remove_job
-from storage.runs import (
+from storage.jobs.jobs import put_job, remove_job
+from storage.runs.runs import (
     cancel_requested,
     claim_run,
     claim_runs,

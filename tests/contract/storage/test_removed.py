@@ -5,9 +5,9 @@ from typing import Any, Literal
 import pytest
 from support.storage import NOON, at, claimed, new_run
 
-from storage import removed, snapshots
 from storage.database import Database
-from storage.jobs import (
+from storage.jobs import removed, snapshots
+from storage.jobs.jobs import (
     StoredJob,
     definition_history,
     disable_job,

@@ -4,13 +4,14 @@ import pytest
 from sqlalchemy import text
 from support.storage import NOON, at, claimed, new_run, stored, token_of
 
-from storage import ledger, rejections, retention
+from storage import retention
 from storage.database import Database
-from storage.jobs import put_job, remove_job
-from storage.ledger import LedgerRow
-from storage.rejections import RejectedValues
+from storage.jobs.jobs import put_job, remove_job
 from storage.retention import prune_runs, pruned_through, run_states
-from storage.runs import claim_run, list_runs, settle
+from storage.runs import ledger, rejections
+from storage.runs.ledger import LedgerRow
+from storage.runs.rejections import RejectedValues
+from storage.runs.runs import claim_run, list_runs, settle
 
 
 def ended(database: Database, job: str, minutes: float, outcome: str = "succeeded", **changes: object) -> int:

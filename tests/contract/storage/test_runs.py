@@ -8,9 +8,9 @@ import pytest
 from support.storage import NOON, at, claimed, new_run, stored, token_of
 
 from storage.database import Database
-from storage.jobs import disable_job, put_job
-from storage.ledger import LedgerRow, append
-from storage.runs import (
+from storage.jobs.jobs import disable_job, put_job
+from storage.runs.ledger import LedgerRow, append
+from storage.runs.runs import (
     CrowdedJob,
     StoredRun,
     claim_run,

@@ -19,12 +19,12 @@ from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 from support.storage import all_at_once, at, claimed, new_run, stored
 
-from storage.address import parse_address
 from storage.database import Database, StorageError, open_database
-from storage.engine import make_engine, writing
-from storage.glance import HEAD
-from storage.runs import attempts, get_run, list_runs
+from storage.engine.address import parse_address
+from storage.engine.pool import make_engine, writing
+from storage.runs.runs import attempts, get_run, list_runs
 from storage.schema import SCHEMA, VERSION_TABLE, Schema, alembic_config
+from storage.values import HEAD
 
 ROOT = Path(__file__).parents[3]
 NEXT = f"{int(HEAD) + 1:04}"

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 from support.storage import NOON, at, claimed, new_run, token_of
 
-from storage import ledger, nodes, rejections, settings
+from storage import key_values, nodes
 from storage.database import Database, StorageError
-from storage.ledger import LedgerRow
 from storage.nodes import Node
-from storage.rejections import RejectedValues
+from storage.runs import ledger, rejections
+from storage.runs.ledger import LedgerRow
+from storage.runs.rejections import RejectedValues
 
 NODE = Node(
     id="f00",
@@ -102,8 +103,8 @@ def test_a_node_is_registered_seen_and_gone(database: Database) -> None:
 
 def test_a_setting_is_what_was_put_last(database: Database) -> None:
     with database.write() as session:
-        assert settings.get(session, "tzdata") is None
-        settings.put(session, "tzdata", "2026a")
-        settings.put(session, "tzdata", "2026b")
+        assert key_values.get(session, "tzdata") is None
+        key_values.put(session, "tzdata", "2026a")
+        key_values.put(session, "tzdata", "2026b")
     with database.read() as session:
-        assert settings.get(session, "tzdata") == "2026b"
+        assert key_values.get(session, "tzdata") == "2026b"

@@ -6,8 +6,8 @@ from typing import Any
 
 from support.storage import at
 
-from storage import jobs, snapshots
 from storage.database import Database
+from storage.jobs import jobs, snapshots
 
 SENT: dict[str, Any] = {"file": "/s/a.parquet", "scope": "Contact by Ext_Id__c", "rows": 5, "run_id": 1}
 

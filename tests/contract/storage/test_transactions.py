@@ -13,17 +13,17 @@ from sqlalchemy import func, select, text
 from sqlmodel import SQLModel
 from support.storage import NOON, Process, all_at_once, at, claimed, new_run, stored, token_of
 
-from storage import settings
+from storage import key_values
 from storage.database import Database, StorageError, open_database
-from storage.runs import attempts, check_token, claim_run, claim_runs, insert_runs, list_runs, take_back
+from storage.runs.runs import attempts, check_token, claim_run, claim_runs, insert_runs, list_runs, take_back
 
 PREAMBLE = """
 import sys
 from support.storage import at, new_run, NOON, token_of
 from storage import settings
 from storage.database import open_database
-from storage.ledger import LedgerRow, append
-from storage.runs import claim_runs, insert_runs, settle
+from storage.runs.ledger import LedgerRow, append
+from storage.runs.runs import claim_runs, insert_runs, settle
 database = open_database(sys.argv[1])
 """
 WRITER = """
@@ -80,36 +80,36 @@ def count(database: Database, table: str) -> int:
 def test_a_transaction_is_undone_by_any_exception_and_done_without_one(database: Database) -> None:
     def broken() -> None:
         with database.write() as session:
-            settings.put(session, "a", "1")
+            key_values.put(session, "a", "1")
             insert_runs(session, [new_run()], now=NOON)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         broken()
     with database.write() as session:
-        assert settings.get(session, "a") is None
+        assert key_values.get(session, "a") is None
         assert list_runs(session) == []
-        settings.put(session, "a", "2")
+        key_values.put(session, "a", "2")
     with database.read() as session:
-        assert settings.get(session, "a") == "2"
+        assert key_values.get(session, "a") == "2"
 
 
 def test_a_write_in_a_session_for_reading_is_an_error(database: Database) -> None:
     with pytest.raises(StorageError), database.read() as session:
-        settings.put(session, "a", "1")
+        key_values.put(session, "a", "1")
     with database.write() as session:
-        settings.put(session, "a", "2")
+        key_values.put(session, "a", "2")
     with database.read() as session:
-        assert settings.get(session, "a") == "2"
+        assert key_values.get(session, "a") == "2"
 
 
 def test_readers_see_what_was_committed_while_a_writer_is_at_work(database: Database) -> None:
     with database.write() as writing:
-        settings.put(writing, "a", "1")
+        key_values.put(writing, "a", "1")
         with database.read() as reading:
-            assert settings.get(reading, "a") is None
+            assert key_values.get(reading, "a") is None
     with database.read() as reading:
-        assert settings.get(reading, "a") == "1"
+        assert key_values.get(reading, "a") == "1"
 
 
 def test_threads_that_count_together_lose_no_count(database: Database) -> None:
@@ -117,23 +117,23 @@ def test_threads_that_count_together_lose_no_count(database: Database) -> None:
         with database.write() as session:
             if database.kind == "postgresql":
                 session.execute(text("LOCK TABLE setting IN EXCLUSIVE MODE"))
-            settings.put(session, "count", str(int(settings.get(session, "count") or 0) + 1))
+            key_values.put(session, "count", str(int(key_values.get(session, "count") or 0) + 1))
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         list(pool.map(add, range(200)))
     with database.read() as session:
-        assert settings.get(session, "count") == "200"
+        assert key_values.get(session, "count") == "200"
 
 
 def test_a_writer_that_waits_too_long_is_told_that_the_database_is_busy(
     url: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.engine.PATIENCE", 0.2 if kind == "sqlite" else 1)
+    monkeypatch.setattr("storage.engine.pool.PATIENCE", 0.2 if kind == "sqlite" else 1)
     first, second = open_database(url), open_database(url)
     with first.write() as session:
-        settings.put(session, "a", "1")
+        key_values.put(session, "a", "1")
         with pytest.raises(StorageError) as caught, second.write() as other:
-            settings.put(other, "a", "2")
+            key_values.put(other, "a", "2")
     assert caught.value.code == "BUSY"
     first.close()
     second.close()
@@ -148,13 +148,13 @@ def test_a_thread_that_waits_too_long_for_another_is_told_so_too(url: str, monke
     def write() -> None:
         try:
             with database.write() as session:
-                settings.put(session, "a", "2")
+                key_values.put(session, "a", "2")
         except StorageError as error:
             codes.append(error.code)
 
     thread = threading.Thread(target=write)
     with database.write() as session:
-        settings.put(session, "a", "1")
+        key_values.put(session, "a", "1")
         thread.start()
         thread.join(timeout=30)
     assert codes == ["BUSY"]
@@ -187,7 +187,7 @@ def test_a_writer_killed_anywhere_loses_nothing_that_it_reported(url: str) -> No
 def check_whole(url: str, *, committed: int, at_most: int) -> None:
     database = open_database(url)
     with database.read() as session:
-        first, last = settings.get(session, "first"), settings.get(session, "last")
+        first, last = key_values.get(session, "first"), key_values.get(session, "last")
         done = [run for run in list_runs(session, limit=10_000) if run.state == "finished"]
         assert all(len(attempts(session, run.id)) == 1 for run in done)
     assert first == last
@@ -274,7 +274,7 @@ def test_a_stopped_claimer_holds_up_only_what_it_was_about_to_take(database: Dat
 def test_a_claim_cannot_be_taken_while_its_owner_writes_under_it(
     database: Database, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.engine.PATIENCE", 1)
+    monkeypatch.setattr("storage.engine.pool.PATIENCE", 1)
     second = open_database(url)
     run = claimed(database)
     with database.write() as owner:
@@ -326,9 +326,9 @@ def test_a_restarted_server_is_noticed_by_nobody_who_was_not_in_a_transaction(
 
     def write_both(between: Callable[[], object]) -> None:
         with database.write() as session:
-            settings.put(session, "a", "1")
+            key_values.put(session, "a", "1")
             between()
-            settings.put(session, "a", "2")
+            key_values.put(session, "a", "2")
 
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
     with database.read() as session:
@@ -341,4 +341,4 @@ def test_a_restarted_server_is_noticed_by_nobody_who_was_not_in_a_transaction(
             write_both(lambda: connection.execute(kill, [name]))
     assert caught.value.code == "UNREACHABLE"
     with database.read() as session:
-        assert settings.get(session, "a") is None
+        assert key_values.get(session, "a") is None

@@ -8,10 +8,10 @@ import pytest
 from support.storage import NOON, at, claimed, new_run, stored, token_of
 
 from storage.database import Database, StorageError
-from storage.jobs import put_job, record_outcome, set_high_water
-from storage.ledger import LedgerRow, append, entries
-from storage.rejections import RejectedValues, add, read
-from storage.runs import claim_runs, get_run, insert_runs, list_runs, settle, waiting_or_running
+from storage.jobs.jobs import put_job, record_outcome, set_high_water
+from storage.runs.ledger import LedgerRow, append, entries
+from storage.runs.rejections import RejectedValues, add, read
+from storage.runs.runs import claim_runs, get_run, insert_runs, list_runs, settle, waiting_or_running
 
 NAIVE = datetime(2026, 3, 8, 12, 0)  # noqa: DTZ001 - the tests are about its being refused
 TIMES = [

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from exporter.connections import FileConnection, FileExport
-from exporter.targets import Target
-from exporter.targets.opening import open_target
+from exporter.settings.file import FileConnection, FileExport
+from exporter.targets.registry import open_target
+from exporter.targets.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from support.exports import ListLedger, QuickControl, make_context
 
-from exporter import disk
-from exporter.connections import FileConnection, FileExport
 from exporter.failures import ExportError, FailureKind
-from exporter.spool import Spool
-from exporter.targets.file import FileTarget, file_name
+from exporter.host import durable_files
+from exporter.settings.file import FileConnection, FileExport
+from exporter.spool.spool import Spool
+from exporter.targets.file.target import FileTarget, file_name
 
 SLOT = dt.datetime(2026, 11, 23, 23, 30, tzinfo=dt.timezone(dt.timedelta(hours=-5)))
 BATCH = pa.record_batch(
@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path, monkeypatch: pytes
     def full(_descriptor: int, _content: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(disk.os, "write", full)
+    monkeypatch.setattr(durable_files.os, "write", full)
     ledger = ListLedger()
     with pytest.raises(ExportError, match="DISK_FULL") as caught:
         target.export(spool, make_context(ledger))
@@ -211,7 +211,7 @@ def test_a_disk_that_fills_up_while_parquet_is_written_is_a_full_disk(
     def full(_descriptor: int, _content: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(disk.os, "write", full)
+    monkeypatch.setattr(durable_files.os, "write", full)
     with pytest.raises(ExportError, match="DISK_FULL"):
         publish(tmp_path, "x.parquet")
 
@@ -243,7 +243,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
 def test_a_check_finds_a_directory_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "not" / "yet" / "there", "x.csv").check()
     assert not (tmp_path / "not").exists()
-    monkeypatch.setattr("exporter.targets.file.os.access", lambda *_: False)
+    monkeypatch.setattr("exporter.targets.file.target.os.access", lambda *_: False)
     with pytest.raises(ExportError, match="DIRECTORY_NOT_WRITABLE"):
         make(tmp_path, "x.csv").check()
 

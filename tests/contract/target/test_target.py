@@ -11,7 +11,7 @@ from exporter.events import Event, Progress, RowsSpooled, advance
 from exporter.failures import ExportError, FailureKind
 from exporter.ledger import Entry
 from exporter.report import ExportReport, RejectedRow
-from exporter.spool import Spool
+from exporter.spool.spool import Spool
 
 ROWS: list[tuple[str, float | None]] = [
     ("Ada", 1.0),

@@ -19,7 +19,7 @@ from support.emulator_org import csv_of, load
 from support.whole_runs import Workplace
 
 from exporter.emulator.server import Emulator
-from scheduler.retention import clear
+from scheduler.daemon.retention import clear
 
 Record = Callable[[str, object], None]
 Rows = dict[str, str]
@@ -113,7 +113,9 @@ class Matrix:
         storage = work.config.storage
         with work.database() as database:  # the daily sweep takes what a crash after the settling left
             later = datetime.now(UTC) + timedelta(days=2)
-            clear(database, storage.spool, snapshots_directory=storage.snapshots, history=storage.history, now=later)
+            clear(
+                database, storage.spool, snapshots_directory=storage.jobs.snapshots, history=storage.history, now=later
+            )
         assert work.left() == []
 
     def _held(self) -> list[tuple[str, str]]:

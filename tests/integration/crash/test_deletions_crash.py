@@ -18,7 +18,7 @@ from support.emulator_org import csv_of, load
 from support.whole_runs import Workplace
 
 from exporter.emulator.server import Emulator
-from storage.runs import StoredRun, get_run, request_cancel
+from storage.runs.runs import StoredRun, get_run, request_cancel
 
 Record = Callable[[str, object], None]
 EXPORT = '[jobs.things.export]\nconnection = "crm"\nobject = "Thing__c"\n'

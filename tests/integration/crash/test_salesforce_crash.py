@@ -18,11 +18,11 @@ from support.crash import FileLedger, Nursery, nursery
 from support.exports import make_context, make_spool, make_target
 from support.small_org import Fault, SmallOrg, small_org
 
-from exporter.emulator.faults import RowFault
+from exporter.emulator.fault_injection import RowFault
 from exporter.emulator.server import Emulator
 from exporter.report import RejectedRow
-from exporter.spool import Spool
-from exporter.targets.salesforce.effects import Effect, Fact
+from exporter.spool.spool import Spool
+from exporter.targets.salesforce.delivery.journal import Effect, Fact
 
 Record = Callable[[str, object], None]
 

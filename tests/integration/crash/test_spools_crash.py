@@ -18,8 +18,8 @@ from support.emulator_org import csv_of, load
 from support.whole_runs import Workplace
 
 from exporter.emulator.server import Emulator
-from scheduler.spools import has_acted
-from storage.runs import StoredRun
+from scheduler.runs.spool_identity import has_acted
+from storage.runs.runs import StoredRun
 
 Record = Callable[[str, object], None]
 Tamper = Callable[[Path, Path], None]

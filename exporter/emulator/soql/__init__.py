@@ -1,0 +1,1 @@
+"""SOQL in the local Salesforce: text to tree to SQL to rows. Its face is ``queries``."""

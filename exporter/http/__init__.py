@@ -1,0 +1,1 @@
+"""HTTP calls that end in time, sessions of them, and a small HTTP server."""

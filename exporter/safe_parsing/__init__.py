@@ -1,0 +1,1 @@
+"""TOML and XML of others, read within bounds."""

@@ -1,0 +1,1 @@
+"""The settings of connections and exports, checked. Their face is ``connection``. Pure."""

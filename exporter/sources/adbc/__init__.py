@@ -1,0 +1,1 @@
+"""Sources behind an ADBC driver, such as Flight SQL, Snowflake and BigQuery."""

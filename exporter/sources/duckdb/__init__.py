@@ -1,0 +1,1 @@
+"""DuckDB: its own databases, and files that it reads."""

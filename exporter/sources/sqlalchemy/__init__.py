@@ -1,0 +1,1 @@
+"""Any database with an SQLAlchemy dialect."""

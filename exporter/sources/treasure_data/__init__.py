@@ -1,0 +1,1 @@
+"""Treasure Data: a job is issued, waited for and read."""

@@ -1,0 +1,1 @@
+"""The file target: one CSV, JSON or Parquet file for each run."""

@@ -1,0 +1,1 @@
+"""Records that an export deletes: before a truncate, and after a mirror."""

@@ -1,1 +1,0 @@
-"""The ways to log in to an org, one module each."""

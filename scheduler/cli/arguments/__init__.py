@@ -1,0 +1,1 @@
+"""Arguments and options of the commands, and how a command is declared."""

@@ -1,0 +1,1 @@
+"""The commands about connections: add one, and log in to an org."""

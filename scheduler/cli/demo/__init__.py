@@ -1,0 +1,1 @@
+"""`schedctl demo`: a real daemon, a real schedule, rows into the local Salesforce."""

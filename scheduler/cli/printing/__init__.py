@@ -1,0 +1,1 @@
+"""What commands print: tables, times, progress, JSON. All output goes through ``output``."""

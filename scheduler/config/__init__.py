@@ -1,0 +1,1 @@
+"""The config file: found, read, checked, edited and compared. Its face is ``build``."""

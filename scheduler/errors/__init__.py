@@ -1,0 +1,1 @@
+"""Errors of operations, and faults of settings in words."""

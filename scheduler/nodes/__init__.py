@@ -1,0 +1,1 @@
+"""The processes that share a state database: this one, the others, and how they are."""

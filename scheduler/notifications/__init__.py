@@ -1,0 +1,1 @@
+"""Notices to people: when, to whom, in what words, and how they are sent."""

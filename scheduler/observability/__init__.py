@@ -1,0 +1,1 @@
+"""Logs, counters, and text that is safe to show."""

@@ -1,0 +1,1 @@
+"""Stored jobs: their definitions, those that were removed, and what their targets hold."""

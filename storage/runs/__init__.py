@@ -1,0 +1,1 @@
+"""Stored runs: inserted, claimed, their ledger, their rejected rows."""
