@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from scheduler.jobs.dependent_slots import Common, common_slots, end_of, join, when
+from scheduler.schedules.plain_words import in_words
 from scheduler.schedules.schedule import SCHEDULE_KEYS, FireTime, Schedule, make_schedule
 from storage.values import StoredJob, StoredRun
 
@@ -101,7 +102,7 @@ class JobLine:
             return "only when asked to"
         if not self.cron:
             return f"once, at {begin}"
-        return schedule.cron.in_words() + (f", from {begin}" if begin else "") + (f", until {end}" if end else "")
+        return in_words(schedule.cron) + (f", from {begin}" if begin else "") + (f", until {end}" if end else "")
 
     @property
     def failing(self) -> bool:

@@ -98,12 +98,6 @@ class CronExpression:
         """Whether no date of the calendar matches, decided over all kinds of year, not by giving up."""
         return self.dates.masks.never
 
-    def in_words(self) -> str:
-        """Say it in English, for a list or a log."""
-        from scheduler.schedules.plain_words import in_words  # noqa: PLC0415 - words are needed by people only
-
-        return in_words(self)
-
 
 def parse(text: str, *, step: str = "multiples", day_match: str = "or") -> CronExpression:
     """Parse an expression of the dialect; raises CronError, and nothing else, on whatever it is not.

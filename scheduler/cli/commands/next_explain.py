@@ -19,6 +19,7 @@ from scheduler.jobs.dependent_slots import join, when
 from scheduler.schedules.cron_fields import show
 from scheduler.schedules.engine import FIRST_INSTANT
 from scheduler.schedules.expression import MAX_TEXT, CronError, parse
+from scheduler.schedules.plain_words import in_words
 from scheduler.schedules.schedule import Schedule, make_schedule
 from scheduler.schedules.schedule_advice import YEAR, Advice, Difference, advise, clock_changes, differences
 from scheduler.schedules.upcoming import Fire, coming, fields
@@ -134,7 +135,7 @@ def explain(
         return
     expanded = [(FIELD_LABELS[name], _ranges(values)) for name, values in fields(schedule.cron).items()]
     zone_note = f" ({schedule.timezone})" if schedule.cron.text else ""
-    put_sheet([("expression", schedule.cron.text or "(none)"), ("means", schedule.cron.in_words() + zone_note)])
+    put_sheet([("expression", schedule.cron.text or "(none)"), ("means", in_words(schedule.cron) + zone_note)])
     if schedule.cron.text:
         put()
         put_sheet(expanded)
@@ -173,7 +174,7 @@ def schedule_json(
         "timezone": schedule.timezone,
         "fires": [fire_json(fire) for fire in fires],
         "fields": fields(schedule.cron),
-        "words": when(after) if after else schedule.cron.in_words(),
+        "words": when(after) if after else in_words(schedule.cron),
         "after": list(after),
         "slots": [iso(slot) for slot in slots],
         "warnings": [advice.words for advice in advise(schedule, now)],

@@ -10,6 +10,7 @@ from support.cron_oracle import random_expression
 
 from scheduler.schedules.days import dates_in_400_years
 from scheduler.schedules.expression import parse
+from scheduler.schedules.plain_words import in_words
 from scheduler.schedules.schedule import make_schedule
 
 FIVE = "minute, hour, day of month, month, day of week"
@@ -170,12 +171,12 @@ class TestMeaning:
     @pytest.mark.parametrize("text", ["", " ", "\t "])
     def test_nothing_is_no_schedule(self, text: str) -> None:
         assert parse(text).text == ""
-        assert parse(text).in_words() == "no schedule"
+        assert in_words(parse(text)) == "no schedule"
 
     @pytest.mark.parametrize("text", ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 30,31 2 *"])
     def test_impossible_dates_parse_and_never_fire(self, text: str) -> None:
         assert parse(text).never()
-        assert parse(text).in_words().startswith("never")
+        assert in_words(parse(text)).startswith("never")
 
     @pytest.mark.parametrize("text", ["0 0 29 2 *", "0 0 31 1 *", "0 0 30 2 1", "* * * * *"])
     def test_rare_is_not_never(self, text: str) -> None:

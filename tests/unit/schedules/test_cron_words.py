@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.cron_oracle import random_expression
 
 from scheduler.schedules.expression import parse
+from scheduler.schedules.plain_words import in_words
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ from scheduler.schedules.expression import parse
     ],
 )
 def test_words(text: str, words: str) -> None:
-    assert parse(text).in_words() == words
+    assert in_words(parse(text)) == words
 
 
 @pytest.mark.parametrize(
@@ -45,12 +46,12 @@ def test_words(text: str, words: str) -> None:
     ],
 )
 def test_words_tell_the_rule_for_the_day_fields(day_match: str, words: str) -> None:
-    assert parse("0 0 1 * 1", day_match=day_match).in_words() == words
+    assert in_words(parse("0 0 1 * 1", day_match=day_match)) == words
 
 
 @given(st.integers(min_value=0))
 def test_any_expression_has_one_line_of_words(seed: int) -> None:
-    words = parse(random_expression(random.Random(seed))).in_words()
+    words = in_words(parse(random_expression(random.Random(seed))))
     assert words
     assert words.isprintable()
 
@@ -59,4 +60,4 @@ def test_any_expression_has_one_line_of_words(seed: int) -> None:
 def test_expressions_with_other_times_of_day_have_other_words(one: int, two: int) -> None:
     first, second = parse(random_expression(random.Random(one))), parse(random_expression(random.Random(two)))
     if (first.minutes, first.hours) != (second.minutes, second.hours):
-        assert first.in_words() != second.in_words()
+        assert in_words(first) != in_words(second)
