@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -19,6 +19,9 @@ venv: $(STAMP)  ## the virtual environment with everything in it
 
 demo: $(STAMP)  ## a real daemon, a real schedule, real rows into the local Salesforce
 	$(BIN)/schedctl demo
+
+unit: $(STAMP)  ## the tests that need nothing but values: an answer within a minute
+	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests/unit $(ARGS)
 
 test: $(STAMP)  ## the test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
@@ -45,6 +48,14 @@ dist: $(STAMP)  ## wheel and sdist in dist/
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
+release-check: dist  ## build the wheel, install it in an empty environment, and run the demo there
+	rm -rf dist/bare
+	$(PYTHON) -m venv dist/bare
+	dist/bare/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	dist/bare/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
+	cd dist && bare/bin/python -c "import scheduler; assert '/bare/' in scheduler.__file__, scheduler.__file__"
+	cd dist && bare/bin/schedctl demo
+
 lock: $(STAMP)  ## renew the hashed requirements from pyproject.toml
 	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host --no-header --all-extras --output-file requirements/dev.txt pyproject.toml requirements/dev.in
@@ -56,4 +67,4 @@ lock: $(STAMP)  ## renew the hashed requirements from pyproject.toml
 clean:  ## remove what the targets made
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help venv demo test lint check torture spark bench dist lock clean
+.PHONY: help venv demo unit test lint check torture spark bench dist release-check lock clean
