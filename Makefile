@@ -24,7 +24,7 @@ unit: $(STAMP)  ## the tests that need nothing but values: an answer within a mi
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests/unit $(ARGS)
 
 test: $(STAMP)  ## the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not slow" $(ARGS)
 
 lint: $(STAMP)  ## style, types, import rules
 	$(BIN)/ruff check .
@@ -36,7 +36,7 @@ check: lint  ## the same, and the tests of the docs
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/docs
 
 torture: $(STAMP)  ## the long forms of the tests
-	$(BIN)/python -m pytest -n 2 -m slow -s $(ARGS)
+	$(BIN)/python -m pytest -n 2 --hypothesis-profile full -m "slow or hypothesis" -s $(ARGS)
 
 spark: $(STAMP)  ## Apache Spark (740 MB, for Java 17 or newer) into the venv: the slow tests read from it then
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/spark.txt

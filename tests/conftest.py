@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import postgres
+from support import postgres, properties
+
+properties.register()
 
 _NOTE = "postgresql.directory"
 _numbers = itertools.count(1)

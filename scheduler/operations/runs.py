@@ -128,7 +128,7 @@ def run_details(database: Database, run_id: int) -> RunDetails:
             run=found,
             attempts=tuple(runs.attempts(session, run_id)),
             ledger=tuple(rows),
-            so_far=known(MemoryLedger(map(_entry, rows))) if rows and found.state != "finished" else None,
+            so_far=_known(rows) if rows and found.state != "finished" else None,
             rejected_kept=rejections.count(session, run_id),
             actions=tuple(actions.of_run(session, run_id, limit=SHOWN_ACTIONS)),
         )
@@ -190,6 +190,14 @@ def rejected_count(database: Database, run_id: int) -> int:
         if runs.get_run(session, run_id) is None:
             _no_run(run_id)
         return rejections.count(session, run_id)
+
+
+def _known(rows: Sequence[LedgerRow]) -> Known | None:
+    """Return what a ledger proves; None for one of another version that cannot be read: a look must not fail."""
+    try:
+        return known(MemoryLedger(map(_entry, rows)))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _entry(row: LedgerRow) -> Entry:

@@ -29,7 +29,7 @@ import logging, sys
 from pathlib import Path
 import scheduler.daemon.daemon
 import scheduler.runs.runner
-from scheduler import logs
+from scheduler.observability import logging_setup
 
 open_target = scheduler.runs.runner.open_target
 
@@ -41,7 +41,7 @@ def crash(connection, options, *, mirror):
 
 
 scheduler.runs.runner.open_target = crash
-logs.configure(level="debug", mode="json")
+logging_setup.configure(level="debug", mode="json")
 for name in ("", "schedctl", "sqlalchemy.engine", "urllib3", "requests", "apscheduler", "apprise", "simple_salesforce",
              "tdclient", "trino"):
     logging.getLogger(name).setLevel(1)

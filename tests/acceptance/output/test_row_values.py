@@ -21,9 +21,9 @@ MARK = "r0wv4lue"
 DAEMON = """
 import logging, sys
 from pathlib import Path
-from scheduler import logs
+from scheduler.observability import logging_setup
 import scheduler.daemon.daemon
-logs.configure(level="debug", mode="json")
+logging_setup.configure(level="debug", mode="json")
 for name in ("", "schedctl", "sqlalchemy.engine", "urllib3", "requests", "apscheduler", "simple_salesforce"):
     logging.getLogger(name).setLevel(1)
 sys.exit(scheduler.daemon.daemon.main(Path(sys.argv[1])))

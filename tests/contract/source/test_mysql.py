@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 import pymysql
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from support import mariadb
 from support.mariadb import Mariadb
+from support.properties import examples
 
 from exporter.failures import ExportError, FailureKind
 from exporter.settings.connection import MysqlConnection
@@ -131,7 +132,7 @@ def test_an_empty_result_has_its_columns(source: Source) -> None:
         assert reader.read_all().num_rows == 0
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress=(HealthCheck.function_scoped_fixture,))
 @given(text=st.text(alphabet="a'\"\\%s$?:\n\0\x1a;`#-é😀 ", max_size=12))
 def test_any_text_is_bound_as_it_is(source: Source, text: str) -> None:
     assert only_row(source, "select $text as t, '%s $text' as s -- $text", text=text) == {"t": text, "s": "%s $text"}

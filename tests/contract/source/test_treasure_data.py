@@ -399,7 +399,7 @@ MEASURED = """
 import resource, sys
 from pydantic import SecretStr
 from exporter.settings.connection import TreasureDataConnection
-from exporter.sources import Query
+from exporter.sources.source import Query
 from exporter.sources.treasure_data.source import TreasureDataSource
 url, key, database, rows = sys.argv[1:]
 settings = TreasureDataConnection(type="treasure_data", api_key=SecretStr(key), database=database, endpoint=url)

@@ -11,11 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from support.hostile import OK, Act, answering, bomb, dripping, flooding, hostile, mute, within
 from support.network import make_authority, relaying
+from support.properties import examples
 from support.trino_server import PASSWORD, TrinoServer, trino_server
 
 from exporter.failures import ExportError, FailureKind
@@ -175,7 +176,7 @@ def test_a_row_that_does_not_fit_its_columns_is_a_named_failure(
     assert "secret" not in fault.message
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, suppress=(HealthCheck.function_scoped_fixture,))
 @given(text=st.text(alphabet="a'\"\\%s$?:\n;`#-é😀 ", max_size=12))
 def test_any_text_is_bound_as_it_is(source: TrinoSource, text: str) -> None:
     row = only_row(source, "select $text as t, '$text ? 100%' as s, $text as u -- $text ?", text=text)

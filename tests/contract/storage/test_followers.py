@@ -43,7 +43,8 @@ from scheduler.runs.cancellation import RunControl
 from scheduler.outcomes.policy import Policies
 from scheduler.runs.settle import settle
 from scheduler.runs.context import RunWork
-from storage import jobs, runs
+from storage.jobs import jobs
+from storage.runs import runs
 from storage.database import open_database
 from support.storage import at
 from exporter.report import ExportReport
@@ -63,7 +64,7 @@ for run in claimed:
 print("done")
 """
 STOPS_BEFORE_ITS_COMMIT = """
-from scheduler import settling
+from scheduler.runs import settle as settling
 real = settling.fire_followers
 def fire(*arguments):
     fired = real(*arguments)

@@ -20,7 +20,7 @@ from storage.runs.runs import attempts, check_token, claim_run, claim_runs, inse
 PREAMBLE = """
 import sys
 from support.storage import at, new_run, NOON, token_of
-from storage import settings
+from storage import key_values
 from storage.database import open_database
 from storage.runs.ledger import LedgerRow, append
 from storage.runs.runs import claim_runs, insert_runs, settle
@@ -33,7 +33,7 @@ number = 0
 while True:
     number += 1
     with database.write() as session:
-        settings.put(session, "first", str(number))
+        key_values.put(session, "first", str(number))
         insert_runs(session, [new_run(f"job-{number}", minute) for minute in range(30)], now=NOON)
         print("middle", flush=True)
         if number == blocks_at:
@@ -41,7 +41,7 @@ while True:
         taken = claim_runs(session, owner="writer", now=at(100), lease_seconds=60, limit=1)
         append(session, taken[0].id, taken[0].token, LedgerRow(step="send", mark="done", at=NOON))
         settle(session, taken[0].id, taken[0].token, now=NOON, outcome="succeeded")
-        settings.put(session, "last", str(number))
+        key_values.put(session, "last", str(number))
     print(number, flush=True)
 """
 CLAIMER = """
@@ -140,7 +140,7 @@ def test_a_writer_that_waits_too_long_is_told_that_the_database_is_busy(
 
 
 def test_a_thread_that_waits_too_long_for_another_is_told_so_too(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("engine", "database"):
+    for module in ("engine.pool", "database"):
         monkeypatch.setattr(f"storage.{module}.PATIENCE", 1)
     database = open_database(url)
     codes: list[str] = []

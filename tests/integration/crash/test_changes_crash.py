@@ -113,9 +113,7 @@ class Matrix:
         storage = work.config.storage
         with work.database() as database:  # the daily sweep takes what a crash after the settling left
             later = datetime.now(UTC) + timedelta(days=2)
-            clear(
-                database, storage.spool, snapshots_directory=storage.jobs.snapshots, history=storage.history, now=later
-            )
+            clear(database, storage.spool, snapshots_directory=storage.snapshots, history=storage.history, now=later)
         assert work.left() == []
 
     def _held(self) -> list[tuple[str, str]]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.emulator_org import csv_of, load, open_org
+from support.properties import examples
 
 from exporter.emulator.org.org import USER_ID, Org
 from exporter.emulator.org.record_table import BatchError
@@ -233,7 +234,7 @@ def test_what_nobody_may_do_is_refused_row_by_row(org: Org) -> None:
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=80)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(_TEXTS.filter(lambda text: text != "#N/A"), min_size=1, max_size=8))
 def test_any_text_comes_out_as_it_went_in(texts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as directory, open_org(Path(directory)) as org:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from support.exports import ListLedger, QuickControl, make_context, make_target
+from support.properties import examples
 
 from exporter.emulator.org.org import Rights
 from exporter.emulator.server import Emulator
@@ -238,7 +239,7 @@ TYPES = {
 def test_whatever_goes_in_comes_out_value_by_value(emulator: Emulator, tmp_path: Path, options: dict[str, Any]) -> None:
     runs = itertools.count(1)
 
-    @settings(max_examples=12, deadline=None)
+    @examples(12)
     @given(st.lists(ROW, min_size=1, max_size=12))
     def check(rows: list[dict[str, Any]]) -> None:
         number = next(runs)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.properties import examples
 
 from exporter.settings.base import SecretReference
 from exporter.settings.connection import SalesforceConnection, SalesforceExport
@@ -189,7 +190,7 @@ def as_toml(value: object) -> str:
     return str(value).lower() if value is not None else "nan"
 
 
-@settings(deadline=None, max_examples=500)
+@examples(500)
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.one_of(VALUES, st.sampled_from(WORDS))), min_size=1, max_size=4))
 def test_whatever_stands_in_a_place_of_a_sound_file_gives_a_config_or_faults_with_lines(
     changes: list[tuple[int, Any]],
@@ -210,7 +211,7 @@ def test_whatever_stands_in_a_place_of_a_sound_file_gives_a_config_or_faults_wit
         assert not re.search("Input should|valid dictionary|pydantic|Value error", fault.message)
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(st.text())
 def test_no_text_raises_anything_but_config_errors(text: str) -> None:
     for fault in faults_of(text):

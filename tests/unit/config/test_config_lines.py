@@ -6,8 +6,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.properties import examples
 
 from scheduler.config.line_numbers import key_lines, line_of
 from scheduler.errors.setting_faults import Keys
@@ -149,7 +150,7 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(st.integers(0, 2**32), TABLES)
 def test_every_key_and_item_has_the_line_on_which_it_was_written(seed: int, table: dict[str, Any]) -> None:
     writer = Writer(seed)

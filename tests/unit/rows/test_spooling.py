@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.exports import QuickControl
+from support.properties import examples
 
 from exporter.events import Event, RowsSpooled
 from exporter.failures import ExportError
@@ -57,7 +58,7 @@ CELLS = st.text(st.one_of(st.sampled_from('",\r\n\u2028\u0085 #N/A\0😀'), st.c
     rows=st.integers(1, 7),
     size=st.integers(500, 900),
 )
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_every_row_is_in_one_batch_or_rejected_and_reads_back_as_it_went_in(
     batches: list[list[tuple[str, float | None]]], rows: int, size: int
 ) -> None:
@@ -228,7 +229,7 @@ PARENTS = ("Account.Ext__c", "Owner.Email", "Parent__r.Key__c")
     cells=st.lists(st.tuples(*[st.sampled_from(["", "a", "b", "\0"])] * 3), max_size=60),
     rows=st.integers(1, 9),
 )
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_no_batch_holds_an_empty_cell_of_a_parents_column_and_every_row_is_in_one(
     cells: list[tuple[str, ...]], rows: int
 ) -> None:

@@ -2,8 +2,9 @@
 
 from datetime import date, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.properties import examples
 
 from scheduler.schedules.days import DayMasks, dates_in_400_years, is_leap, year_of, year_start, year_window
 
@@ -32,7 +33,7 @@ def test_years_begin_where_python_says() -> None:
         assert (end - first == 366) is is_leap(year) is bool(kind % 2)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(masks=masks, first=st.integers(-25_000, 60_000), length=st.integers(0, 800))
 def test_next_previous_and_count_are_those_of_a_walk_through_the_calendar(
     masks: DayMasks, first: int, length: int
@@ -45,14 +46,14 @@ def test_next_previous_and_count_are_those_of_a_walk_through_the_calendar(
     assert (before if before is not None and before >= first else None) == (walked[-1] if walked else None)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(masks=masks)
 def test_never_is_known_without_looking_and_true_of_all_fourteen_kinds_of_year(masks: DayMasks) -> None:
     assert masks.never is not any(masks.mask(kind) for kind in range(14))
     assert (masks.next_day(0) is None) is masks.never
 
 
-@settings(max_examples=4, deadline=None)
+@examples(4)
 @given(days=day_sets, months=month_sets, weekdays=weekday_sets)
 def test_dates_of_400_years_are_those_of_a_walk(
     days: tuple[int, ...] | None, months: tuple[int, ...], weekdays: tuple[int, ...] | None

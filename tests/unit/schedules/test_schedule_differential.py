@@ -17,6 +17,7 @@ import pytest
 from croniter import CroniterBadDateError, croniter
 from cronsim import CronSim, CronSimError
 from support.cron_oracle import night_expression, random_expression
+from support.properties import share
 
 from scheduler.jobs.import_crontab import star_bit_rule
 from scheduler.schedules.expression import parse
@@ -120,13 +121,13 @@ def differential_at_dst(cases: int, seed: int) -> int:
 
 @pytest.mark.parametrize("shard", range(4))
 def test_croniter_and_cronsim_agree(shard: int) -> None:
-    met = differential(4_000, SEED + shard)
+    met = differential(share(4_000), SEED + shard)
     print(f"seed {SEED + shard}: {dict(met)}")  # noqa: T201 - shown if it fails
     assert set(met) <= {NEVER, *ALLOWED}
 
 
 def test_cronsim_agrees_around_changes_of_the_clock() -> None:
-    assert differential_at_dst(4_000, SEED) == 4_000
+    assert differential_at_dst(share(4_000), SEED) == share(4_000)
 
 
 def test_every_allowed_difference_is_still_real() -> None:

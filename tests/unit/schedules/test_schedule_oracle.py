@@ -9,9 +9,10 @@ from itertools import product
 from zoneinfo import available_timezones
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.cron_oracle import HOUR, fires, matching, night_expression, oracle, random_expression, walk
+from support.properties import examples
 
 from scheduler.schedules.schedule import Schedule, make_schedule
 from scheduler.schedules.timezones import ZoneError, zone
@@ -178,7 +179,7 @@ schedules = st.builds(
 starts = st.integers(min_value=FROM_1990, max_value=TO_2037)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(schedule=schedules, start=starts, draw=st.randoms(use_true_random=False))
 def test_next_is_constant_between_fires_and_the_inverse_of_previous(
     schedule: Schedule, start: int, draw: random.Random
@@ -198,7 +199,7 @@ def test_next_is_constant_between_fires_and_the_inverse_of_previous(
     assert schedule.epochs_between(start, following) == [fire, following]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(schedule=schedules, start=starts)
 def test_the_answer_does_not_depend_on_what_was_asked_before(schedule: Schedule, start: int) -> None:
     """A zone's table grows and a schedule remembers; neither may show."""
@@ -210,7 +211,7 @@ def test_the_answer_does_not_depend_on_what_was_asked_before(schedule: Schedule,
     assert (new.previous_epoch(start), new.next_epoch(start)) == used[::-1] == again[::-1]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(schedule=schedules, start=starts, draw=st.randoms(use_true_random=False))
 def test_matches_is_the_same_as_enumeration(schedule: Schedule, start: int, draw: random.Random) -> None:
     found = schedule.epochs_between(start, start + 86_400)
@@ -220,7 +221,7 @@ def test_matches_is_the_same_as_enumeration(schedule: Schedule, start: int, draw
         assert schedule.matches(datetime.fromtimestamp(instant, UTC)) is listed
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(schedule=schedules, start=starts, days=st.integers(min_value=0, max_value=400))
 def test_batches_of_instants_and_fires_and_counts_are_the_same(schedule: Schedule, start: int, days: int) -> None:
     """Spans on both sides of the length from which a batch is made a day at a time."""

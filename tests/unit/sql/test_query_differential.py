@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 import duckdb
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.properties import examples
 
 from exporter.sql.parameters import number_parameters
 from scheduler.sql.bind import bind
@@ -158,7 +159,7 @@ def check_text(made: Made, dialect: str) -> tuple[dict[str, object], list[object
 
 @pytest.mark.parametrize("dialect", ENGINES)
 def test_values_are_found_where_they_stand_and_nothing_else_is_touched(dialect: str) -> None:
-    @settings(max_examples=60, deadline=None)
+    @examples(60)
     @given(queries(ENGINES[dialect]))
     def holds(made: Made) -> None:
         check_text(made, dialect)
@@ -166,7 +167,7 @@ def test_values_are_found_where_they_stand_and_nothing_else_is_touched(dialect: 
     holds()
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(queries(ENGINES["duckdb"]))
 def test_duckdb_gives_the_values_and_the_strings_as_they_are(made: Made) -> None:
     named, _ = check_text(made, "duckdb")
@@ -174,7 +175,7 @@ def test_duckdb_gives_the_values_and_the_strings_as_they_are(made: Made) -> None
         assert connection.execute(made.named, named or None).fetchone() == made.row
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(queries(ENGINES["sqlite"]))
 def test_sqlite_gives_the_values_and_the_strings_as_they_are(made: Made) -> None:
     named, _ = check_text(made, "sqlite")
@@ -208,7 +209,7 @@ def test_a_query_that_works_later_works_before_the_first_success_too(
 
 
 def test_postgresql_gives_the_values_and_the_strings_as_they_are(postgresql: psycopg.Connection) -> None:
-    @settings(max_examples=150, deadline=None)
+    @examples(150)
     @given(queries(ENGINES["postgres"]))
     def holds(made: Made) -> None:
         _, values = check_text(made, "postgres")
