@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from scheduler.errors.setting_faults import ConfigError, Fault
 from scheduler.jobs.definition import Job
+from scheduler.jobs.outline import Outline
 
 
 class StoredDefinition(Protocol):
@@ -145,7 +146,7 @@ def lost_parents(changes: Changes, stored: Iterable[StoredDefinition]) -> dict[s
     """Return the jobs that leave the file although jobs of the command line run after them, with the names of those."""
     lost: dict[str, list[str]] = {}
     for each in stored:
-        for parent in each.definition.get("after") or () if each.origin == "cli" else ():
+        for parent in Outline(each.definition).after if each.origin == "cli" else ():
             if parent in changes.remove:
                 lost.setdefault(parent, []).append(each.name)
     return lost

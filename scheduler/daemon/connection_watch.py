@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from scheduler.config.build import Config
 from scheduler.config.connection_digests import GONE, VALUE, as_text, compare, digest, settings_of, words
 from scheduler.config.connections import beside_state
 from scheduler.environment.actors import record_action, this_actor
+from scheduler.jobs.outline import Outline
 from scheduler.observability.logging_setup import get_logger
 from scheduler.secrets.resolve import SecretError, look_up
 from scheduler.state.seen_files import SETTLED
@@ -163,15 +164,8 @@ def _why(job: StoredJob | RemovedJob, changed: Mapping[str, tuple[str, ...]]) ->
     """Say which connection of a job changed, and how; empty if none did."""
     if job.failure_streak == 0 and job.disabled_by != "daemon":
         return ""
-    counting = (name for name in _connections(job.definition) if name in changed)
+    counting = (name for name in Outline(job.definition).connections if name in changed)
     return "; ".join(words(name, changed[name]) for name in counting if changed[name] != (GONE,) or job.origin == "cli")
-
-
-def _connections(definition: Mapping[str, Any]) -> Iterable[str]:
-    """Return the names of the connections that a job uses, each once."""
-    export = definition.get("export")
-    target = export.get("connection") if isinstance(export, Mapping) else None
-    return dict.fromkeys(name for name in (definition.get("source"), target) if isinstance(name, str))
 
 
 def _is_young(file: Path, now: datetime) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from exporter.spool.spool import Spool
+from scheduler.jobs.outline import Outline
 from scheduler.observability.logging_setup import get_logger
 from scheduler.runs import spool_identity
 from scheduler.runs.change_tracking import sweep_snapshots
@@ -139,7 +140,7 @@ def sweep(database: Database, spool: Path, before: datetime) -> Iterator[Path]:
         with database.read() as session:
             numbers = {each.run for each in some}
             states, names = retention.run_states(session, numbers), _spool_names(session, numbers, database)
-            mirrors = {run.id for run in runs.get_runs(session, numbers) if run.definition.get("changes") == "mirror"}
+            mirrors = {run.id for run in runs.get_runs(session, numbers) if Outline(run.definition).changes == "mirror"}
             newest, database_id = retention.newest_run(session), key_values.database_id(session)
         for each in some:
             if each.is_old or each.spool in names.get(each.run, ()):

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from scheduler.jobs.outline import Outline
 from scheduler.observability.logging_setup import get_logger
 from scheduler.planning.plan import Due, Plan, Planned, due
 from scheduler.runs.due_slots import skipped
@@ -81,13 +82,12 @@ def make_room(session: Session, definitions: Mapping[str, Mapping[str, object]],
     """
     skipped = 0
     for name, crowd in runs.crowded_jobs(session, now=now).items():
-        definition = definitions.get(name, {})
-        overlap = definition.get("overlap", "queue")
+        outline = Outline(definitions.get(name, {}))
         before, reason = crowd.newest, "a newer slot came before this one could start (overlap is queue)"
-        if overlap == "skip" and crowd.running:
+        if outline.overlap == "skip" and crowd.running:
             before += timedelta(microseconds=1)
             reason = "the previous run was still going (overlap is skip)"
-        elif overlap != "queue" or definition.get("catch_up", "latest") != "latest":
+        elif (outline.overlap, outline.catch_up) != ("queue", "latest"):
             continue
         count = runs.replace_waiting(session, name, before=before, reason=reason, now=now)
         if count:

@@ -12,12 +12,13 @@ from exporter.failures import FailureKind
 from exporter.host.memory import give_back
 from scheduler.config.build import Config
 from scheduler.environment.clock import Clock
+from scheduler.jobs.outline import Outline
 from scheduler.observability.counters import METERS
 from scheduler.observability.logging_setup import get_logger
 from scheduler.outcomes.outcome import Conclusion, Failure, Outcome
 from scheduler.outcomes.policy import Policies
 from scheduler.runs.cancellation import RunControl, StopReason
-from scheduler.runs.context import RunWork, timeout_of
+from scheduler.runs.context import RunWork
 from scheduler.runs.runner import keep_once, perform
 from scheduler.runs.settle import settle
 from storage.database import ClaimLost, Database, StorageError
@@ -79,7 +80,7 @@ class Workers:
 
     def start(self, run: StoredRun, config: Config) -> None:
         """Hand a claimed run to a worker."""
-        control = RunControl(timeout=timeout_of(run.definition))
+        control = RunControl(timeout=Outline(run.definition).timeout)
         work = RunWork(
             database=self._database,
             config=config,

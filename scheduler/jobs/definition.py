@@ -18,6 +18,14 @@ from scheduler.errors.operation_error import ErrorKind, OperationError
 from scheduler.errors.setting_faults import ConfigError, Fault, Keys, model_faults, nearest, show, under
 from scheduler.jobs.dependencies import UNSET, key_faults
 from scheduler.jobs.dependent_slots import end_of
+from scheduler.jobs.outline import (
+    DEFAULT_CATCH_UP,
+    DEFAULT_CHANGES,
+    DEFAULT_DELAY,
+    DEFAULT_OVERLAP,
+    DEFAULT_TIMEOUT,
+    DEFAULT_TIMEZONE,
+)
 from scheduler.notifications.messages import Told
 from scheduler.notifications.recipients import Email
 from scheduler.schedules.bounds import check_end, check_start
@@ -87,8 +95,10 @@ class JobDefaults(Settings):
     """A job's schedule and policies: what ``[defaults]`` may set for every job of the file."""
 
     cron: str = Field(default="", description="when the job runs; empty: only when asked to")
-    timezone: str = Field(default="UTC", description="IANA zone of the schedule; default: that of `[daemon]`")
-    delay: Duration = Field(default=0, description="start each run this long after its scheduled time")
+    timezone: str = Field(
+        default=DEFAULT_TIMEZONE, description="IANA zone of the schedule; default: that of `[daemon]`"
+    )
+    delay: Duration = Field(default=DEFAULT_DELAY, description="start each run this long after its scheduled time")
     step: Literal["multiples", "offset"] = Field(
         default="multiples", description="`*/n`: the values divisible by n, or every n-th from the field's first"
     )
@@ -101,13 +111,13 @@ class JobDefaults(Settings):
     gap: Literal["after", "skip"] | None = Field(default=None, description="a time that the clock jumps over")
     fold: Literal["first", "second", "both"] | None = Field(default=None, description="a time that comes twice")
     catch_up: Literal["latest", "all", "none"] = Field(
-        default="latest", description="which of the slots missed during a downtime are run"
+        default=DEFAULT_CATCH_UP, description="which of the slots missed during a downtime are run"
     )
     catch_up_window: Duration = Field(default=7 * 86_400, description="older missed slots are never run")
     overlap: Literal["queue", "skip", "allow"] = Field(
-        default="queue", description="a slot that comes while the previous run is still going"
+        default=DEFAULT_OVERLAP, description="a slot that comes while the previous run is still going"
     )
-    timeout: PositiveDuration = Field(default=6 * 3600, description="a run that takes longer is canceled")
+    timeout: PositiveDuration = Field(default=DEFAULT_TIMEOUT, description="a run that takes longer is canceled")
     disable_after: int = Field(
         default=5, ge=0, le=1000, description="disable the job after so many configuration failures in a row; 0: never"
     )
@@ -165,7 +175,7 @@ class Job(JobDefaults):
     mapping: OutputMapping | None = Field(default=None, description="which columns go out under which names")
     segment: Segment | None = Field(default=None, description="what the built strings of `mapping` may name")
     changes: Literal["all", "new", "changed", "mirror"] = Field(
-        default="all",
+        default=DEFAULT_CHANGES,
         description="which rows are sent: `all`; `new`, whose key the target has not been sent; `changed`, also those "
         "that differ; `mirror`, and records whose rows left the result are deleted",
     )

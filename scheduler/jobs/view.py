@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from scheduler.jobs.dependent_slots import Common, common_slots, end_of, join, when
+from scheduler.jobs.outline import Outline
 from scheduler.schedules.plain_words import in_words
 from scheduler.schedules.schedule import SCHEDULE_KEYS, FireTime, Schedule, make_schedule
 from storage.values import StoredJob, StoredRun
@@ -25,6 +26,11 @@ class JobLine:
     fault: str | None = None
 
     @property
+    def outline(self) -> Outline:
+        """Its stored definition."""
+        return Outline(self.stored.definition)
+
+    @property
     def name(self) -> str:
         """The job's name."""
         return self.stored.name
@@ -32,17 +38,17 @@ class JobLine:
     @property
     def cron(self) -> str:
         """The job's cron expression, empty if it has none."""
-        return str(self.stored.definition.get("cron") or "")
+        return self.outline.cron
 
     @property
     def after(self) -> tuple[str, ...]:
         """What it runs after; empty for a job that has a schedule, or runs only when asked to."""
-        return tuple(self.stored.definition.get("after") or ())
+        return self.outline.after
 
     @property
     def ends(self) -> int | None:
         """The Unix time at which its last day is over; None without one. Raises as :attr:`schedule` does."""
-        return end_of(self.stored.definition.get("ends_on"), self.timezone)
+        return end_of(self.outline.ends_on, self.timezone)
 
     @property
     def is_enabled(self) -> bool:
@@ -52,18 +58,17 @@ class JobLine:
     @property
     def is_scheduled(self) -> bool:
         """Whether it runs by itself: it has a cron, or a time to run once, or runs after others."""
-        return bool(self.cron or self._text("starts_at") or self.after)
+        return bool(self.cron or self.outline.starts_at or self.after)
 
     @property
     def timezone(self) -> str:
         """The zone of its schedule."""
-        return str(self.stored.definition.get("timezone", "UTC"))
+        return self.outline.timezone
 
     @property
     def delay(self) -> int:
         """How many seconds after its slot it runs; 0 where that cannot be read."""
-        delay = self.stored.definition.get("delay", 0)
-        return delay if isinstance(delay, int) else 0
+        return self.outline.delay
 
     @property
     def schedule(self) -> Schedule | None:
@@ -92,7 +97,7 @@ class JobLine:
     @property
     def words(self) -> str:
         """When it runs, in words, such as ``at 03:00 from Monday to Friday``; its cron as it is stored with a fault."""
-        begin, end = self._text("starts_at"), self._text("ends_on")
+        begin, end = self.outline.starts_at.replace("T", " "), self.outline.ends_on
         if self.after:
             return f"after {join(self.after)}" + (f", until {end}" if end else "")
         if self.fault is not None:
@@ -114,10 +119,6 @@ class JobLine:
     def settled_until(self, now: datetime) -> datetime:
         """Return the instant up to which no slot will fire any more."""
         return max(filter(None, (self.stored.high_water, self.stored.anchored_at, now)))
-
-    def _text(self, key: str) -> str:
-        """Return a time of the definition as people read it, empty if it has none."""
-        return str(self.stored.definition.get(key) or "").replace("T", " ")
 
     @property
     def when(self) -> str:

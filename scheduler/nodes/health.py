@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from scheduler.jobs.outline import Outline
 from scheduler.outcomes.quota_hold import Hold
 from storage.values import Node, Outbox, StoredJob, StoredRun
 
@@ -155,7 +156,7 @@ def _rests(job: StoredJob) -> str:
 def held_apart(held_back: Iterable[StoredJob], now: datetime) -> tuple[tuple[StoredJob, ...], tuple[StoredJob, ...]]:
     """Part the jobs that do not fire into those that the daemon disabled, and those that fired ahead of now."""
     found = tuple(held_back)
-    clocked = (job for job in found if not job.definition.get("after"))  # a follower runs for any slot, late or early
+    clocked = (job for job in found if not Outline(job.definition).after)  # a follower runs for any slot, late or early
     ahead = tuple(job for job in clocked if job.high_water is not None and job.high_water > now + AHEAD)
     return tuple(job for job in found if job.disabled_by == "daemon"), ahead
 

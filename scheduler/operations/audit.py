@@ -7,6 +7,7 @@ from itertools import groupby
 
 from scheduler.errors.operation_error import not_found
 from scheduler.jobs.definition import Job, UnreadableJobError
+from scheduler.jobs.outline import Outline
 from scheduler.observability.logging_setup import get_logger
 from scheduler.planning.audit import Audit, Change, Finding, SlotRow, audit_job
 from scheduler.planning.audit_dependencies import Success
@@ -154,7 +155,7 @@ def _parents(changes: Iterable[Change]) -> set[str]:
 
 
 def _after(change: JobChange) -> tuple[str, ...]:
-    return tuple(change.definition.get("after") or ())
+    return Outline(change.definition).after
 
 
 def _changes(history: list[JobChange]) -> list[Change]:

@@ -13,6 +13,7 @@ from exporter.targets.salesforce.delivery.journal import Effect, Fact
 from scheduler.environment.actors import record_action
 from scheduler.errors.operation_error import failed, usage
 from scheduler.jobs.definition import Job, UnreadableJobError
+from scheduler.jobs.outline import Outline
 from scheduler.nodes.process import lives
 from scheduler.operations.runs import MAX_SEARCHED, get_run
 from scheduler.runs.resend import RETRIED, WITHOUT_TEXT
@@ -69,7 +70,7 @@ def retry(
         )
     with database.write() as session:
         definition = _definition(session, before)
-        by_changes = definition.get("changes", "all") != "all"  # such a run sends only what is not there
+        by_changes = not Outline(definition).sends_all  # such a run sends only what is not there
         if _mode(definition) == "append" and not again and not by_changes:
             _check_append(session, before, _object(definition), obstacle)
         return _insert(session, before, definition, reason=None, now=now, by=by)
@@ -109,7 +110,7 @@ def retry_rejected(database: Database, run_id: int, now: datetime, *, by: Actor 
 def _is_unfinished(database: Database, before: StoredRun) -> bool:
     """Whether an ended run is an append that began to send and has rows in doubt or unsent."""
     try:
-        sends_twice = _mode(before.definition) == "append" and before.definition.get("changes", "all") == "all"
+        sends_twice = _mode(before.definition) == "append" and Outline(before.definition).sends_all
     except UnreadableJobError:
         return False
     with database.read() as session:

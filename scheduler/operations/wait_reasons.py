@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from scheduler.config.build import Config
+from scheduler.jobs.outline import Outline
 from scheduler.nodes.disk_faults import faults_of
 from scheduler.nodes.health import CONFIG_UNCONFIRMED
 from scheduler.nodes.presence import live_daemon
@@ -79,7 +80,7 @@ def _for_others(
     run: StoredRun, limits: Limits, running: Sequence[StoredRun], of_job: Sequence[StoredRun]
 ) -> str | None:
     """Name the run that goes on or comes first, if there is one."""
-    if run.definition.get("overlap") != "allow":
+    if Outline(run.definition).overlap != "allow":
         for other in of_job:
             is_older = other.state == "waiting" and (other.run_time, other.id) < (run.run_time, run.id)
             if other.state == "running" or is_older:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from exporter.settings.connection import Connection, SalesforceConnection
+from scheduler.jobs.outline import Outline
 
 
 class Held(Protocol):
@@ -50,15 +51,14 @@ class Limits:
 
     def demand(self, definition: Mapping[str, Any]) -> Demand:
         """Return what a run of this definition takes; of a definition that says nothing, nothing."""
-        export = definition.get("export")
-        if not isinstance(export, Mapping):
+        outline = Outline(definition)
+        export, target, name = outline.export, outline.target, outline.export.get("object")
+        if not export:
             return Demand()
-        target, name = export.get("connection"), export.get("object")
-        names = frozenset(each for each in (definition.get("source"), target) if isinstance(each, str))
-        by_changes = definition.get("changes", "all") != "all"
+        names, by_changes = frozenset(outline.connections), not outline.sends_all
         if by_changes and export.get("type") != "salesforce":
-            return Demand(connections=names, lane=f"job {definition.get('name')}", alone=True)
-        if export.get("type") != "salesforce" or not isinstance(target, str) or not isinstance(name, str):
+            return Demand(connections=names, lane=f"job {outline.name}", alone=True)
+        if export.get("type") != "salesforce" or not target or not isinstance(name, str):
             return Demand(connections=names)
         lane = f"{self.orgs.get(target, target)} {name.lower()}"
         return Demand(connections=names, lane=lane, alone=by_changes or export.get("mode") in {"truncate", "update"})
@@ -109,7 +109,7 @@ class Gate:
         A run that must write alone and has to wait keeps younger ones of its object waiting too, or it might never
         find the object free.
         """
-        if definition.get("name") in self._resting:
+        if Outline(definition).name in self._resting:
             return False
         demand = self._limits.demand(definition)
         if any(self._busy[name] >= self._rooms[name] for name in demand.connections & self._rooms.keys()):

@@ -1,7 +1,7 @@
 """A claimed run in a worker's hands: its stored state, its ledger, its progress, and how it is stopped."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from exporter.report import RejectedRow
 from exporter.spool.spool import Spool
 from scheduler.config.build import Config
 from scheduler.environment.clock import Clock, utc_now
+from scheduler.jobs.outline import Outline
 from scheduler.observability.counters import METERS
 from scheduler.observability.logging_setup import get_logger
 from scheduler.runs.cancellation import RunControl
@@ -36,16 +37,7 @@ PROGRESS_SECONDS = 0.5
 KEPT_FREE = 50_000_000
 """Bytes of its disk that no spool takes (fewer if ``min_free`` is less): the state database may stand there, too."""
 
-DEFAULT_TIMEOUT = 6 * 3600
-"""Seconds; that of a job which names none."""
-
 log = get_logger("schedctl.runner")
-
-
-def timeout_of(definition: Mapping[str, object]) -> int:
-    """Return how many seconds a run may take; the default for a definition that cannot be read: its run then fails."""
-    timeout = definition.get("timeout")
-    return timeout if isinstance(timeout, int) and timeout > 0 else DEFAULT_TIMEOUT
 
 
 @dataclass(kw_only=True)
@@ -100,7 +92,7 @@ class RunWork:
     def hear(self, event: Event) -> None:
         """Fold an event into the progress, write it now and then, and pass it on."""
         if isinstance(event, Called):
-            connection = str(self.run.definition.get("export", {}).get("connection", ""))
+            connection = Outline(self.run.definition).target
             METERS.called(connection, sent=event.sent, received=event.received, quota=event.quota)
             return  # between a request and what is made of its answer nothing may come that can fail
         self.progress = advance(self.progress, event)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from scheduler.jobs.dependent_slots import end_of
+from scheduler.jobs.outline import Outline
 from scheduler.observability.logging_setup import get_logger
 from scheduler.outcomes.outcome import Outcome
 from storage.database import Session
@@ -77,7 +78,7 @@ def _has(job: StoredJob, slot: datetime) -> bool:
     Also where that cannot be read: the run then fails, and says why; what it runs after has nothing to do with it.
     """
     try:
-        end = end_of(job.definition.get("ends_on"), str(job.definition.get("timezone", "UTC")))
+        end = end_of(Outline(job.definition).ends_on, Outline(job.definition).timezone)
     except (ValueError, TypeError):
         return True
     return end is None or slot.timestamp() < end
@@ -96,6 +97,5 @@ def _row(job: StoredJob, slot: datetime, now: datetime) -> NewRun:
             reason=DISABLED,
             skipped=1,
         )
-    delay = job.definition.get("delay", 0)
-    due = now + timedelta(seconds=delay if isinstance(delay, int) else 0)  # another one cannot be read: the run fails
+    due = now + timedelta(seconds=Outline(job.definition).delay)
     return NewRun(job=job.name, scheduled_time=slot, run_time=due, kind="schedule", definition=job.definition)

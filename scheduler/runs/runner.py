@@ -27,6 +27,7 @@ from scheduler.config.connections import make_ready
 from scheduler.environment.clock import Clock, utc_now
 from scheduler.jobs.change_rules import rules_of
 from scheduler.jobs.definition import Job, UnreadableJobError
+from scheduler.jobs.outline import Outline
 from scheduler.observability.counters import METERS
 from scheduler.outcomes.outcome import (
     Conclusion,
@@ -40,7 +41,7 @@ from scheduler.outcomes.policy import Policies
 from scheduler.runs.abandoned import account, report_so_far, unasked_words
 from scheduler.runs.cancellation import RunControl, RunStopped, StopReason
 from scheduler.runs.change_tracking import Comparison, is_outdated, select_changes, stage
-from scheduler.runs.context import RunWork, StoredLedger, log, timeout_of
+from scheduler.runs.context import RunWork, StoredLedger, log
 from scheduler.runs.resend import RETRIED, WITHOUT_TEXT, refused_rows
 from scheduler.runs.settle import settle, stored_run
 from scheduler.runs.spool_identity import GONE, LEDGER_GONE, attach, check_bound, has_acted
@@ -414,7 +415,7 @@ def execute(
 
     Raises as :func:`perform` does. KeyboardInterrupt hands the run back for the daemon to go on with.
     """
-    control = RunControl(timeout=timeout_of(run.definition))
+    control = RunControl(timeout=Outline(run.definition).timeout)
     work = RunWork(
         database=database,
         config=config,

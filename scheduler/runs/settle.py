@@ -10,6 +10,7 @@ from exporter.failures import ExportError, FailureKind, transient
 from exporter.targets.row_outcomes import known
 from scheduler.environment.actors import AUTOMATIC, record_action, this_actor
 from scheduler.jobs.definition import Job, UnreadableJobError
+from scheduler.jobs.outline import Outline
 from scheduler.notifications.messages import Ended, NoticeText, notices_of
 from scheduler.notifications.recipients import mails_of
 from scheduler.outcomes.outcome import Conclusion, Outcome, conclude_error
@@ -102,7 +103,7 @@ def _clean_up(work: RunWork, conclusion: Conclusion, decisions: Decisions) -> No
         if decisions.retry_at is not None:
             return
         discard_stagings(work)
-        mirrored = work.run.definition.get("changes") == "mirror"
+        mirrored = Outline(work.run.definition).changes == "mirror"
         if mirrored and conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):
             work.spool.beside("deleted").discard()  # what left the result was to go: nobody has to restore it
     except ExportError as error:
@@ -115,7 +116,7 @@ def _is_tried_again(conclusion: Conclusion, work: RunWork, policies: Policies) -
 
 
 def _move(work: RunWork, *, keep_snapshot: bool) -> Move | None:
-    if work.run.definition.get("changes", "all") == "all":
+    if Outline(work.run.definition).sends_all:
         return None
     if not keep_snapshot:
         return lost_snapshot(work)
@@ -228,8 +229,7 @@ def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisi
 
 def _note_quota(session: Session, work: RunWork, conclusion: Conclusion, now: datetime) -> None:
     """Hold the target's connection after a quota error; lift what is held once it took rows, or refused them."""
-    export = work.run.definition.get("export")
-    connection = export.get("connection", "") if isinstance(export, Mapping) else ""
+    connection = Outline(work.run.definition).target
     failure = conclusion.failure
     if conclusion.quota and failure is not None:
         held = hold(session, connection, code=failure.code, message=failure.message, now=now)
