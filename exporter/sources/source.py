@@ -1,4 +1,4 @@
-"""Where rows come from: one file per kind of source, all behind one protocol."""
+"""What every source does, whatever its kind: the protocol, the query that it is given, and when it is read again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Where rows go: one file or package per kind of target, all behind one protocol."""
+"""What every target does, whatever its kind: the protocol, and the context of one export."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
