@@ -3,6 +3,7 @@
 import fcntl
 import itertools
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,16 @@ def _shared(factory: pytest.TempPathFactory) -> Path:
     """Return the directory that all of pytest-xdist's workers share: the one that theirs are in."""
     base = factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests() -> Iterator[None]:
+    """Forget the secrets that a test made known: the next one in this process would find its own words masked."""
+    name = "scheduler.secrets.resolve"
+    before = sys.modules[name]._registered if name in sys.modules else {}
+    yield
+    if name in sys.modules:
+        sys.modules[name]._registered = before
 
 
 @pytest.fixture(scope="session")
