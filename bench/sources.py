@@ -119,7 +119,7 @@ def on_postgresql(_: Path, rows: int, *, url: bool = False) -> Iterator[Prepared
     """Start PostgreSQL with a table."""
     need("psycopg")
     import psycopg  # noqa: PLC0415 - an extra
-    from support import postgres  # noqa: PLC0415 - the tests' own
+    from support.databases import postgres  # noqa: PLC0415 - the tests' own
 
     try:
         server = postgres.start()
@@ -144,7 +144,7 @@ def on_postgresql(_: Path, rows: int, *, url: bool = False) -> Iterator[Prepared
 def on_mysql(_: Path, rows: int) -> Iterator[Prepared]:
     """Start MariaDB with a table."""
     need("pymysql")
-    from support import mariadb  # noqa: PLC0415 - the tests' own
+    from support.databases import mariadb  # noqa: PLC0415 - the tests' own
 
     try:
         server = mariadb.start()
@@ -165,7 +165,7 @@ def on_mysql(_: Path, rows: int) -> Iterator[Prepared]:
 def on_trino(_: Path, rows: int) -> Iterator[Prepared]:
     """Start the tests' server of Trino's protocol; it shares the machine's processors, and is the slower side."""
     need("trino")
-    from support.trino_server import trino_server  # noqa: PLC0415 - the tests' own
+    from support.databases.trino_server import trino_server  # noqa: PLC0415 - the tests' own
 
     with trino_server(page_rows=5000) as server:
         server.engine.execute(f"create table contacts as select {COLUMNS['duckdb']} from range({rows}) t(i)")  # noqa: S608 - our own numbers

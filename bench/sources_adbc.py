@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from support.sail import sail_server
-from support.spark import spark_server
+from support.databases.sail import sail_server
+from support.databases.spark import spark_server
 
 from exporter.settings.adbc import AdbcConnection
 from exporter.sources.registry import open_source

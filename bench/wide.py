@@ -155,7 +155,7 @@ def on_postgresql(_: Path, rows: Rows, *, url: bool = False) -> Iterator[Prepare
     """Start PostgreSQL with a table."""
     need("psycopg")
     import psycopg  # noqa: PLC0415 - an extra
-    from support import postgres  # noqa: PLC0415 - the tests' own
+    from support.databases import postgres  # noqa: PLC0415 - the tests' own
 
     try:
         server = postgres.start()
@@ -181,7 +181,7 @@ def on_postgresql(_: Path, rows: Rows, *, url: bool = False) -> Iterator[Prepare
 def on_mysql(_: Path, rows: Rows) -> Iterator[Prepared]:
     """Start MariaDB with a table."""
     need("pymysql")
-    from support import mariadb  # noqa: PLC0415 - the tests' own
+    from support.databases import mariadb  # noqa: PLC0415 - the tests' own
 
     try:
         server = mariadb.start()

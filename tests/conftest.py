@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import postgres, properties
+from support import properties
+from support.databases import postgres
 
 properties.register()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import QuickCommand
+from support.commands.command import QuickCommand
 from typer.main import get_command
 
 from scheduler.cli.errors import EXIT_CODES

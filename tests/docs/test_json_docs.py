@@ -1,6 +1,6 @@
 """docs/json.md and its schema against the commands. `python tests/docs/test_json_docs.py` writes the page's tables.
 
-Wherever a test runs a command with --json, tests/support/command.py checks that its answer is as promised.
+Wherever a test runs a command with --json, tests/support/commands/command.py checks that its answer is as promised.
 """
 
 import shlex
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.answers import COMMANDS, ERROR, SCHEMA, check, name_of
-from support.command import CONFIG, NIGHTLY, Command, QuickCommand
-from support.receivers import web_hook
+from support.commands.answers import COMMANDS, ERROR, SCHEMA, check, name_of
+from support.commands.command import CONFIG, NIGHTLY, Command, QuickCommand
+from support.loopback.receivers import web_hook
 from typer.main import get_command
 
 from scheduler.cli.main import application

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from support.cases import SCHEMA
-from support.crash import Nursery, nursery
-from support.whole_runs import SECRET
+from support.runs.cases import SCHEMA
+from support.runs.crash import Nursery, nursery
+from support.runs.whole_runs import SECRET
 
 from exporter.emulator.server import Emulator
 
@@ -13,7 +13,7 @@ from exporter.emulator.server import Emulator
 @pytest.fixture(scope="module")
 def cradle() -> Iterator[Nursery]:
     """Start the process in which whole runs are performed, and killed."""
-    with nursery("support.whole_runs") as started:
+    with nursery("support.runs.whole_runs") as started:
         yield started
 
 

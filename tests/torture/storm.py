@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from support import postgres
-from support.command import SCHEDCTL, Command
-from support.receivers import WebHook
+from support.commands.command import SCHEDCTL, Command
+from support.databases import postgres
+from support.loopback.receivers import WebHook
 
 from exporter.emulator.fault_injection import CallFault
 from exporter.emulator.server import Emulator

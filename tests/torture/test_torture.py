@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import postgres
-from support.command import Command
-from support.receivers import WebHook, web_hook
+from support.commands.command import Command
+from support.databases import postgres
+from support.loopback.receivers import WebHook, web_hook
 from torture.storm import SCHEMA, Storm
 
 from exporter.emulator.server import Emulator

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.command import QuickCommand
+from support.commands.command import QuickCommand
 
 from scheduler.config.build import load
 from scheduler.operations.jobs import sync_file_jobs

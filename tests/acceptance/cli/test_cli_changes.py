@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import duckdb
-from support.cases import SCHEMA
-from support.command import Command
+from support.commands.command import Command
+from support.runs.cases import SCHEMA
 
 from exporter.emulator.server import Emulator
 

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from support.command import CONFIG, NIGHTLY, QuickCommand
+from support.commands.command import CONFIG, NIGHTLY, QuickCommand
 
 from scheduler.errors.operation_error import OperationError
 from scheduler.operations import edit_config_file

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.command import CONFIG, NIGHTLY, QuickCommand
+from support.commands.command import CONFIG, NIGHTLY, QuickCommand
 
 from storage import key_values
 from storage.database import open_database

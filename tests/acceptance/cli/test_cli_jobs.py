@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import CONFIG, NIGHTLY, Command, QuickCommand
+from support.commands.command import CONFIG, NIGHTLY, Command, QuickCommand
 
 LIST_KEYS = [
     "name", "origin", "cron", "timezone", "delay", "after", "state", "fault", "disabled_reason", "failure_streak",

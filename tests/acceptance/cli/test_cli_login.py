@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
-from support.command import SCHEDCTL, Answer, Command, QuickCommand
-from support.logins import RIGHTS, SECRET, rights
+from support.commands.command import SCHEDCTL, Answer, Command, QuickCommand
+from support.salesforce.logins import RIGHTS, SECRET, rights
 
 from exporter.emulator.fault_injection import CallFault
 from exporter.emulator.org.org import USERNAME

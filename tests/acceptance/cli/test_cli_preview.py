@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.command import Command
+from support.commands.command import Command
 
 from exporter.emulator.server import Emulator
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.command import SCHEDCTL, Command
+from support.commands.command import SCHEDCTL, Command
 
 SCHEMA = """
 [objects.Thing__c]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import CONFIG, NIGHTLY, SCHEDCTL, Command, QuickCommand
+from support.commands.command import CONFIG, NIGHTLY, SCHEDCTL, Command, QuickCommand
 
 RUN_KEYS = [
     "id", "job", "scheduled_time", "kind", "state", "outcome", "failure", "attempt", "rows",

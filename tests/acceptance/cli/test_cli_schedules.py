@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.command import SCHEDCTL, Command, QuickCommand
+from support.commands.command import SCHEDCTL, Command, QuickCommand
 
 from scheduler.environment.paths import SYSTEM_CONFIG
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.command import CONFIG, NIGHTLY, SCHEDCTL, Answer, Command, QuickCommand
+from support.commands.command import CONFIG, NIGHTLY, SCHEDCTL, Answer, Command, QuickCommand
 
 WORDS = "größte 日本 😀"
 ESCAPED = r"gr\xf6\xdfte \u65e5\u672c \U0001f600"

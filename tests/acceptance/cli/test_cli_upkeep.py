@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.command import CONFIG, NIGHTLY, Command, QuickCommand
+from support.commands.command import CONFIG, NIGHTLY, Command, QuickCommand
 
 from storage import key_values
 from storage.database import open_database

@@ -4,8 +4,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import forked
-from support.command import SCHEDCTL, Command
+from support.commands import forked
+from support.commands.command import SCHEDCTL, Command
 
 COMMANDS = [
     ["list", "--json"],

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.command import CONFIG, NIGHTLY, SCHEDCTL, Command, QuickCommand
+from support.commands.command import CONFIG, NIGHTLY, SCHEDCTL, Command, QuickCommand
 
 from scheduler.runs.quota_hold_store import hold
 from scheduler.state.seen_files import SYNCED, is_as_seen

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.command import Command
-from support.service import JOB, SCHEMA, Service
+from support.commands.command import Command
+from support.commands.service import JOB, SCHEMA, Service
 
 from exporter.emulator.fault_injection import CallFault
 from exporter.emulator.server import Emulator

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import Answer, Command
-from support.service import JOB, SCHEMA, Service
+from support.commands.command import Answer, Command
+from support.commands.service import JOB, SCHEMA, Service
 
 from exporter.emulator.fault_injection import CallFault
 from exporter.emulator.server import Emulator
 
-MOVED_CLOCK = Path(__file__).parents[2] / "support" / "moved_clock.py"
+MOVED_CLOCK = Path(__file__).parents[2] / "support" / "commands" / "moved_clock.py"
 YEARLY = "0 0 1 1 *"
 
 

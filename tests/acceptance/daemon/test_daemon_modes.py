@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.command import Command
-from support.service import JOB, SCHEMA, Service
+from support.commands.command import Command
+from support.commands.service import JOB, SCHEMA, Service
 
 from exporter.emulator.server import Emulator
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.command import Command
-from support.receivers import mail_server
-from support.service import JOB, SCHEMA, Service
+from support.commands.command import Command
+from support.commands.service import JOB, SCHEMA, Service
+from support.loopback.receivers import mail_server
 
 from exporter.emulator.server import Emulator
 

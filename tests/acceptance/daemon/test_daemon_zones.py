@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from support.command import Command
-from support.service import JOB, SCHEMA, Service
+from support.commands.command import Command
+from support.commands.service import JOB, SCHEMA, Service
 
 from exporter.emulator.server import Emulator
 from scheduler.planning.tzdata_changes import Outlook, Samples, read, write

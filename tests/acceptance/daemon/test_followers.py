@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.command import CONFIG, NIGHTLY, Command
-from support.service import SCHEMA, Service
+from support.commands.command import CONFIG, NIGHTLY, Command
+from support.commands.service import SCHEMA, Service
 
 from exporter.emulator.server import Emulator
 from storage.database import open_database

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support.command import SCHEDCTL, Command, QuickCommand
+from support.commands.command import SCHEDCTL, Command, QuickCommand
 
 from scheduler.operations import systemd_units
 from scheduler.state import location

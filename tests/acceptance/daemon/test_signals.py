@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.command import SCHEDCTL, Command
-from support.service import JOB, SCHEMA, Service
+from support.commands.command import SCHEDCTL, Command
+from support.commands.service import JOB, SCHEMA, Service
 
 from exporter.emulator.fault_injection import CallFault
 from exporter.emulator.server import Emulator

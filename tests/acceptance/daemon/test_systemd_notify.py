@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.command import CONFIG, NIGHTLY, SCHEDCTL, Command
-from support.notify import Listener
+from support.commands.command import CONFIG, NIGHTLY, SCHEDCTL, Command
+from support.commands.notify import Listener
 
 GOOD = CONFIG + NIGHTLY
 BAD = GOOD.replace("0 3 * * mon-fri", "99 3 * * *")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.command import Command, QuickCommand
+from support.commands.command import Command, QuickCommand
 
 from exporter.emulator.fault_injection import CallFault, RowFault
 from exporter.emulator.server import Emulator

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.command import Command
-from support.receivers import MailServer, WebHook, mail_server, silent_server, web_hook
-from support.service import JOB, SCHEMA, Service
+from support.commands.command import Command
+from support.commands.service import JOB, SCHEMA, Service
+from support.loopback.receivers import MailServer, WebHook, mail_server, silent_server, web_hook
 
 from exporter.emulator.server import Emulator
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.command import Command
-from support.receivers import free_port
+from support.commands.command import Command
+from support.loopback.receivers import free_port
 
 from exporter.emulator.server import Emulator
 from exporter.settings.connection import CONNECTION_MODELS

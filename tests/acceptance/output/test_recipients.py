@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.command import CONFIG, NIGHTLY, Command
-from support.receivers import MailServer, free_port, mail_server
-from support.service import JOB, SCHEMA, Service
+from support.commands.command import CONFIG, NIGHTLY, Command
+from support.commands.service import JOB, SCHEMA, Service
+from support.loopback.receivers import MailServer, free_port, mail_server
 
 from exporter.emulator.server import Emulator
 

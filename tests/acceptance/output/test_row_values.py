@@ -9,8 +9,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from support.command import Command
-from support.service import SCHEMA, Service
+from support.commands.command import Command
+from support.commands.service import SCHEMA, Service
 
 from exporter.emulator.server import Emulator
 from scheduler.config.build import load

@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
-from support.command import Command
-from support.sail import sail_server
+from support.commands.command import Command
+from support.databases.sail import sail_server
 
 CONFIG = """
 [connections.lake]

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from support.command import Command
+from support.commands.command import Command
 
 CONFIG = """
 [connections.duckdb]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support import mariadb
-from support.command import Command
-from support.trino_server import trino_server
+from support.commands.command import Command
+from support.databases import mariadb
+from support.databases.trino_server import trino_server
 
 CONFIG = '''
 [connections.source]

@@ -9,8 +9,8 @@ from pathlib import Path
 import duckdb
 import psutil
 import pytest
-from support.command import Command
-from support.sail import sail_server
+from support.commands.command import Command
+from support.databases.sail import sail_server
 
 CONFIG = """
 [connections.there]

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.command import SCHEDCTL, Command
-from support.td_server import DATABASE, KEY, TdServer, td_server
+from support.commands.command import SCHEDCTL, Command
+from support.databases.td_server import DATABASE, KEY, TdServer, td_server
 
 CONFIG = """
 [daemon]

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.command import SCHEDCTL, Command
+from support.commands.command import SCHEDCTL, Command
 
 CONFIG = """
 [connections.warehouse]

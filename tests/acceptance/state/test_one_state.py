@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.command import CONFIG, NIGHTLY, SCHEDCTL, Command, QuickCommand
-from support.other_user import BECOME_NOBODY, held_by_another_process, needs_root
+from support.commands.command import CONFIG, NIGHTLY, SCHEDCTL, Command, QuickCommand
+from support.commands.other_user import BECOME_NOBODY, held_by_another_process, needs_root
 
 from scheduler.state import location
 

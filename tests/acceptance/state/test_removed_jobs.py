@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cases import SCHEMA as THINGS
-from support.command import CONFIG, NIGHTLY, Command, QuickCommand
-from support.service import CONFIG as SERVICE_CONFIG
-from support.service import SCHEMA, Service
+from support.commands.command import CONFIG, NIGHTLY, Command, QuickCommand
+from support.commands.service import CONFIG as SERVICE_CONFIG
+from support.commands.service import SCHEMA, Service
+from support.runs.cases import SCHEMA as THINGS
 
 from exporter.emulator.fault_injection import CallFault
 from exporter.emulator.server import Emulator

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from support.command import CONFIG, Command, QuickCommand
-from support.service import Service
+from support.commands.command import CONFIG, Command, QuickCommand
+from support.commands.service import Service
 from support.storage import damage, stored
 
 from exporter.emulator.server import Emulator

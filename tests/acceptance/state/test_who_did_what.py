@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.command import CONFIG, NIGHTLY, QuickCommand
+from support.commands.command import CONFIG, NIGHTLY, QuickCommand
 
 from scheduler.config.build import load
 from scheduler.daemon.retention import clear

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.command import Command
-from support.whole_runs import SECRET
+from support.commands.command import Command
+from support.runs.whole_runs import SECRET
 
 from exporter.emulator.server import Emulator
 

@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parents[1]))
 
-from support.whole_runs import SECRET, Workplace  # noqa: E402 - once it is found
+from support.runs.whole_runs import SECRET, Workplace  # noqa: E402 - once it is found
 
 from exporter.emulator.fault_injection import CallFault  # noqa: E402 - the same
 from exporter.emulator.server import Emulator  # noqa: E402 - the same

@@ -12,13 +12,13 @@ from pathlib import Path
 import duckdb
 import pytest
 from pydantic import SecretStr
-from support import mariadb
-from support.mariadb import Mariadb
-from support.sail import NoSailError, Sail, execute, sail_server
-from support.spark import NoSparkError, spark_server
-from support.td_server import DATABASE, KEY, TdServer, td_server
-from support.trino_server import PASSWORD as TRINO_PASSWORD
-from support.trino_server import TrinoServer, trino_server
+from support.databases import mariadb
+from support.databases.mariadb import Mariadb
+from support.databases.sail import NoSailError, Sail, execute, sail_server
+from support.databases.spark import NoSparkError, spark_server
+from support.databases.td_server import DATABASE, KEY, TdServer, td_server
+from support.databases.trino_server import PASSWORD as TRINO_PASSWORD
+from support.databases.trino_server import TrinoServer, trino_server
 
 from exporter.settings.adbc import AdbcConnection
 from exporter.settings.connection import MysqlConnection, SqlalchemyConnection, TreasureDataConnection, TrinoConnection

@@ -19,7 +19,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
-from support.sail import Sail, sail_server
+from support.databases.sail import Sail, sail_server
 
 from exporter.failures import ExportError, FailureKind
 from exporter.settings.adbc import AdbcConnection

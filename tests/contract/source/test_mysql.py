@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from support import mariadb
-from support.mariadb import Mariadb
+from support.databases import mariadb
+from support.databases.mariadb import Mariadb
 from support.properties import examples
 
 from exporter.failures import ExportError, FailureKind

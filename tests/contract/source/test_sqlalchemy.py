@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from support import mariadb
-from support.mariadb import Mariadb
+from support.databases import mariadb
+from support.databases.mariadb import Mariadb
 
 from exporter.failures import ExportError, FailureKind
 from exporter.rows.casts import TextCast, salesforce_rules

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from support.hostile import OK, Act, answering, bomb, dripping, flooding, hostile, mute, within
-from support.td_server import DATABASE, KEY, TdServer
+from support.databases.td_server import DATABASE, KEY, TdServer
+from support.loopback.hostile import OK, Act, answering, bomb, dripping, flooding, hostile, mute, within
 
 from exporter.failures import ExportError, FailureKind
 from exporter.settings.connection import SecretReference, TreasureDataConnection

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from support.hostile import OK, Act, answering, bomb, dripping, flooding, hostile, mute, within
-from support.network import make_authority, relaying
+from support.databases.trino_server import PASSWORD, TrinoServer, trino_server
+from support.loopback.hostile import OK, Act, answering, bomb, dripping, flooding, hostile, mute, within
+from support.loopback.network import make_authority, relaying
 from support.properties import examples
-from support.trino_server import PASSWORD, TrinoServer, trino_server
 
 from exporter.failures import ExportError, FailureKind
 from exporter.settings.connection import TrinoConnection

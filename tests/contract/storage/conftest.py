@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support import postgres
+from support.databases import postgres
 
 from storage.database import Database, open_database
 

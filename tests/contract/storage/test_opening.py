@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
-from support import postgres
+from support.databases import postgres
 from support.storage import NOON, Process, new_run, stored
 
 from storage import key_values

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.exports import ListLedger, QuickControl, make_context
+from support.runs.exports import ListLedger, QuickControl, make_context
 
 from exporter.failures import ExportError, FailureKind
 from exporter.host import durable_files

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.exports import ListLedger, QuickControl, make_context
+from support.runs.exports import ListLedger, QuickControl, make_context
 
 from exporter.events import Event, Progress, RowsSpooled, advance
 from exporter.failures import ExportError, FailureKind

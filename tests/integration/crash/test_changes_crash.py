@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.cases import LONG
-from support.crash import Nursery
-from support.emulator_org import csv_of, load
-from support.whole_runs import Workplace
+from support.runs.cases import LONG
+from support.runs.crash import Nursery
+from support.runs.whole_runs import Workplace
+from support.salesforce.emulator_org import csv_of, load
 
 from exporter.emulator.server import Emulator
 from scheduler.daemon.retention import clear

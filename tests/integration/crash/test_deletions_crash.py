@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.crash import Nursery
-from support.emulator_org import csv_of, load
-from support.whole_runs import Workplace
+from support.runs.crash import Nursery
+from support.runs.whole_runs import Workplace
+from support.salesforce.emulator_org import csv_of, load
 
 from exporter.emulator.server import Emulator
 from storage.runs.runs import StoredRun, get_run, request_cancel

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cases import CASES, RESENT, SCHEMA, SMALLEST_PIECE, Case
-from support.crash import FileLedger, Nursery, nursery
+from support.runs.cases import CASES, RESENT, SCHEMA, SMALLEST_PIECE, Case
+from support.runs.crash import FileLedger, Nursery, nursery
 
 from exporter.emulator.server import Emulator
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cases import CASES, Case
-from support.cases import SCHEMA as CASES_SCHEMA
-from support.crash import FileLedger, Nursery, nursery
-from support.exports import make_context, make_spool, make_target
-from support.small_org import Fault, SmallOrg, small_org
+from support.runs.cases import CASES, Case
+from support.runs.cases import SCHEMA as CASES_SCHEMA
+from support.runs.crash import FileLedger, Nursery, nursery
+from support.runs.exports import make_context, make_spool, make_target
+from support.salesforce.small_org import Fault, SmallOrg, small_org
 
 from exporter.emulator.fault_injection import RowFault
 from exporter.emulator.server import Emulator

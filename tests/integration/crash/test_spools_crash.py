@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.cases import names
-from support.crash import Nursery
-from support.emulator_org import csv_of, load
-from support.whole_runs import Workplace
+from support.runs.cases import names
+from support.runs.crash import Nursery
+from support.runs.whole_runs import Workplace
+from support.salesforce.emulator_org import csv_of, load
 
 from exporter.emulator.server import Emulator
 from scheduler.runs.spool_identity import has_acted

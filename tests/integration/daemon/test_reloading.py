@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import CONFIG, NIGHTLY
+from support.commands.command import CONFIG, NIGHTLY
 
 from scheduler.config.build import Config, build, read
 from scheduler.config.merge import Changes

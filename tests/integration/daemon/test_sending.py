@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from support.hostile import OK, Act, answering, bomb, dripping, flooding, hostile, within
-from support.receivers import MailServer, WebHook, free_port, mail_server, silent_server, web_hook
+from support.loopback.hostile import OK, Act, answering, bomb, dripping, flooding, hostile, within
+from support.loopback.receivers import MailServer, WebHook, free_port, mail_server, silent_server, web_hook
 
 from scheduler.notifications import apprise_sender
 from scheduler.notifications.apprise_sender import is_usable, secrets_in, send

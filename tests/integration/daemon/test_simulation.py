@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from support.simulation import START, Simulation
+from support.runs.simulation import START, Simulation
 
 from scheduler.operations.audit import audit
 from storage.database import open_database

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.emulator_http import Caller, calling, job_info, tag
-from support.emulator_schema import AIRPORT
+from support.salesforce.emulator_http import Caller, calling, job_info, tag
+from support.salesforce.emulator_schema import AIRPORT
 
 from exporter.emulator.org.org import Rights
 from exporter.emulator.server import Emulator

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import requests
-from support.emulator_http import Caller, calling
-from support.emulator_schema import AIRPORT
+from support.salesforce.emulator_http import Caller, calling
+from support.salesforce.emulator_schema import AIRPORT
 
 from exporter.emulator.fault_injection import RowFault
 from exporter.emulator.org.org import Rights

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import requests
-from support.emulator_schema import AIRPORT
+from support.salesforce.emulator_schema import AIRPORT
 
 from exporter.emulator.server import Emulator
 

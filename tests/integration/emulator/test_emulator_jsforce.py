@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.emulator_schema import AIRPORT
+from support.salesforce.emulator_schema import AIRPORT
 
 from exporter.emulator.org.org import USER_ID, USERNAME
 from exporter.emulator.server import Emulator

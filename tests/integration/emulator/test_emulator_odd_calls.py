@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from support.emulator_http import Caller, calling
+from support.salesforce.emulator_http import Caller, calling
 
 from exporter.emulator.server import Emulator
 

@@ -13,8 +13,8 @@ from typing import Self
 
 import pytest
 import requests
-from support.emulator_http import Caller, calling, tag
-from support.emulator_schema import AIRPORT
+from support.salesforce.emulator_http import Caller, calling, tag
+from support.salesforce.emulator_schema import AIRPORT
 
 from exporter.emulator.fault_injection import CallFault, RowFault
 from exporter.emulator.org.store import StateInUseError

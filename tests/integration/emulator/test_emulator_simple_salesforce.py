@@ -13,7 +13,7 @@ from simple_salesforce.exceptions import (
     SalesforceMalformedRequest,
     SalesforceResourceNotFound,
 )
-from support.emulator_schema import AIRPORT
+from support.salesforce.emulator_schema import AIRPORT
 
 from exporter.emulator.server import Emulator
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.emulator_org import ask, csv_of, load, open_org
+from support.salesforce.emulator_org import ask, csv_of, load, open_org
 
 from exporter.emulator.http import RefusalError
 from exporter.emulator.org.org import USER_ID, Org

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.emulator_org import csv_of, load, open_org
 from support.properties import examples
+from support.salesforce.emulator_org import csv_of, load, open_org
 
 from exporter.emulator.org.org import USER_ID, Org
 from exporter.emulator.org.record_table import BatchError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from support.whole_runs import Workplace
+from support.runs.whole_runs import Workplace
 
 from exporter.emulator.server import Emulator
 from exporter.sources.duckdb.source import DuckdbSource

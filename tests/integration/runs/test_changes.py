@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cases import LONG, SCHEMA, names
-from support.whole_runs import SECRET, Workplace
+from support.runs.cases import LONG, SCHEMA, names
+from support.runs.whole_runs import SECRET, Workplace
 
 from exporter.emulator.fault_injection import CallFault, RowFault
 from exporter.emulator.server import Emulator

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support import whole_runs
-from support.cases import LONG
-from support.emulator_org import csv_of, load
-from support.whole_runs import Workplace
+from support.runs import whole_runs
+from support.runs.cases import LONG
+from support.runs.whole_runs import Workplace
+from support.salesforce.emulator_org import csv_of, load
 
 from exporter.emulator.fault_injection import CallFault, RowFault
 from exporter.emulator.server import Emulator

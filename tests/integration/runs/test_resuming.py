@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.cases import SCHEMA, names
-from support.command import Command, QuickCommand
-from support.crash import Nursery
-from support.whole_runs import SECRET, Workplace
+from support.commands.command import Command, QuickCommand
+from support.runs.cases import SCHEMA, names
+from support.runs.crash import Nursery
+from support.runs.whole_runs import SECRET, Workplace
 
 from exporter.emulator.server import Emulator
 from scheduler.daemon.retention import sweep

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.cases import names
-from support.command import QuickCommand
-from support.crash import Nursery
-from support.whole_runs import OWNER, Workplace
+from support.commands.command import QuickCommand
+from support.runs.cases import names
+from support.runs.crash import Nursery
+from support.runs.whole_runs import OWNER, Workplace
 
 from exporter.emulator.server import Emulator
 from scheduler.daemon.retention import set_aside

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from support.cases import SCHEMA
-from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target
+from support.runs.cases import SCHEMA
+from support.runs.exports import ListLedger, QuickControl, make_context, make_spool, make_target
 
 from exporter.emulator.bulk import bulk_jobs as jobs
 from exporter.emulator.fault_injection import CallFault, RowFault

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from support.exports import ListLedger, QuickControl, make_context, make_target
 from support.properties import examples
+from support.runs.exports import ListLedger, QuickControl, make_context, make_target
 
 from exporter.emulator.org.org import Rights
 from exporter.emulator.server import Emulator

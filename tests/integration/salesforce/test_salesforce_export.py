@@ -2,8 +2,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target, people
-from support.small_org import SmallOrg, small_org
+from support.runs.exports import ListLedger, QuickControl, make_context, make_spool, make_target, people
+from support.salesforce.small_org import SmallOrg, small_org
 
 from exporter.events import BatchSent, BatchSettled, Event, Retrying, Warned
 from exporter.failures import ExportError, FailureKind

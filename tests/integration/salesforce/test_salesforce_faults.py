@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target, people
-from support.hostile import bomb
-from support.small_org import Fault, Reply, SmallOrg, small_org
+from support.loopback.hostile import bomb
+from support.runs.exports import ListLedger, QuickControl, make_context, make_spool, make_target, people
+from support.salesforce.small_org import Fault, Reply, SmallOrg, small_org
 
 from exporter.events import Event, Retrying
 from exporter.failures import ExportError, FailureKind

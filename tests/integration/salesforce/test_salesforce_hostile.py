@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from support.exports import ListLedger, QuickControl, make_connection, make_context, make_spool, make_target, people
-from support.hostile import (
+from support.loopback.hostile import (
     OK,
     Act,
     answering,
@@ -28,8 +27,17 @@ from support.hostile import (
     sipping,
     within,
 )
-from support.network import make_authority
-from support.small_org import Fault, small_org
+from support.loopback.network import make_authority
+from support.runs.exports import (
+    ListLedger,
+    QuickControl,
+    make_connection,
+    make_context,
+    make_spool,
+    make_target,
+    people,
+)
+from support.salesforce.small_org import Fault, small_org
 
 from exporter.failures import ExportError
 from exporter.http import calls

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.exports import ListLedger, make_connection, make_context, make_spool, make_target, people
-from support.small_org import Fault, Reply, SmallOrg, small_org
+from support.runs.exports import ListLedger, make_connection, make_context, make_spool, make_target, people
+from support.salesforce.small_org import Fault, Reply, SmallOrg, small_org
 
 from exporter.failures import ExportError, FailureKind
 from exporter.settings.connection import SalesforceConnection, SalesforceExport

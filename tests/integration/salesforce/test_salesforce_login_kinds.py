@@ -12,8 +12,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pydantic import SecretStr
-from support.exports import ListLedger, QuickControl, make_context, make_spool, people
-from support.logins import (
+from support.runs.exports import ListLedger, QuickControl, make_context, make_spool, people
+from support.salesforce.logins import (
     AUTHS,
     PASSWORD,
     RIGHTS,

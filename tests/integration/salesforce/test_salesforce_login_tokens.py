@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.exports import ListLedger, QuickControl, make_context, make_spool, people
-from support.logins import (
+from support.runs.exports import ListLedger, QuickControl, make_context, make_spool, people
+from support.salesforce.logins import (
     INSTANTS,
     RIGHTS,
     TOKEN_CALL,

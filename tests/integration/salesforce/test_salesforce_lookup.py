@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from support.emulator_org import csv_of, load
-from support.exports import QuickControl, make_connection, make_spool
+from support.runs.exports import QuickControl, make_connection, make_spool
+from support.salesforce.emulator_org import csv_of, load
 
 from exporter.emulator.server import Emulator
 from exporter.spool.spool import Spool

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pydantic import SecretStr
-from support.cases import CASES, SCHEMA, Case
-from support.emulator_org import csv_of, load
-from support.exports import ListLedger, QuickControl, make_context, make_target
+from support.runs.cases import CASES, SCHEMA, Case
+from support.runs.exports import ListLedger, QuickControl, make_context, make_target
+from support.salesforce.emulator_org import csv_of, load
 
 from exporter.emulator.bulk import bulk_jobs
 from exporter.emulator.fault_injection import CallFault, RowFault

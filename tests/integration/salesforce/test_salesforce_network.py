@@ -8,9 +8,9 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from pydantic import SecretStr
-from support.exports import ListLedger, QuickControl, make_context, make_spool, people
-from support.logins import AUTHS, RIGHTS, connect, logins, target_of
-from support.network import Proxy, Relay, make_authority, proxying, relaying
+from support.loopback.network import Proxy, Relay, make_authority, proxying, relaying
+from support.runs.exports import ListLedger, QuickControl, make_context, make_spool, people
+from support.salesforce.logins import AUTHS, RIGHTS, connect, logins, target_of
 
 from exporter.emulator.server import Emulator
 from exporter.events import Event, Retrying

@@ -4,8 +4,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target, people
-from support.small_org import Fault, Reply, SmallOrg, small_org, text_field
+from support.runs.exports import ListLedger, QuickControl, make_context, make_spool, make_target, people
+from support.salesforce.small_org import Fault, Reply, SmallOrg, small_org, text_field
 
 from exporter.events import Event, Warned
 from exporter.failures import ExportError, FailureKind

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target
-from support.whole_runs import SECRET, Workplace
+from support.runs.exports import ListLedger, QuickControl, make_context, make_spool, make_target
+from support.runs.whole_runs import SECRET, Workplace
 
 from exporter.emulator.fault_injection import RowFault
 from exporter.emulator.server import Emulator

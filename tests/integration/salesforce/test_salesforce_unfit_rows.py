@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pydantic import SecretStr
-from support.cases import names
-from support.emulator_org import csv_of, load
-from support.exports import ListLedger, QuickControl, make_context, make_spool, make_target
+from support.runs.cases import names
+from support.runs.exports import ListLedger, QuickControl, make_context, make_spool, make_target
+from support.salesforce.emulator_org import csv_of, load
 
 from exporter.emulator.bulk import bulk_jobs as jobs
 from exporter.emulator.server import Emulator

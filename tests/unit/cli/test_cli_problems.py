@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from support.command import logging_as_it_was
+from support.commands.command import logging_as_it_was
 
 from scheduler.cli.errors import _KINDS, EXIT_CODES, problem_of, report
 from scheduler.errors.operation_error import ErrorKind, OperationError, failed, not_found, usage

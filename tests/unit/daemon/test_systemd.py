@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.notify import Listener
+from support.commands.notify import Listener
 
 from scheduler.daemon.sd_notify import MAX_STATUS, Manager, notify, status_line, stopping_line, watchdog_seconds
 

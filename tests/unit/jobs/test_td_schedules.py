@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import CONFIG, QuickCommand
+from support.commands.command import CONFIG, QuickCommand
 
 from scheduler.jobs.import_treasure_data import Carried, carry_over, read_schedules
 

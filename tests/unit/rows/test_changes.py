@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.exports import QuickControl
+from support.runs.exports import QuickControl
 
 from exporter.changes import parts
 from exporter.changes.parts import clustered_writer

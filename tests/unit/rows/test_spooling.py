@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.exports import QuickControl
 from support.properties import examples
+from support.runs.exports import QuickControl
 
 from exporter.events import Event, RowsSpooled
 from exporter.failures import ExportError

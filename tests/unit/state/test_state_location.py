@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from support.other_user import BECOME_NOBODY, NOBODY, held_by_another_process, needs_root
+from support.commands.other_user import BECOME_NOBODY, NOBODY, held_by_another_process, needs_root
 
 from scheduler.config.build import build, read
 from scheduler.config.open_state import rebuilt

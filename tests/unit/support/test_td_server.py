@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import tdclient
-from support.td_server import DATABASE, KEY, TdServer, td_server
+from support.databases.td_server import DATABASE, KEY, TdServer, td_server
 from tdclient.errors import AlreadyExistsError, AuthError, NotFoundError
 
 

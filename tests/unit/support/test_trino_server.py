@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import trino
-from support.trino_server import TrinoServer, trino_server
+from support.databases.trino_server import TrinoServer, trino_server
 
 
 @pytest.fixture(params=[True, False], ids=["immediate", "prepared"])

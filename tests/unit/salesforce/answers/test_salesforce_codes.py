@@ -1,5 +1,5 @@
 import pytest
-from support.salesforce_codes import ASYNC_EXCEPTION_CODES, EXCEPTION_CODES, STATUS_CODES
+from support.salesforce.salesforce_codes import ASYNC_EXCEPTION_CODES, EXCEPTION_CODES, STATUS_CODES
 
 from exporter.targets.salesforce.http.code_table import CODES, CODES_OF_ANY_CASE, Meaning
 from exporter.targets.salesforce.http.error_codes import RULES, Verdict, Where, classify

@@ -2,7 +2,7 @@ import csv
 import io
 
 import pytest
-from support.hostile import within
+from support.loopback.hostile import within
 
 from exporter.failures import FailureKind
 from exporter.report import Refusal

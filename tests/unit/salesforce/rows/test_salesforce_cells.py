@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from support.fields import make_field
+from support.salesforce.fields import make_field
 
 from exporter.targets.salesforce.fields import Field
 from exporter.targets.salesforce.preparation.cell_check import CellChecks, CellFinding, CheckedColumn

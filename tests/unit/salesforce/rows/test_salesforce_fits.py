@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from support.fields import make_field
+from support.salesforce.fields import make_field
 
 from exporter.targets.salesforce.preparation.type_table import FITS, KINDS, Fit, family, fit, type_faults
 

@@ -2,8 +2,8 @@ import random
 from pathlib import Path
 
 import pytest
-from support.exports import make_spool
-from support.fields import make_field
+from support.runs.exports import make_spool
+from support.salesforce.fields import make_field
 
 from exporter.failures import ExportError
 from exporter.rows.key_forms import Form

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 import pytest
-from support.exports import make_connection
+from support.runs.exports import make_connection
 
 from exporter.failures import ExportError, FailureKind
 from exporter.settings.connection import SalesforceExport

@@ -7,7 +7,7 @@ from urllib.parse import quote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.emulator_org import ask, csv_of, load
+from support.salesforce.emulator_org import ask, csv_of, load
 
 from exporter.emulator.org.org import Org
 from exporter.rows.key_forms import normal

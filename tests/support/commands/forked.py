@@ -3,7 +3,7 @@
 What a command does after its imports is the same as in a process that starts afresh: it has its own process,
 environment, directory and files, from the console script's function to Python's end. What comes before is not
 tested so, nor what differs by the start of a process: tests of signals, kills, quick commands and output streams run
-:data:`~support.command.SCHEDCTL` itself.
+:data:`~support.commands.command.SCHEDCTL` itself.
 """
 
 import atexit
@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from support import fork_server
+from support.commands import fork_server
 
 _AT_START = ("PYTHON", "LC_", "LANG", "ARROW_", "MALLOC_", "LD_")
 """What begins so is read when a process or a library starts."""

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pymysql
-from support.network import make_authority
+from support.loopback.network import make_authority
 
 USER, PASSWORD = "reader", "s3cret'\\ü"
 AUTHORITY = "ca.pem"

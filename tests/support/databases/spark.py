@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import adbc_driver_manager
-from support.receivers import free_port
-from support.sail import execute
+from support.databases.sail import execute
+from support.loopback.receivers import free_port
 
 _DEADLINE = 180.0
 _LOOK_AGAIN = 0.5

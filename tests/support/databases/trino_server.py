@@ -17,8 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import duckdb
-from support.td_server import Fault
-from support.trino_results import Pages, column, split
+from support.databases.td_server import Fault
+from support.databases.trino_results import Pages, column, split
 
 PASSWORD = "s3cret"
 """Asked for by a server that is made with ``login=True``."""

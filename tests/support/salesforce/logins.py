@@ -1,6 +1,7 @@
 """Connections of every `auth` to an emulator, and a process of its own that logs in: it may be killed on the way.
 
-``python -m support.logins TOKEN_FILE LOGIN_URL [INSTANT]`` logs in once by refresh token, at INSTANT it kills itself.
+``python -m support.salesforce.logins TOKEN_FILE LOGIN_URL [INSTANT]`` logs in once by refresh token; at INSTANT it
+kills itself.
 """
 
 import functools
@@ -117,8 +118,8 @@ def logins(emulator: Emulator) -> int:
 
 def start_login(path: Path, url: str, instant: str = "") -> "subprocess.Popen[str]":
     """Log in by refresh token in a process of its own."""
-    command = [sys.executable, "-m", "support.logins", str(path), url, instant]
-    tests = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "support.salesforce.logins", str(path), url, instant]
+    tests = Path(__file__).parents[2]
     return subprocess.Popen(command, cwd=tests, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

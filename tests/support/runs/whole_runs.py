@@ -1,7 +1,7 @@
 """Whole runs of one job, from its query to its settled outcome, in this process or in one that is killed on the way.
 
-``python -m support.whole_runs`` reads one cell per line from its input, forks, performs the cell's run in the child,
-which may end in SIGKILL at a chosen instant, and answers with the child's exit status.
+``python -m support.runs.whole_runs`` reads one cell per line from its input, forks, performs the cell's run in the
+child, which may end in SIGKILL at a chosen instant, and answers with the child's exit status.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from support.crash import Nursery, fork_cells
+from support.runs.crash import Nursery, fork_cells
 
 import exporter.changes.snapshot
 import exporter.changes.staging

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from support import answers, forked
+from support.commands import answers, forked
 
 from scheduler.cli.main import run
 
@@ -67,7 +67,7 @@ class Answer:
 class Command:
     """Runs `schedctl` in a directory with its own state; `environment` comes on top of a bare one.
 
-    Unless ``afresh``, the process is forked from one that has imported everything; see :mod:`support.forked`.
+    Unless ``afresh``, the process is forked from one that has imported everything; see :mod:`support.commands.forked`.
     """
 
     afresh = False

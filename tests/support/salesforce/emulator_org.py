@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from support.emulator_schema import AIRPORT
+from support.salesforce.emulator_schema import AIRPORT
 
 from exporter.emulator.org.org import Org
 from exporter.emulator.org.record_table import read_table

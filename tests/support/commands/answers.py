@@ -9,7 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 SCHEMA: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "docs" / "json-schema.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[3] / "docs" / "json-schema.json").read_text(encoding="utf-8")
 )
 COMMANDS: dict[str, Any] = SCHEMA["commands"]
 ERROR = "error"

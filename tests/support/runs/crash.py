@@ -1,8 +1,8 @@
 """Exports that are killed at a chosen instant.
 
-``python -m support.crash`` reads one cell per line from its input, forks, does what the cell says in the child, which
-may end in SIGKILL, and answers with the child's exit status. Forking from here, where all is imported and no thread
-runs, makes a cell cost some milliseconds.
+``python -m support.runs.crash`` reads one cell per line from its input, forks, does what the cell says in the child,
+which may end in SIGKILL, and answers with the child's exit status. Forking from here, where all is imported and no
+thread runs, makes a cell cost some milliseconds.
 """
 
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from support.exports import QuickControl, make_context, make_target
+from support.runs.exports import QuickControl, make_context, make_target
 
 from exporter.ledger import Entry, Mark
 from exporter.report import RejectedRow
@@ -115,9 +115,9 @@ class Nursery:
 
 
 @contextmanager
-def nursery(module: str = "support.crash") -> Iterator[Nursery]:
+def nursery(module: str = "support.runs.crash") -> Iterator[Nursery]:
     """Start the process, and end it with the block."""
-    tests = Path(__file__).parents[1]
+    tests = Path(__file__).parents[2]
     command = [sys.executable, "-m", module]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tests) as process:
         yield Nursery(process)

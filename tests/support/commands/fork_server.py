@@ -1,4 +1,4 @@
-"""The process of :mod:`support.forked`: it has imported everything, and forks a child for each command it is sent.
+"""The process of :mod:`support.commands.forked`: with everything imported, it forks a child for each command sent.
 
 A request is JSON with the command's ``arguments``, ``environment`` and ``directory``, and three file descriptors. The
 answers are the child's process id and, once it has ended, its exit code as ``subprocess`` counts it. The server ends

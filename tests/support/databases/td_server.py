@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import duckdb
-from support.td_results import form_of, run
+from support.databases.td_results import form_of, run
 
 KEY = "1/0123456789abcdef0123456789abcdef01234567"
 DATABASE = "shop"

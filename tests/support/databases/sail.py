@@ -11,7 +11,7 @@ from pathlib import Path
 
 import adbc_driver_manager
 import pyarrow as pa
-from support.receivers import free_port
+from support.loopback.receivers import free_port
 
 _DEADLINE = 60.0
 _TRIES = 3

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from support.emulator_org import csv_of, load
-from support.exports import QuickControl, make_spool
+from support.runs.exports import QuickControl, make_spool
+from support.salesforce.emulator_org import csv_of, load
 
 from exporter.emulator.fault_injection import RowFault
 from exporter.emulator.server import Emulator

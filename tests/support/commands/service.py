@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from support.command import SCHEDCTL, Command
+from support.commands.command import SCHEDCTL, Command
 
 from exporter.emulator.server import Emulator
 from scheduler.config.build import load
