@@ -1,5 +1,6 @@
 """The import rules of the architecture hold, and their check notices when they do not."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -81,8 +82,21 @@ def test_a_module_without_a_room_is_noticed(copied: Path, module: str, contract:
     assert module.removesuffix("/__init__.py").removesuffix(".py").rpartition("/")[2] in result.stdout
 
 
-@pytest.mark.parametrize("top", ["scheduler", "exporter", "storage"])
+@pytest.mark.parametrize("top", ["scheduler", "exporter", "storage", "tests"])
 def test_no_room_holds_more_modules_than_one_sees_at_once(top: str) -> None:
     rooms = [path for path in (ROOT / top).rglob("*") if path.is_dir() and path.name != "__pycache__"]
     counts = {str(room.relative_to(ROOT)): len(list(room.glob("[!_]*.py"))) for room in (ROOT / top, *rooms)}
     assert {room: count for room, count in counts.items() if count > MODULES} == {}
+
+
+@pytest.mark.parametrize("top", ["scheduler", "exporter", "storage"])
+def test_a_module_does_not_pay_for_the_others_of_its_room(top: str) -> None:
+    """What ``__init__`` imports is loaded with each module of the room, for quick commands too."""
+    costly = [
+        f"{path.relative_to(ROOT)}: {ast.unparse(statement)}"
+        for path in (ROOT / top).rglob("__init__.py")
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+        and ast.unparse(statement) not in ("from importlib import import_module", "from typing import TYPE_CHECKING")
+    ]
+    assert costly == []

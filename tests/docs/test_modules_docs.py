@@ -10,8 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "modules.md"
 MARK = "<!-- The rest is written by tests/docs/test_modules_docs.py from the docstrings. -->\n"
-PATH = re.compile(r"`((?:scheduler|exporter|storage|tests|bench|systemd)/[\w/.]+)`")
-MAPS = [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "glossary.md"]
+PATH = re.compile(r"`((?:scheduler|exporter|storage|tests|bench)/[\w/.*]+)`")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+OURS = re.compile(r"\b(?:from|import) ((?:scheduler|exporter|storage|support)(?:\.\w+)+)|\bLate\(\"([\w.]+)\"\)")
 
 
 def docstring(path: Path) -> str:
@@ -54,10 +55,30 @@ def test_every_room_and_module_says_what_it_is(room: Path) -> None:
     assert all(first_paragraph(path) for path in room.glob("[!_]*.py"))
 
 
-@pytest.mark.parametrize("page", MAPS, ids=lambda page: page.name)
-def test_every_place_that_a_map_names_is_there(page: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_place_that_a_page_names_is_there(page: Path) -> None:
     places = PATH.findall(page.read_text(encoding="utf-8"))
-    assert [place for place in places if not (ROOT / place).exists()] == []
+    assert [place for place in places if not list(ROOT.glob(place))] == []
+
+
+@pytest.mark.parametrize("top", ["scheduler", "exporter", "storage", "tests", "bench", "docs"])
+def test_every_module_that_a_text_imports_is_there(top: str) -> None:
+    """Programs in strings, templates and pages import too, and no linter reads them."""
+    modules = {
+        ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__")
+        for base in (ROOT, ROOT / "tests")
+        for name in ("scheduler", "exporter", "storage", "support")
+        for path in (base / name).rglob("*.py")
+    }
+    rooms = {module.rpartition(".")[0] for module in modules}
+    texts = [path for form in ("*.py", "*.mako", "*.md") for path in (ROOT / top).rglob(form)]
+    named = {
+        f"{path.relative_to(ROOT)}: {found[1] or found[2]}"
+        for path in texts
+        for found in OURS.finditer(path.read_text(encoding="utf-8"))
+        if (found[1] or found[2]) not in modules | rooms
+    }
+    assert named == set()
 
 
 if __name__ == "__main__":

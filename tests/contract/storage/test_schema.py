@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.command import revision
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
@@ -122,6 +123,15 @@ def test_the_database_tells_the_same_of_a_migrated_and_of_a_created_schema(conne
 def test_the_head_is_the_last_migration(connection: Connection) -> None:
     script = ScriptDirectory.from_config(alembic_config(connection))
     assert script.get_heads() == [SCHEMA.head]
+
+
+def test_the_draft_of_a_migration_runs(connection: Connection, tmp_path: Path) -> None:
+    schema = second_schema(tmp_path)
+    (schema.scripts / "versions" / f"{NEXT}_colour.py").unlink()
+    revision(alembic_config(connection, schema), "What comes next", rev_id=NEXT)
+    script = ScriptDirectory.from_config(alembic_config(connection, schema))
+    assert script.get_heads() == [NEXT]
+    assert script.get_revision(NEXT).doc == "What comes next."
 
 
 def test_an_empty_database_is_brought_to_the_head_and_stays_there(empty_url: str) -> None:

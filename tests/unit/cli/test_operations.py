@@ -17,7 +17,8 @@ from scheduler.errors.operation_error import ErrorKind, OperationError
 from scheduler.jobs.definition import Job
 from scheduler.nodes import presence
 from scheduler.nodes.process import boot_id, process_started, this_node
-from scheduler.operations import jobs, runs, sync_file_jobs
+from scheduler.operations import jobs, runs
+from scheduler.operations.jobs import sync_file_jobs
 from storage import key_values, nodes
 from storage.database import Database, open_database
 from storage.jobs import jobs as stored_jobs
