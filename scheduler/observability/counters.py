@@ -1,4 +1,4 @@
-"""What this process counts, and the names under which metrics tell it. Pure: how they are served is ``metrics.py``."""
+"""What this process counts, and the names of its metrics. Pure: ``daemon/metrics_server.py`` serves them."""
 
 import threading
 from collections import Counter

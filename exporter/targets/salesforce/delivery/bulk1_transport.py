@@ -28,7 +28,7 @@ _OVER = frozenset({"Completed", "Failed", "NotProcessed"})
 
 
 class Bulk1Carrier:
-    """Implements :class:`~.carrier.Carrier`: one BulkJob at a time takes batch after batch."""
+    """Implements :class:`~.transport.Carrier`: one BulkJob at a time takes batch after batch."""
 
     def __init__(self, work: ExportWork) -> None:
         self._work = work

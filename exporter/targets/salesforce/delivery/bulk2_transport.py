@@ -1,7 +1,7 @@
 """Carrying batches by Bulk API 2.0: a BulkJob for each, which does nothing before it is told that all rows are there.
 
 So an answer that is lost is never dangerous: before that call nothing has happened, and the call itself can be made
-again, for a BulkJob begins once. Results come in any order and without numbers: see :mod:`.matching`.
+again, for a BulkJob begins once. Results come in any order and without numbers: see :mod:`.match_results`.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _OVER = frozenset({"JobComplete", "Failed", "Aborted"})
 
 
 class Bulk2Carrier:
-    """Implements :class:`~.carrier.Carrier`: each sending is a BulkJob of its own, whose id is the sending's too."""
+    """Implements :class:`~.transport.Carrier`: each sending is a BulkJob of its own, whose id is the sending's too."""
 
     def __init__(self, work: ExportWork) -> None:
         self._work = work
