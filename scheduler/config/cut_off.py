@@ -37,13 +37,19 @@ def default_keys(config: Config) -> list[str]:
 
 
 def lost_keys(
-    config: Config, known: Mapping[str, Mapping[str, Any]], *, defaults_before: Collection[str] = ()
+    config: Config,
+    known: Mapping[str, Mapping[str, Any]],
+    *,
+    defaults_before: Collection[str] = (),
+    pending: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """Return, by name, the keys that jobs of the config had and that may still follow at the end of their file.
 
     ``known`` are the definitions that jobs had, by name, as :meth:`Job.to_dict` returned them; ``defaults_before`` what
-    :func:`default_keys` returned then. HARMLESS keys are left out.
+    :func:`default_keys` returned then. HARMLESS keys are left out. ``pending`` are the keys that were lost at an
+    earlier look, and that nobody has confirmed: they stay lost while they are missing, whatever follows them by now.
     """
+    pending = pending or {}
     ends: dict[str, Keys] = {}
     defaults = frozenset(_lost_defaults(config, defaults_before))
     lost: dict[str, tuple[str, ...]] = {}
@@ -54,7 +60,8 @@ def lost_keys(
             ends[file] = open_table(config.texts[file])
         end = ends[file]
         inside = end[2:] if end[:2] == ("jobs", name) else None
-        if (inside is not None or defaults) and (keys := _lost(definition, job, config, inside, defaults)):
+        gone = defaults.union(pending.get(name, ()))
+        if (inside is not None or gone) and (keys := _lost(definition, job, config, inside, gone)):
             lost[name] = keys
     return lost
 
@@ -72,9 +79,12 @@ def _lost_defaults(config: Config, before: Collection[str]) -> Iterator[str]:
 
 
 def _lost(
-    definition: Mapping[str, Any], job: Job, config: Config, inside: Keys | None, defaults: Collection[str]
+    definition: Mapping[str, Any], job: Job, config: Config, inside: Keys | None, gone: Collection[str]
 ) -> tuple[str, ...]:
-    """Return what a job lost; ``inside`` is the table of it that the file ends in, None if it ends elsewhere."""
+    """Return what a job lost; ``inside`` is the table of it that the file ends in, None if it ends elsewhere.
+
+    ``gone`` are keys that are lost wherever the file ends, if they are missing.
+    """
     try:
         before = Job.from_dict(definition).to_dict()
     except ValueError:  # of another version, or zone data that are gone: there is nothing to compare with
@@ -94,12 +104,11 @@ def _lost(
             continue
         table = "export" if key.startswith("export.") else key
         if key in given:
-            is_cut = (
-                inside is not None and inside[:1] == (table,) and key in WITH_HEADER and _is_part(new[key], old[key])
-            )
+            may_follow = key in gone or (inside is not None and inside[:1] == (table,))
+            is_cut = may_follow and key in WITH_HEADER and _is_part(new[key], old[key])
         else:
             may_follow = inside is not None and (inside in ((), ("export",)) if table == "export" else not inside)
-            is_cut = may_follow or key in defaults or (inside is not None and key in WITH_HEADER)
+            is_cut = may_follow or key in gone or (inside is not None and key in WITH_HEADER)
         if is_cut:
             lost.append(key)
     return tuple(lost)

@@ -30,7 +30,7 @@ from scheduler.jobs.definition import Job, UnreadableJobError, parse_job
 from scheduler.jobs.dependencies import KEY, graph_faults
 from scheduler.jobs.dependent_slots import Timed, idle
 from scheduler.jobs.view import JobLine, with_slots
-from scheduler.nodes.health import CONFIRMED
+from scheduler.nodes.health import CONFIG_UNCONFIRMED, CONFIRMED
 from scheduler.notifications.settings import NO_RELAY
 from scheduler.runs.due_slots import CHANGED, DISABLED, settle_owed
 from scheduler.schedules.croniter_check import disagreement
@@ -196,7 +196,13 @@ def _lost(
     if changes.put.keys() - changes.replaced:
         gone = (each for each in removed.removed_jobs(session) if each.origin == "file")
         known |= {each.name: each.definition for each in gone if each.name in changes.put}
-    return lost_keys(config, known, defaults_before=json.loads(key_values.get(session, DEFAULT_KEYS) or "[]"))
+    waiting = json.loads(key_values.get(session, CONFIG_UNCONFIRMED) or "{}").get("lost", ())
+    return lost_keys(
+        config,
+        known,
+        defaults_before=json.loads(key_values.get(session, DEFAULT_KEYS) or "[]"),
+        pending={each["job"]: each["keys"] for each in waiting},
+    )
 
 
 def _check_whole(

@@ -1,5 +1,6 @@
 """`connections add`: a connection more in the config file."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
 from urllib.parse import urlsplit
 
@@ -55,6 +56,7 @@ def add_connection(
         raise usage(f"there is a connection {name} already: change it in {loaded.name}, or choose another name")
     if type_ not in connection.CONNECTION_MODELS:
         raise usage(f"--type {type_}: the types are {', '.join(sorted(connection.CONNECTION_MODELS))}")
+    session.refuse_unconfirmed(path, loaded, datetime.now(UTC))
     draft = edit_config_file.draft(path, "connections", name, {"type": type_, **_table(type_, pairs or [])})
     if test:
         result = check_connections.check_connection(draft.config, name)

@@ -181,6 +181,19 @@ def planned_edits(path: Path, config: Config, now: datetime) -> tuple[Edits, Unc
         return jobs.planned_edits(database, config, now)
 
 
+def refuse_unconfirmed(path: Path, config: Config, now: datetime) -> None:
+    """Raise UnconfirmedEdit if the config file looks cut short: a table at its end would hide what is missing.
+
+    What else keeps the file from being compared with the stored jobs does not matter here.
+    """
+    try:
+        unconfirmed = planned_edits(path, config, now)[1]
+    except (StorageError, OperationError, NameConflicts, LostParents):
+        return
+    if unconfirmed is not None:
+        raise unconfirmed
+
+
 @contextmanager
 def opened_if_there(path: Path, url: str, location: Location | None) -> Iterator[Database | None]:
     """Open the state database of a config file as it is; None where nobody has stored anything yet.

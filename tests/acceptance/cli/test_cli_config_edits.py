@@ -172,3 +172,13 @@ def test_a_connection_that_does_not_work_is_not_written_where_that_is_asked_for(
     quick.fails(*command, "path=nowhere.db", code=1, says="nothing was written: connection new: ")
     assert quick.config.read_bytes() == before
     assert "ok: connection new: " in quick("connections", "add", "new", "--type", "duckdb", "--test").err
+
+
+def test_nothing_is_written_behind_a_file_that_is_cut_short(quick: QuickCommand) -> None:
+    quick("list")
+    cut = (CONFIG + NIGHTLY).removesuffix('file = "numbers.csv"\n')
+    quick.write(cut)
+    told = "takes keys away, as a file does that is cut short (nightly: export.file)"
+    quick.fails("connections", "add", "more", "--type", "duckdb", code=4, says=told)
+    quick.fails(*WEEKLY, "--to-file", code=4, says=told)
+    assert quick.config.read_text(encoding="utf-8") == cut

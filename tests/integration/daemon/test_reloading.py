@@ -203,6 +203,21 @@ def test_a_job_whose_end_is_cut_off_waits_for_a_person_too(watch: Watch) -> None
     assert watch.files.config.jobs["c"].export.options != in_force.jobs["c"].export.options
 
 
+def test_a_table_behind_a_cut_does_not_hide_what_is_missing(watch: Watch) -> None:
+    in_force, whole = watch.files.config, watch.file.read_text(encoding="utf-8")
+    cut = whole.removesuffix(END)
+    for text in (cut, cut + '\n[connections.more]\ntype = "duckdb"\n'):
+        watch.file.write_text(text, encoding="utf-8")
+        watch.files.ask()
+        watch.look()
+        assert watch.files.config is in_force
+        assert "c: export.file" in watch.files.fault
+    watch.file.write_text(whole + '\n[connections.more]\ntype = "duckdb"\n', encoding="utf-8")
+    watch.files.ask()
+    watch.look()
+    assert (watch.files.fault, "more" in watch.files.config.connections) == ("", True)
+
+
 def test_a_job_that_comes_back_without_its_end_waits_as_well(watch: Watch) -> None:
     whole = watch.file.read_text(encoding="utf-8")
     without = whole.replace(JOBS["c"], "")
