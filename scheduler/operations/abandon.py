@@ -48,7 +48,8 @@ def abandon(
                 raise failed(f"run {run_id} has ended already: {run.outcome if run else 'it is gone'}")
             if not ledger.entries(session, run_id):
                 raise failed(f"run {run_id} has sent nothing yet: schedctl cancel {run_id} ends it")
-            lease = 2 * runner.ABORT_SECONDS
+            # No longer than a daemon's own claims, or a daemon beside this takes it for one of before a clock change.
+            lease = runner.LEASE_SECONDS
             claimed = runs.claim_run(session, run_id, owner=node.id, now=now, lease_seconds=lease, lease_from=shared)
         if claimed is None:
             raise failed(f"another run of {run.job} goes on: wait for it, or schedctl cancel it, then abandon {run_id}")

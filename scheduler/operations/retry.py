@@ -1,21 +1,21 @@
 """What follows an ended run on a person's word: it goes on, or another one repeats all of it or its refused rows."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from exporter.failures import ExportError
 from exporter.ledger import Entry, Mark
 from exporter.spool.spool import Spool
 from exporter.targets.salesforce.delivery.export_state import Standing
-from exporter.targets.salesforce.delivery.journal import Effect, Fact
 from scheduler.environment.actors import record_action
 from scheduler.errors.operation_error import failed, usage
 from scheduler.jobs.definition import Job, UnreadableJobError
 from scheduler.jobs.outline import Outline
 from scheduler.nodes.process import lives
 from scheduler.operations.runs import MAX_SEARCHED, get_run
+from scheduler.runs.incremental import NAME, is_incremental_append, is_uncertain
 from scheduler.runs.resend import RETRIED, WITHOUT_TEXT
 from scheduler.runs.spool_identity import (
     LEDGER_GONE,
@@ -58,7 +58,9 @@ def retry(
     not repeated unless ``again``: they would be there twice. Raises not-found, and failed where it makes no sense.
     """
     before = _ended(database, run_id)
-    obstacle: str | None = None
+    if not again:
+        _check_selected_since(database, before)
+    obstacle: _Obstacle | None = None
     if spool_root is not None and not again and _is_unfinished(database, before):
         obstacle = _obstacle(database, before, spool_root, now)
         if obstacle is None:
@@ -72,16 +74,31 @@ def retry(
         definition = _definition(session, before)
         by_changes = not Outline(definition).sends_all  # such a run sends only what is not there
         if _mode(definition) == "append" and not again and not by_changes:
-            _check_append(session, before, _object(definition), obstacle)
+            _check_append(session, before, _object(definition), obstacle.why if obstacle is not None else None)
         return _insert(session, before, definition, reason=None, now=now, by=by)
 
 
-def retry_rejected(database: Database, run_id: int, now: datetime, *, by: Actor | None = None) -> tuple[StoredRun, int]:
+def retry_rejected(
+    database: Database, run_id: int, now: datetime, *, spool_root: Path | None = None, by: Actor | None = None
+) -> tuple[StoredRun, int]:
     """Ask for a run of only the refused rows of an ended one; return it, and how many rows cannot be part of it.
 
-    Raises not-found, and failed where there are none, where they were sent again before, and for a truncate.
+    Raises not-found, and failed where there are none, where they were sent again before, for a truncate, and for a run
+    that can still go on from its spool in ``spool_root``: what it then has refused would be left behind.
     """
     before = _ended(database, run_id)
+    if spool_root is not None and _is_unfinished(database, before):
+        obstacle = _obstacle(database, before, spool_root, now)
+        if obstacle is None or obstacle.may_pass:
+            why = f" ({obstacle.why})" if obstacle is not None else ""
+            raise failed(
+                f"run {run_id} has rows that were not sent yet: schedctl retry {run_id} sends those first{why}, then "
+                "--rejected sends all that were refused"
+            )
+    with database.read() as session:
+        others = runs.list_runs(session, job=before.job, limit=MAX_SEARCHED)
+    repeats = [other for other in others if other.retry_of == run_id and other.reason == RETRIED]
+    unfinished = {each.id for each in repeats if spool_root is not None and _is_unfinished(database, each)}
     with database.write() as session:
         definition = _definition(session, before)
         if _mode(definition) == "truncate":
@@ -89,7 +106,7 @@ def retry_rejected(database: Database, run_id: int, now: datetime, *, by: Actor 
                 f"run {run_id} belongs to a truncate, which would delete the accepted rows: give the job "
                 'mode = "append" or a key to update by for this one time, or let its next run send all rows'
             )
-        _check_first(session, before)
+        _check_first(session, before, unfinished)
         kept = rejections.count(session, run_id)
         hopeless = rejections.count(session, run_id, codes=WITHOUT_TEXT)
         if kept == 0 and before.rows_rejected:
@@ -105,6 +122,29 @@ def retry_rejected(database: Database, run_id: int, now: datetime, *, by: Actor 
                 f"rejected {run_id} shows which): change the query, then schedctl run {before.job}"
             )
         return _insert(session, before, definition, reason=RETRIED, now=now, by=by), hopeless
+
+
+def _check_selected_since(database: Database, before: StoredRun) -> None:
+    """Refuse to send the rows of an incremental append again, which the query of a later slot has selected too.
+
+    A run that succeeded can be repeated as before: its rows are known to be in the target.
+    """
+    if before.outcome not in _BROKEN_OFF or before.reason == RETRIED:
+        return
+    try:
+        job = Job.from_dict(before.definition)
+    except UnreadableJobError:
+        return
+    if not is_incremental_append(job):
+        return
+    with database.read() as session:
+        later = runs.last_sent_slot(session, before.job, partly=True, reason=RETRIED)
+    if later is not None and later > before.scheduled_time:
+        raise failed(
+            f"the run of the slot {later:%Y-%m-%dT%H:%M:%SZ} has sent the rows of run {before.id} with its own, since "
+            f":{NAME} was a slot before both: nothing of run {before.id} is left to send. schedctl retry {before.id} "
+            "--again sends its rows once more"
+        )
 
 
 def _is_unfinished(database: Database, before: StoredRun) -> bool:
@@ -123,20 +163,28 @@ def _is_unfinished(database: Database, before: StoredRun) -> bool:
     return binding is None or len(standing.settled) < binding.batches
 
 
-def _obstacle(database: Database, before: StoredRun, root: Path, now: datetime) -> str | None:
+class _Obstacle(NamedTuple):
+    """Why a run cannot go on where it stopped, in words, and whether it may be able to later."""
+
+    why: str
+    may_pass: bool = False
+
+
+def _obstacle(database: Database, before: StoredRun, root: Path, now: datetime) -> _Obstacle | None:
     """Return why an unfinished run cannot go on; None if it can, here or where a daemon lives."""
     here, place = find_place(database, root)[1], before.spool_place
     with database.read() as session:
         for other in runs.list_runs(session, job=before.job, limit=MAX_SEARCHED):
             if other.retry_of == before.id and other.reason != RETRIED:
-                return f"run {other.id} sends all rows of its slot once more"
+                return _Obstacle(f"run {other.id} sends all rows of its slot once more")
         rows, known, shared = ledger.entries(session, before.id), known_places(session), shared_now(session, now)
         living = [node for node in nodes.all_nodes(session) if node.kind == "daemon" and lives(node, shared)]
     if here is not None and place is not None and place not in here:
         if place in places_of(living):
             return None
         where = known.get(place, "an unknown place")
-        return f"its spool is in {where}, which no living daemon can read: start one there first"
+        why = f"its spool is in {where}, which no living daemon can read: start one there first"
+        return _Obstacle(why, may_pass=True)
     binding = binding_of(rows)
     name = binding.spool if binding is not None else f"run-{before.id}"
     spool = Spool(directory_of(root, name, binding))
@@ -144,7 +192,7 @@ def _obstacle(database: Database, before: StoredRun, root: Path, now: datetime) 
         check_bound(spool, rows)
         check_ledger(spool, rows, before.id)
     except ExportError as error:
-        return error.message
+        return _Obstacle(error.message)
     return None
 
 
@@ -185,24 +233,29 @@ def _definition(session: Session, before: StoredRun) -> dict[str, object]:
     return stored.definition
 
 
-def _check_first(session: Session, before: StoredRun) -> None:
-    """Refuse to send refused rows a second time unless certainly none of them arrived the first time."""
+def _check_first(session: Session, before: StoredRun, unfinished: Collection[int]) -> None:
+    """Refuse to send refused rows a second time unless certainly none of them arrived the first time.
+
+    ``unfinished`` are the runs of refused rows that have rows left to send.
+    """
     for other in runs.list_runs(session, job=before.job, limit=MAX_SEARCHED):
         if other.retry_of != before.id or other.reason != RETRIED:
             continue
-        if other.state == "finished" and not other.rows_accepted and not _is_uncertain(session, other.id):
+        if other.state == "finished" and not other.rows_accepted and not is_uncertain(session, other.id):
             continue
-        raise failed(
-            f"the refused rows of run {before.id} were sent again by run {other.id}: schedctl retry {other.id} "
-            "--rejected sends what that one refused"
-        )
+        way = f"schedctl retry {other.id} --rejected sends what that one refused"
+        if other.state != "finished":
+            way = f"it is {other.state}; schedctl runs show {other.id} tells what becomes of them"
+        elif other.id in unfinished:
+            way = f"it broke off, and schedctl retry {other.id} sends the rest of them"
+        raise failed(f"the refused rows of run {before.id} were sent again by run {other.id}: {way}")
 
 
 def _check_append(session: Session, before: StoredRun, target: str, obstacle: str | None) -> None:
     """Refuse to append rows a second time unless certainly none of them arrived the first time."""
     ways = f"schedctl retry {before.id} --again sends all"
     if obstacle is not None and before.failure_code != LEDGER_GONE:  # which says all of it below
-        ways = f"it cannot go on where it stopped, since {obstacle}; {ways}"
+        ways = f"it cannot go on where it stopped, since {obstacle}{'' if ways in obstacle else f'; {ways}'}"
     if rejections.count(session, before.id):
         ways = f"schedctl retry {before.id} --rejected sends the refused ones, {ways}"
     if before.failure_code == LEDGER_GONE:
@@ -215,22 +268,11 @@ def _check_append(session: Session, before: StoredRun, target: str, obstacle: st
             f"run {before.id} has {before.rows_accepted:,} rows in {target} already, and mode = "
             f'"append" would add them once more: {ways}'
         )
-    if _is_uncertain(session, before.id):
+    if is_uncertain(session, before.id):
         raise failed(
             f"run {before.id} sent rows to {target} of which it never learned what became of them, and mode = "
             f'"append" might add them once more: look there first (schedctl runs show {before.id}); {ways}'
         )
-
-
-def _is_uncertain(session: Session, run_id: int) -> bool:
-    """Whether rows were handed over of which nothing is known: the ledger has a sending that was never settled."""
-    open_batches: set[int | None] = set()
-    for entry in ledger.entries(session, run_id):
-        if entry.step == Effect.BATCH_SEND:
-            open_batches.add(entry.batch)
-        elif entry.step in {Fact.BATCH_SETTLED, Fact.BATCH_ABSENT}:
-            open_batches.discard(entry.batch)
-    return bool(open_batches)
 
 
 def _insert(

@@ -46,16 +46,18 @@ def account(work: RunWork, job: Job | None, *, has_spool: bool) -> str:
     if has_spool and not (found.doubts or found.held or left):
         return ""
     of = f" of {batches:,}" if batches is not None else ""
-    words = [f"{found.settled:,}{of} batches are complete ({found.report.accepted:,} rows accepted)"]
+    are = "batch is" if (batches or found.settled) == 1 else "batches are"
+    words = [f"{found.settled:,}{of} {are} complete ({found.report.accepted:,} rows accepted)"]
     if found.doubts:
         more = f" and {len(found.doubts) - MAX_DOUBTS:,} more" if len(found.doubts) > MAX_DOUBTS else ""
         words.append(f"in doubt: {', '.join(found.doubts[:MAX_DOUBTS])}{more}")
         if job is not None and isinstance(job.export.options, SalesforceExport):
             words.append("Setup > Bulk Data Load Jobs shows what became of them")
     if found.held:
-        words.append(f"{found.held:,} batches have rows that were to be sent again")
+        have = "batch has" if found.held == 1 else "batches have"
+        words.append(f"{found.held:,} {have} rows that were to be sent again")
     if left:
-        words.append(f"{left:,} batches were not sent")
+        words.append(f"{left:,} {'batch was' if left == 1 else 'batches were'} not sent")
     return f"{'; '.join(words)}. {_way(work, job, has_spool=has_spool)}"
 
 

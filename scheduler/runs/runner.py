@@ -42,6 +42,7 @@ from scheduler.runs.abandoned import account, report_so_far, unasked_words
 from scheduler.runs.cancellation import RunControl, RunStopped, StopReason
 from scheduler.runs.change_tracking import Comparison, is_outdated, select_changes, stage
 from scheduler.runs.context import RunWork, StoredLedger, log
+from scheduler.runs.incremental import check_unfinished, is_incremental_append, last_slot
 from scheduler.runs.resend import RETRIED, WITHOUT_TEXT, refused_rows
 from scheduler.runs.settle import settle, stored_run
 from scheduler.runs.spool_identity import GONE, LEDGER_GONE, attach, check_bound, has_acted
@@ -49,7 +50,6 @@ from scheduler.secrets.resolve import SecretError
 from scheduler.sql.bind import bind
 from storage.database import ClaimLost, Database, StorageError
 from storage.engine.server_clock import shared_now
-from storage.jobs import jobs, removed
 from storage.runs import ledger, rejections, runs
 from storage.runs.runs import StoredRun
 
@@ -195,12 +195,14 @@ def _fill(work: RunWork, job: Job, target: Target) -> None:
         _spool_changes(work, job, target, staging, whole=False)
         return
     with work.database.read() as session:
-        stored = jobs.get_job(session, job.name) or removed.get(session, job.name)
+        last = last_slot(session, work.run, job)
+        if is_incremental_append(job):
+            check_unfinished(session, work.run, last)
     connection = _connection(work.config, job.source, "source")
     bound = bind(
         job.query,
         scheduled_time=work.run.scheduled_time,
-        last_scheduled_time=stored.last_success if stored is not None else None,
+        last_scheduled_time=last,
         params=job.params,
         engine=connection.type,
         dialect=dialect_of(connection),
@@ -354,14 +356,16 @@ def _without_spool(work: RunWork, job: Job, error: ExportError) -> Conclusion:
     return _conclude_unspooled(work, job, internal(GONE, f"{error.message}. {NOT_REPEATED}"), unasked)
 
 
-def _conclude_unspooled(work: RunWork, job: Job, error: ExportError, unasked: ExportError | None) -> Conclusion:
-    """Conclude a run that nobody goes on with, with what is settled and what is in doubt."""
+def _conclude_unspooled(
+    work: RunWork, job: Job, error: ExportError, unasked: ExportError | None, *, has_spool: bool = False
+) -> Conclusion:
+    """Conclude a run that no daemon goes on with, with what is settled and what is in doubt."""
     report = report_so_far(work)
     if report.adds_up and job.changes == "all":  # all rows are accounted for, so that nobody needs the spool
         return conclude(report, job.max_rejected, of_refused=work.run.reason == RETRIED)
     words = unasked_words(job, unasked).rstrip(".") if unasked is not None else ""
     asked = f"{words[0].upper()}{words[1:]}. " if words else ""
-    told = internal(error.code, f"{error.message} {asked}{account(work, job, has_spool=False)}")
+    told = internal(error.code, f"{error.message} {asked}{account(work, job, has_spool=has_spool)}".rstrip())
     return conclude_error(told, report)
 
 
@@ -464,7 +468,17 @@ def abandon(
             _hand_back(work)
             raise NotAskedError(unasked_words(job, unasked))
         given_up = internal("ABANDONED", "A person ended the run with schedctl runs abandon.")
-        return settle(work, _conclude_unspooled(work, job, given_up, unasked), _policies(job))
+        has_spool = job.changes == "all" and _has_bound_spool(work)
+        return settle(work, _conclude_unspooled(work, job, given_up, unasked, has_spool=has_spool), _policies(job))
+
+
+def _has_bound_spool(work: RunWork) -> bool:
+    """Whether the run's spool can be read here, so that a later retry of the run can send the rest from it."""
+    try:
+        check_bound(work.spool, work.entries())
+    except ExportError:
+        return False
+    return True
 
 
 @contextmanager

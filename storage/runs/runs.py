@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, Select, Update, bindparam, exists, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Select, Update, and_, bindparam, exists, func, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.definitions import digest, keep
@@ -249,6 +249,44 @@ def list_runs(
     if outcomes is not None:
         query = query.where(RUN.c.outcome.in_(outcomes))
     return read_runs(session, query)
+
+
+def last_sent_slot(
+    session: Session, job: str, *, before: datetime | None = None, partly: bool = False, reason: str | None = None
+) -> datetime | None:
+    """Return the newest slot of a job, before ``before`` if given, whose run succeeded; None if there is none.
+
+    ``partly``: or ended otherwise, but with a result for each row that it read, and some of them accepted. Runs for
+    ``reason`` do not count.
+    """
+    sent = RUN.c.outcome == "succeeded"
+    if partly:
+        told = RUN.c.rows_accepted + RUN.c.rows_rejected + RUN.c.rows_unchanged
+        sent = or_(sent, and_(RUN.c.state == "finished", RUN.c.rows_accepted > 0, RUN.c.rows_read == told))
+    query = select(RUN.c.scheduled_time).where(RUN.c.job == job, sent)
+    if before is not None:
+        query = query.where(RUN.c.scheduled_time < before)
+    if reason is not None:
+        query = query.where(RUN.c.reason.is_distinct_from(reason))
+    newest = query.order_by(RUN.c.scheduled_time.desc()).limit(1)
+    return cast("datetime | None", session.execute(newest).scalar())
+
+
+def begun_runs(session: Session, job: str, *, after: datetime | None, other_than: int) -> list[StoredRun]:
+    """Return the runs of a job that have begun to act outside and are not done, oldest first.
+
+    Those of slots after ``after``, if given: runs that go on, or are to go on, and those that ended without having
+    succeeded. A run older than the run ``other_than`` counts as soon as it runs.
+    """
+    acted = exists().where(_LEDGER.c.run_id == RUN.c.id, _LEDGER.c.mark == "intended").correlate(RUN)
+    told = RUN.c.rows_accepted + RUN.c.rows_rejected + RUN.c.rows_unchanged
+    is_done = and_(RUN.c.rows_accepted > 0, RUN.c.rows_read == told)
+    open_ = or_(RUN.c.state != "finished", and_(RUN.c.outcome.not_in(["succeeded", "partial"]), ~is_done))
+    begun = or_(acted, and_(RUN.c.state == RUNNING, RUN.c.id < other_than))
+    query = select_runs(RUN.c.job == job, RUN.c.id != other_than, open_, begun)
+    if after is not None:
+        query = query.where(RUN.c.scheduled_time > after)
+    return read_runs(session, query.order_by(RUN.c.scheduled_time, RUN.c.id))
 
 
 def last_runs(session: Session) -> dict[str, StoredRun]:

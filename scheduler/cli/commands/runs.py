@@ -274,7 +274,7 @@ def retry(
             wait_and_execute.check_can_execute(bench.database, bench.config, now)
         by = actors.this_actor("schedctl retry")
         if only_rejected:
-            asked = _retry_rejected(bench.database, run_id, now, by)
+            asked = _retry_rejected(bench, run_id, now, by)
         else:
             spool = bench.config.storage.spool
             asked = retries.retry(bench.database, run_id, now, again=again, spool_root=spool, by=by)
@@ -293,9 +293,10 @@ def retry(
     return 1 if wait and any(each.outcome in BAD for each in found) else 0
 
 
-def _retry_rejected(database: "Database", run_id: int, now: datetime, by: "Actor") -> "StoredRun":
+def _retry_rejected(bench: "session.Bench", run_id: int, now: datetime, by: "Actor") -> "StoredRun":
     """Ask for a run of the refused rows, and say which of them cannot be part of it."""
-    asked, hopeless = retries.retry_rejected(database, run_id, now, by=by)
+    database, spool = bench.database, bench.config.storage.spool
+    asked, hopeless = retries.retry_rejected(database, run_id, now, spool_root=spool, by=by)
     if hopeless:
         say(f"{hopeless:,} of the refused rows have values without a text for the target: left out")
     if others := sum(each.count for each in runs.rejected_without_values(database, run_id)):

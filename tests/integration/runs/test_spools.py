@@ -4,6 +4,7 @@ import shutil
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.commands.command import QuickCommand
@@ -12,16 +13,18 @@ from support.runs.crash import Nursery
 from support.runs.whole_runs import OWNER, Workplace
 
 from exporter.emulator.server import Emulator
+from scheduler.daemon.daemon import LONGEST_LEASE
 from scheduler.daemon.retention import set_aside
 from scheduler.errors.operation_error import OperationError
 from scheduler.operations.abandon import abandon
 from scheduler.operations.retry import retry
 from scheduler.operations.status import look
 from scheduler.operations.wait_reasons import waits_for
+from scheduler.runs import runner
 from scheduler.runs.spool_identity import effects, find_place, has_acted
 from storage import nodes
 from storage.database import Database
-from storage.runs import runs
+from storage.runs import claims, runs
 from storage.runs.runs import StoredRun
 
 EXPORT = '[jobs.things.export]\nconnection = "crm"\nobject = "Thing__c"\nbatch_size = 2\n'
@@ -258,6 +261,43 @@ def test_an_abandoned_run_settles_what_salesforce_can_tell(
                 abandon(database, work.config, again, datetime.now(UTC))
         with database.read() as session:
             assert [node for node in nodes.all_nodes(session) if node.kind == "cli"] == []
+
+
+def test_a_daemon_beside_it_leaves_a_run_to_the_person_who_abandons_it(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    work.take_back()
+    ended: list[StoredRun] = []
+
+    def while_a_daemon_looks(database: Database, *args: Any, **options: Any) -> StoredRun:
+        with database.read() as session:
+            now = datetime.now(UTC)
+            assert claims.expired_claims(session, now=now, longest=LONGEST_LEASE) == []
+        ended.append(run_to_its_end(database, *args, **options))
+        return ended[-1]
+
+    run_to_its_end = runner.abandon
+    monkeypatch.setattr(runner, "abandon", while_a_daemon_looks)
+    with work.database() as database:
+        abandon(database, work.config, number, datetime.now(UTC))
+    assert [run.failure_code for run in ended] == ["ABANDONED"]
+
+
+def test_an_abandoned_append_whose_spool_is_there_can_go_on(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = Workplace(tmp_path / "work", url=emulator.url, job=EXPORT)
+    number = begun(work, cradle)
+    work.take_back()
+    with work.database() as database:
+        run = abandon(database, work.config, number, datetime.now(UTC))
+        assert f"schedctl retry {number} goes on where it stopped, and sends nothing twice" in str(run.failure_message)
+        assert "--again" not in str(run.failure_message)
+        retry(database, number, datetime.now(UTC), spool_root=work.config.storage.spool)
+    assert work.finish(number).outcome == "succeeded"
+    assert sorted(names(emulator)) == sorted(row["Name"] for row in OLD)
 
 
 def test_a_run_that_has_sent_nothing_is_canceled_and_not_abandoned(emulator: Emulator, tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from storage.runs.ledger import LedgerRow, append
 from storage.runs.runs import (
     CrowdedJob,
     StoredRun,
+    begun_runs,
     claim_run,
     claim_runs,
     crowded_jobs,
     get_run,
     insert_runs,
     last_runs,
+    last_sent_slot,
     list_runs,
     next_waiting_time,
     postpone,
@@ -43,6 +45,61 @@ def settled(database: Database, outcome: str, minutes: float, job: str = "nightl
     with database.write() as session:
         settle(session, run.id, token_of(run), now=at(ended), outcome=outcome)
     return run.id
+
+
+def acted(
+    database: Database, minutes: float, *, end: str | None, rows: tuple[int, int, int, int] = (8, 2, 0, 0)
+) -> int:
+    """Store a run that was about to act outside, and that ended so or goes on; return its number."""
+    run = claimed(database, new_run("nightly", minutes))
+    with database.write() as session:
+        append(session, run.id, token_of(run), LedgerRow(step="batch.send", mark="intended", batch=1, at=NOON))
+        if end is not None:
+            settle(session, run.id, token_of(run), now=NOON, outcome=end, rows=rows)
+    return run.id
+
+
+def test_the_last_sent_slot_is_that_of_the_newest_slot_that_succeeded(database: Database) -> None:
+    settled(database, "succeeded", 0)
+    settled(database, "succeeded", 2)
+    settled(database, "succeeded", 1)
+    settled(database, "failed", 3)
+    settled(database, "succeeded", 9, job="other")
+    with database.read() as session:
+        assert last_sent_slot(session, "nightly") == at(2)
+        assert last_sent_slot(session, "nightly", before=at(2)) == at(1)
+        assert last_sent_slot(session, "none") is None
+
+
+def test_a_slot_was_sent_partly_if_each_row_has_its_result(database: Database) -> None:
+    settled(database, "succeeded", 0)
+    acted(database, 1, end="partial", rows=(8, 5, 3, 0))
+    acted(database, 2, end="failed", rows=(8, 5, 1, 0))
+    acted(database, 3, end="failed", rows=(8, 0, 8, 0))
+    with database.read() as session:
+        assert last_sent_slot(session, "nightly") == at(0)
+        assert last_sent_slot(session, "nightly", partly=True) == at(1)
+
+
+def test_begun_runs_are_those_that_acted_and_are_not_done(database: Database) -> None:
+    acted(database, 0, end="failed")
+    broken = acted(database, 1, end="failed")
+    acted(database, 2, end="succeeded", rows=(8, 8, 0, 0))
+    acted(database, 3, end="failed", rows=(8, 5, 3, 0))
+    settled(database, "failed", 4)
+    canceled = acted(database, 5, end="canceled")
+    going = acted(database, 6, end=None)
+    with database.read() as session:
+        found = [run.id for run in begun_runs(session, "nightly", after=at(0), other_than=99)]
+        assert found == [broken, canceled, going]
+        assert len(begun_runs(session, "nightly", after=None, other_than=broken)) == 3
+
+
+def test_a_run_that_goes_on_is_begun_for_those_after_it(database: Database) -> None:
+    first = claimed(database, new_run("nightly", 0)).id
+    with database.read() as session:
+        assert [run.id for run in begun_runs(session, "nightly", after=None, other_than=first + 1)] == [first]
+        assert begun_runs(session, "nightly", after=None, other_than=first - 1) == []
 
 
 def test_a_new_run_comes_back_as_it_was_put(database: Database) -> None:
