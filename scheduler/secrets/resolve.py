@@ -1,6 +1,5 @@
 """From references to secrets, and no secret out again: resolving, and masking in whatever is written."""
 
-import json
 import os
 import re
 import stat
@@ -8,12 +7,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
 from pydantic import SecretStr
 
 from exporter.host.regular_files import open_regular
-from exporter.masking import hide
+from exporter.masking import hide, written_forms
 from exporter.settings.base import SecretReference, Settings
 
 MIN_MASKED = 4
@@ -165,7 +164,7 @@ def register(secrets: Iterable[str]) -> None:
     """Have :func:`mask` hide these from now on, and the passwords in those that are addresses."""
     global _registered  # noqa: PLW0603 - replaced as a whole, so that readers need no lock
     known = {each for secret in secrets for each in (secret, *passwords_in(secret))}
-    new = {secret: _forms(secret) for secret in known if len(secret) >= MIN_MASKED and secret not in _registered}
+    new = {secret: written_forms(secret) for secret in known if len(secret) >= MIN_MASKED and secret not in _registered}
     if new:
         with _lock:
             _registered = {**_registered, **new}
@@ -188,16 +187,11 @@ def passwords_in(address: str) -> Iterator[str]:
 
 
 def mask(text: str, secrets: Iterable[str] | None = None) -> str:
-    """Replace secrets (all registered ones, by default) in ``text``, also where quoting or a URL changed them.
+    """Replace secrets (all registered ones, by default) in ``text``, also where quoting, a URL or base64 changed them.
 
     A secret that is a common word stays where it is no value: see :func:`~exporter.masking.hide`.
     """
-    known = _registered.values() if secrets is None else map(_forms, (s for s in secrets if len(s) >= MIN_MASKED))
-    for form in sorted({form for forms in known for form in forms if form in text}, key=len, reverse=True):
-        text = hide(text, form)
-    return text
-
-
-def _forms(secret: str) -> tuple[str, ...]:
-    escaped = (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1])
-    return tuple({secret, *escaped, quote(secret, safe=""), quote(secret), quote_plus(secret)})
+    known = (
+        _registered.values() if secrets is None else map(written_forms, (s for s in secrets if len(s) >= MIN_MASKED))
+    )
+    return hide(text, (form for forms in known for form in forms))

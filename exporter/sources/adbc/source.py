@@ -21,7 +21,7 @@ from adbc_driver_manager._reader import AdbcRecordBatchReader
 from pydantic import SecretStr
 
 from exporter.failures import ExportError, configuration, internal
-from exporter.masking import hide
+from exporter.masking import hide, written_forms
 from exporter.rows.rechunk import rechunk
 from exporter.settings.adbc import AdbcConnection, uri_fault
 from exporter.sources.adbc.columns import Plain, without_views
@@ -269,9 +269,8 @@ class AdbcSource:
     def _fault(self, error: Exception, sql: str) -> ExportError:
         if self._canceled.is_set():
             return query_canceled()
-        text = str(error)
-        for secret in self._secrets:  # a driver may quote an option that it does not understand
-            text = hide(text, secret)
+        # A driver may quote an option that it does not understand.
+        text = hide(str(error), (form for secret in self._secrets for form in written_forms(secret)))
         status = error.status_code.name if isinstance(error, adbc.Error) else ""
         return adbc_fault(status=status, text=text, sql=sql, sqlstate=getattr(error, "sqlstate", None))
 

@@ -1,13 +1,17 @@
 """Secrets: where they come from, who may read them, and that none is ever written."""
 
 import copy
+import html
 import json
 import logging
 import os
 import pickle
 import sys
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import keyring.backend
 import keyring.core
@@ -235,6 +239,45 @@ def test_masking_knows_a_secret_in_every_dress() -> None:
     ]
     for each in dressed:
         assert mask(f"<{each}>", [secret]).strip("<>'\"") == "***"
+
+
+ODD = "Pa'ss/Wo\"rd & <m0re>="
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        quote(ODD, safe="").replace("%2F", "%2f").replace("%3C", "%3c"),
+        quote(quote(ODD, safe=""), safe=""),
+        html.escape(ODD),
+        html.escape(ODD).replace("&#x27;", "&#39;"),
+        html.escape(ODD, quote=False),
+        json.dumps(ODD).replace("<", "\\u003c").replace(">", "\\u003E").replace("&", "\\u0026")[1:-1],
+        json.dumps(ODD).translate({ord(each): f"\\u{ord(each):04X}" for each in "&<>='"})[1:-1],
+        ODD.lower(),
+        ODD.upper(),
+    ],
+)
+def test_a_secret_is_masked_as_the_other_side_writes_it(written: str) -> None:
+    masked = mask(f"error near [{written}] in line 1", [ODD])
+    assert masked == "error near [***] in line 1"
+
+
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
+@pytest.mark.parametrize("before", ["", "i", "id", "id:", "a-client-id:"])
+@pytest.mark.parametrize("after", ["", ":", ":more"])
+def test_a_secret_is_masked_in_base64_whatever_stands_beside_it(
+    encode: Callable[[bytes], bytes], before: str, after: str
+) -> None:
+    header = encode(f"{before}{ODD}{after}".encode()).decode()
+    masked = mask(f"Authorization: Basic {header}", [ODD])
+    left = masked.removeprefix("Authorization: Basic ")
+    assert "***" in left
+    assert len(left) <= len(header) - len(ODD)
+
+
+def test_base64_of_a_secret_that_is_too_short_to_be_told_is_left() -> None:
+    assert mask("Zm9v is base64", ["foo!"]) == "Zm9v is base64"
 
 
 def test_the_longer_of_two_secrets_goes_first() -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import IO, Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 import requests.exceptions
@@ -32,7 +32,7 @@ from exporter.http.calls import (
     receive,
 )
 from exporter.http.sessions import LimitedSession
-from exporter.masking import hide
+from exporter.masking import hide, written_forms
 from exporter.settings.base import is_loopback
 from exporter.settings.salesforce import SalesforceConnection
 from exporter.targets.salesforce.http.error_codes import BUSY_STATUSES, Rule, Verdict, Where, classify
@@ -99,11 +99,8 @@ class CallError(Exception):
 
     def without(self, secrets: Iterable[str]) -> "CallError":
         """Return the same error with no secret in its message, should the other side have echoed one."""
-        message = self.message
-        for secret in secrets:
-            if len(secret) >= _MIN_HIDDEN:
-                message = hide(hide(message, secret), quote_plus(secret))
-        return self.with_rule(self.rule, message)
+        known = (secret for secret in secrets if len(secret) >= _MIN_HIDDEN)
+        return self.with_rule(self.rule, hide(self.message, (form for each in known for form in written_forms(each))))
 
     def outward(self) -> ExportError:
         """Return the ExportError to raise for this."""
