@@ -8,6 +8,7 @@ is only gone, not another value; that tells it from most of what people edit.
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from scheduler.config.cut_text import find_cut
 from scheduler.config.line_numbers import key_lines, open_table
 from scheduler.config.sections import Config
 from scheduler.errors.setting_faults import Keys
@@ -64,6 +65,33 @@ def lost_keys(
         if (inside is not None or gone) and (keys := _lost(definition, job, config, inside, gone)):
             lost[name] = keys
     return lost
+
+
+def cuts(config: Config, outlines: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Return where files of the config were cut off, in words, each with the jobs that this may change.
+
+    ``outlines`` are those of the texts as they were before, by file. In a job's own table the end of a line is no
+    matter: :func:`lost_keys` tells what is missing there.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for file, text in config.texts.items():
+        cut = find_cut(text, outlines.get(file, ""))
+        if cut is None:
+            continue
+        table = open_table(text)
+        if table[:1] == ("jobs",) and not cut.is_within:
+            continue
+        where = f"within line {cut.line}" if cut.is_within else f"behind line {cut.line}"
+        name = ".".join(map(str, table))
+        words = f"{file} ends {where}, {f'in [{name}]' if table else 'before any table'}, where it went on before"
+        concerned = frozenset(config.jobs)
+        if table[:1] == ("jobs",):
+            concerned = frozenset({str(table[1])})
+        elif table[:1] == ("connections",):
+            uses = {job: (each.source, each.export.connection) for job, each in config.jobs.items()}
+            concerned = frozenset(job for job, used in uses.items() if str(table[1]) in used)
+        found[words] = concerned
+    return found
 
 
 def _lost_defaults(config: Config, before: Collection[str]) -> Iterator[str]:

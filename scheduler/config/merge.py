@@ -79,17 +79,25 @@ class UnconfirmedEdit(ConfigError):  # noqa: N818 - as NameConflicts
     """An edit that looks like a file that is not whole, and that nobody has confirmed.
 
     It removes every job of the config file, or more than half of them; or jobs lose keys, as
-    :mod:`scheduler.config.cut_off` has it. ``names`` are the jobs that it removes, in order, of the ``total`` that the
-    file had, and ``lost`` the keys that others lose, by name. ``removes_most``: the removals alone would have to be
+    :mod:`scheduler.config.cut_off` has it; or a file ends where it went on before. ``names`` are the jobs that it
+    removes, in order, of the ``total`` that the file had, ``lost`` the keys that others lose, by name, and ``cuts``
+    where files end, in words, with the jobs that this may change. ``removes_most``: the removals alone would have to be
     confirmed.
     """
 
     def __init__(
-        self, names: Iterable[str], total: int, *, name: str, lost: Mapping[str, Sequence[str]] | None = None
+        self,
+        names: Iterable[str],
+        total: int,
+        *,
+        name: str,
+        lost: Mapping[str, Sequence[str]] | None = None,
+        cuts: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self.names = tuple(sorted(names))
         self.total = total
         self.lost = dict(sorted((lost or {}).items()))
+        self.cuts = dict(cuts or {})
         self.removes_most = _is_large(self.names, total)
         does: list[str] = []
         if self.removes_most:
@@ -100,6 +108,8 @@ class UnconfirmedEdit(ConfigError):  # noqa: N818 - as NameConflicts
         if self.lost:
             jobs = [f"{job}: {', '.join(keys)}" for job, keys in self.lost.items()]
             does.append(f"takes keys away, as a file does that is cut short ({_first(jobs, '; ')})")
+        if self.cuts:
+            does.append(f"cuts the file off: {'; '.join(self.cuts)}")
         meant = 'write the value that is meant (such as mode = "append"), ' if self.lost else ""
         message = (
             f"this edit {' and '.join(does)}: put what is missing back, {meant}or confirm the edit with schedctl "
@@ -117,9 +127,11 @@ def _is_large(removed: Collection[str], total: int) -> bool:
     return 2 * len(removed) > total
 
 
-def to_confirm(changes: Changes, lost: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    """Return what a person agrees to who confirms an edit: the names of removed jobs, and ``JOB KEY`` of lost keys."""
-    return changes.remove | {f"{job} {key}" for job, keys in lost.items() for key in keys}
+def to_confirm(
+    changes: Changes, lost: Mapping[str, Sequence[str]], cuts: Collection[str] = frozenset()
+) -> frozenset[str]:
+    """Return what a person agrees to who confirms an edit: names of removed jobs, ``JOB KEY`` of lost keys, cuts."""
+    return changes.remove.union((f"{job} {key}" for job, keys in lost.items() for key in keys), cuts)
 
 
 def check_whole(
@@ -128,18 +140,19 @@ def check_whole(
     *,
     name: str,
     lost: Mapping[str, Sequence[str]] | None = None,
+    cuts: Mapping[str, Collection[str]] | None = None,
     confirmed: Collection[str] = (),
 ) -> None:
-    """Raise UnconfirmedEdit if more than half of the file's jobs would go, or a job loses keys, as ``lost`` has them.
+    """Raise UnconfirmedEdit if more than half of the file's jobs would go, or ``lost`` or ``cuts`` name a loss.
 
     What is ``confirmed``, as :func:`to_confirm` returned it, may go. A file that is cut short, or written in parts, is
     valid TOML more often than not, and then only lacks jobs, or keys of the last one. A job with a new name counts as
     removed: it begins without the state of the old one.
     """
     total = sum(each.origin == "file" for each in stored)
-    doubtful = to_confirm(changes, lost or {})
-    if (lost or _is_large(changes.remove, total)) and not doubtful <= set(confirmed):
-        raise UnconfirmedEdit(changes.remove, total, name=name, lost=lost)
+    doubtful = to_confirm(changes, lost or {}, cuts or {})
+    if (lost or cuts or _is_large(changes.remove, total)) and not doubtful <= set(confirmed):
+        raise UnconfirmedEdit(changes.remove, total, name=name, lost=lost, cuts=cuts)
 
 
 def lost_parents(changes: Changes, stored: Iterable[StoredDefinition]) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from scheduler.state.location import (
     differs_from_daemon,
     other_owner,
     remember,
+    remember_url,
     unreadable,
 )
 from storage import key_values
@@ -48,6 +49,8 @@ def open_state(
     if location is not None and location.unstarted and not is_daemon:
         raise OperationError(ErrorKind.STORAGE, location.unstarted)
     database = open_database(url)
+    if location is None:
+        remember_url(config, database.name)
     if location is None or database.path is None:
         return database
     try:

@@ -212,7 +212,7 @@ class Daemon:
         with self._database.read() as session:
             stored = jobs.all_jobs(session)
         lost = {job.name for job in stored if not Limits().demand(job.definition).connections <= known}
-        self._jobs.rest(lost | {*unconfirmed.names, *unconfirmed.lost})
+        self._jobs.rest(lost.union(unconfirmed.names, unconfirmed.lost, *unconfirmed.cuts.values()))
 
     @property
     def is_stuck(self) -> bool:

@@ -202,7 +202,7 @@ class Reloading:
         with self._database.write() as session:
             # Each once, until the files are valid again.
             if held is not None and not key_values.get(session, CONFIG_UNCONFIRMED):
-                told = config_unconfirmed(str(self._path), self.fault, removes=held.removes_most)
+                told = config_unconfirmed(str(self._path), self.fault, removes=held.removes_most, loses=bool(held.lost))
             elif held is None and error is not None and not key_values.get(session, "config_fault"):
                 told = config_refused(str(self._path), self.fault)
             else:

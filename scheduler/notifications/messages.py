@@ -136,14 +136,19 @@ def config_refused(path: str, faults: str) -> NoticeText:
     return NoticeText(kind="config", subject="the config file has faults and was not taken over", body=body)
 
 
-def config_unconfirmed(path: str, message: str, *, removes: bool) -> NoticeText:
-    """Tell that an edit of the config file waits for a person, since it removes most jobs, or else keys of some."""
+def config_unconfirmed(path: str, message: str, *, removes: bool, loses: bool) -> NoticeText:
+    """Tell that an edit of the config file waits for a person.
+
+    It ``removes`` most jobs, or jobs lose keys, or it ends where it went on before.
+    """
     advice = (
         "The daemon goes on with the config that it read before. If the file is not whole, put back what is missing: "
         "the daemon notices. If the edit is meant: schedctl reload --confirm"
     )
     body = sheet([("File", path)], _short(message), advice, "More: schedctl check --diff, schedctl status")
-    what = "removes most of its jobs" if removes else "takes keys away from its jobs"
+    what = "cuts it off"
+    if removes or loses:
+        what = "removes most of its jobs" if removes else "takes keys away from its jobs"
     subject = f"an edit of the config file {what} and waits for confirmation"
     return NoticeText(kind="config", subject=subject, body=body)
 

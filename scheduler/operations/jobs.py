@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from exporter.host.regular_files import read_text
 from scheduler.config.build import Config
-from scheduler.config.cut_off import default_keys, lost_keys
+from scheduler.config.cut_off import cuts, default_keys, lost_keys
+from scheduler.config.cut_text import outline
 from scheduler.config.diff import EDITS, Edits, edits_of
 from scheduler.config.line_numbers import key_lines, line_of
 from scheduler.config.merge import (
@@ -50,6 +51,8 @@ ENDED = ("succeeded", "partial", "failed", "canceled", "interrupted")
 """The outcomes of runs that took place: a skipped slot is none."""
 DEFAULT_KEYS = "config_defaults"
 """The key in ``setting`` of the keys that the config file set for all jobs when they were last stored, as a list."""
+OUTLINES = "config_outlines"
+"""The key in ``setting`` of what :func:`scheduler.config.cut_text.outline` kept of the config's files, by file."""
 RECENT = 20
 """How many of a job's newest runs are looked at for the one that ended last."""
 
@@ -89,23 +92,24 @@ def sync_file_jobs(
     with database.read() as session:
         stored = jobs.all_jobs(session)
         changes = _merged(config, stored)
-        lost = _lost(session, changes, stored, config)
-        known_as, known_defaults = key_values.get(session, SYNCED), key_values.get(session, DEFAULT_KEYS)
-    defaults = json.dumps(default_keys(config))
+        losses = _losses(session, changes, stored, config)
+        known_as = key_values.get(session, SYNCED)
+        before = {name: key_values.get(session, name) for name in (DEFAULT_KEYS, OUTLINES)}
+    read = {DEFAULT_KEYS: json.dumps(default_keys(config)), OUTLINES: _outlines(config)}
+    _check_whole(changes, stored, config, losses, confirmed)
     if not changes.put and not changes.remove:
-        if (seen and seen != known_as) or defaults != known_defaults:
+        if (seen and seen != known_as) or read != before:
             with database.write() as session:
-                key_values.put(session, SYNCED, seen or known_as or "")
-                key_values.put(session, DEFAULT_KEYS, defaults)
+                for name, value in {SYNCED: seen or known_as or "", **read}.items():
+                    key_values.put(session, name, value)
         return changes
-    _check_whole(changes, stored, config, lost, confirmed)
     _ask_croniter(changes.put.values(), config, now)
     with database.write() as session:
         # All at once: taken in parts, these locks could cross those of others, such as of a run that is settled.
         lock_names(session, changes.remove | (changes.put.keys() & {each.name for each in stored}))
         stored = jobs.all_jobs(session)
         changes = _merged(config, stored)
-        _check_whole(changes, stored, config, _lost(session, changes, stored, config), confirmed)
+        _check_whole(changes, stored, config, _losses(session, changes, stored, config), confirmed)
         known, kept = {each.name: each.definition for each in stored}, removed.removed_jobs(session)
         settle_owed(session, [*changes.remove, *_rescheduled(changes.put, known)], CHANGED, now)
         person = json.loads(key_values.get(session, CONFIRMED) or "{}").get("by") if confirmed and by is None else None
@@ -126,8 +130,8 @@ def sync_file_jobs(
             ("enabled", put & lifted),
         ):
             record_action(session, by, change, now=now, jobs=sorted(names))
-        key_values.put(session, SYNCED, seen)
-        key_values.put(session, DEFAULT_KEYS, defaults)
+        for name, value in {SYNCED: seen, **read}.items():
+            key_values.put(session, name, value)
         # What a first config brings is no edit; and another process may have been faster, and told it.
         if (stored or kept) and (changes.put or changes.remove):
             key_values.put(session, EDITS, edits_of(changes, stored, now, kept=kept).record(now))
@@ -145,7 +149,8 @@ def what_to_confirm(database: Database, config: Config) -> frozenset[str]:
     with database.read() as session:
         stored = jobs.all_jobs(session)
         changes = _merged(config, stored)
-        return to_confirm(changes, _lost(session, changes, stored, config))
+        losses = _losses(session, changes, stored, config)
+    return to_confirm(changes, losses.keys, losses.cuts)
 
 
 def planned_edits(database: Database, config: Config, now: datetime) -> tuple[Edits, UnconfirmedEdit | None]:
@@ -156,10 +161,10 @@ def planned_edits(database: Database, config: Config, now: datetime) -> tuple[Ed
     with database.read() as session:
         stored, kept = jobs.all_jobs(session), removed.removed_jobs(session)
         changes = _merged(config, stored)
-        lost = _lost(session, changes, stored, config)
+        losses = _losses(session, changes, stored, config)
     edits = edits_of(changes, stored, now, kept=kept)
     try:
-        _check_whole(changes, stored, config, lost)
+        _check_whole(changes, stored, config, losses)
     except UnconfirmedEdit as unconfirmed:
         return edits, unconfirmed
     return edits, None
@@ -188,34 +193,48 @@ def _redefine(session: Session, job: Job, definition: Mapping[str, Any]) -> None
     runs.redefine_waiting(session, job.name, definition, delay=timedelta(seconds=job.delay), since=since)
 
 
-def _lost(
-    session: Session, changes: Changes, stored: Iterable[StoredJob], config: Config
-) -> Mapping[str, tuple[str, ...]]:
-    """Return the keys that jobs of the file lose as if it were cut short; a removed one comes back with its own."""
+class _Losses(NamedTuple):
+    """What a config file lost as if it were cut short.
+
+    ``keys`` are those of jobs, by name; ``cuts`` say where files end, each with the jobs that this may change.
+    """
+
+    keys: Mapping[str, tuple[str, ...]]
+    cuts: Mapping[str, Collection[str]]
+
+
+def _losses(session: Session, changes: Changes, stored: Iterable[StoredJob], config: Config) -> _Losses:
+    """Return what the file lost as if it were cut short; a removed job comes back with its own keys."""
     known = {each.name: each.definition for each in stored if each.name in changes.replaced}
     if changes.put.keys() - changes.replaced:
         gone = (each for each in removed.removed_jobs(session) if each.origin == "file")
         known |= {each.name: each.definition for each in gone if each.name in changes.put}
     waiting = json.loads(key_values.get(session, CONFIG_UNCONFIRMED) or "{}").get("lost", ())
-    return lost_keys(
+    keys = lost_keys(
         config,
         known,
         defaults_before=json.loads(key_values.get(session, DEFAULT_KEYS) or "[]"),
         pending={each["job"]: each["keys"] for each in waiting},
     )
+    return _Losses(keys, cuts(config, json.loads(key_values.get(session, OUTLINES) or "{}")))
+
+
+def _outlines(config: Config) -> str:
+    """Return what is kept of the texts of the config, by file, to know the beginning of one again."""
+    return json.dumps({file: outline(text) for file, text in config.texts.items()})
 
 
 def _check_whole(
     changes: Changes,
     stored: Sequence[StoredJob],
     config: Config,
-    lost: Mapping[str, Sequence[str]],
+    losses: _Losses,
     confirmed: Collection[str] = (),
 ) -> None:
     """Raise LostParents or UnconfirmedEdit for what an edit takes away."""
     if parents := lost_parents(changes, stored):
         raise LostParents(parents, name=config.name)
-    check_whole(changes, stored, name=config.name, lost=lost, confirmed=confirmed)
+    check_whole(changes, stored, name=config.name, lost=losses.keys, cuts=losses.cuts, confirmed=confirmed)
 
 
 def _ask_croniter(accepted: Iterable[Job], config: Config, now: datetime) -> None:

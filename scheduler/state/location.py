@@ -70,6 +70,7 @@ class _Marker:
 
     ``is_begun`` is False where it was written before there was a state, for a unit that was not started yet.
     ``is_used`` says whether a daemon has used the state, None in a marker of an older version. ``uid`` is who wrote it.
+    ``url`` is what the config file named as its state, without a password; empty where it named none.
     """
 
     path: Path
@@ -79,6 +80,7 @@ class _Marker:
     is_begun: bool
     is_used: bool | None
     uid: int
+    url: str = ""
 
 
 def is_same_config(one: Path, other: Path) -> bool:
@@ -113,19 +115,19 @@ def _said(config: Path, environ: Mapping[str, str], holder: Holder | None) -> Lo
     """Return what this process, the marker or the daemon that runs says; None where none of them does."""
     if holder is not None and holder.is_own:
         return Location(directory=_directory_of(holder, config, environ), found="daemon")
-    if marked := _marked(config, environ):
-        return marked
-    file = sqlite_file(holder.state) if holder is not None and holder.state is not None else None
-    if holder is None or file is None or not _is_trusted(holder.uid, config):
-        return None
-    return Location(directory=file.parent, found="daemon")
-
-
-def _marked(config: Path, environ: Mapping[str, str]) -> Location | None:
-    """Return what the marker of a config file says; None without one that counts."""
     marker = _marker(config)
-    if marker is None:
-        return None
+    if marker is not None and not marker.url:
+        return _marked(config, environ, marker)
+    file = sqlite_file(holder.state) if holder is not None and holder.state is not None else None
+    if holder is not None and file is not None and _is_trusted(holder.uid, config):
+        return Location(directory=file.parent, found="daemon")
+    if marker is not None:
+        return Location(directory=marker.directory, found="marker", problem=_unnamed(config, marker))
+    return None
+
+
+def _marked(config: Path, environ: Mapping[str, str], marker: _Marker) -> Location:
+    """Return where the state is by the marker of a config file."""
     if units := _units(config, environ, marker):
         if marker.is_used and _is_there(marker.directory / _FILE) and _last_daemons(marker.directory / _FILE) is None:
             return Location(
@@ -175,7 +177,9 @@ def _hinted(config: Path, found: Location) -> Location | None:
     """
     for place in _hint_places(config):
         hint = _read_marker(place, config, is_hint=True)
-        if hint is None or not is_same_config(hint.config, config) or not _is_there(hint.directory / _FILE):
+        if hint is None or not is_same_config(hint.config, config):
+            continue
+        if not hint.url and not _is_there(hint.directory / _FILE):
             continue
         marker = _marker(config)
         if (
@@ -184,6 +188,8 @@ def _hinted(config: Path, found: Location) -> Location | None:
             or _last_daemons(found.file)
         ):
             return None
+        if hint.url:
+            return replace(found, problem=_unnamed(config, hint))
         if _is_trusted(hint.uid, config):
             return Location(directory=hint.directory, found="marker")
         file = hint.directory / _FILE
@@ -257,16 +263,29 @@ def remember(config: Path, directory: Path, *, instead_of: Path | None = None) -
         or (marker is not None and is_known and marker.is_used is True)
         or bool(_last_daemons(directory / _FILE))
     )
-    reasons: list[str] = []
+    return _write_all(config, {"state": str(directory.absolute()), "begun": is_begun, "used": is_used}, holder)
+
+
+def remember_url(config: Path, url: str) -> None:
+    """Write down beside a config file that it names its state, and which, if that can be written there.
+
+    A file that was cut off, or replaced by another, may have lost ``[storage] url``; without this, a second and empty
+    state would be begun in the usual place. ``url`` is without a password.
+    """
+    file = sqlite_file(url)
+    directory = config.absolute().parent if file is None else config.absolute().parent / file.parent
+    _write_all(config, {"state": str(directory), "url": url, "begun": True, "used": True}, holder_of(config))
+
+
+def _write_all(config: Path, said: Mapping[str, str | bool], holder: Holder | None) -> str:
+    """Write a marker to each place; return why none could be written, empty if one was."""
     places = _places(config)
-    for place in places:
-        reason = _write(place, config, directory, is_begun=is_begun, is_used=is_used)
-        reasons += [reason] if reason else []
+    reasons = [reason for reason in (_write(place, config, said) for place in places) if reason]
     if len(reasons) < len(places):
         return ""
     if holder is not None and holder.is_own:
         for place in _hint_places(config):
-            _write(place, config, directory, is_begun=is_begun, is_used=is_used)
+            _write(place, config, said)
     return reasons[0]
 
 
@@ -276,9 +295,9 @@ def marker_beside(config: Path) -> Path:
 
 
 def marked_directory(config: Path) -> Path | None:
-    """Return the state directory that the marker of a config file names; None without a marker that counts."""
+    """Return the state directory that the marker of a config file names; None without one, or where a URL counts."""
     marker = _marker(config)
-    return None if marker is None else marker.directory
+    return None if marker is None or marker.url else marker.directory
 
 
 def recorded_config(file: Path) -> Path | None:
@@ -555,21 +574,18 @@ def _read_marker(place: Path, config: Path, *, is_hint: bool = False) -> _Marker
             is_begun=said.get("begun") is not False,
             is_used=None if "used" not in said else said["used"] is True,
             uid=status.st_uid,
+            url=str(said.get("url", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return marker if marker.directory.is_absolute() and marker.config.is_absolute() else None
 
 
-def _write(place: Path, config: Path, directory: Path, *, is_begun: bool, is_used: bool) -> str:
-    said = {
-        "about": "schedctl keeps the state of this config file in the directory named here: docs/configuration.md",
-        "state": str(directory.absolute()),
-        "config": str(config.absolute()),
-        "host": socket.gethostname(),
-        "begun": is_begun,
-        "used": is_used,
-    }
+def _write(place: Path, config: Path, said: Mapping[str, str | bool]) -> str:
+    about = "schedctl keeps the state of this config file in the directory named here: docs/configuration.md"
+    if "url" in said:
+        about = "schedctl keeps the state of this config file where its [storage] url says: docs/configuration.md"
+    said = {"about": about, "config": str(config.absolute()), "host": socket.gethostname(), **said}
     content = json.dumps(said, indent=1, ensure_ascii=False) + "\n"
     new = place.with_name(f"{place.name}.{os.urandom(4).hex()}")
     try:
@@ -656,6 +672,16 @@ def _gone(config: Path, marker: _Marker) -> str:
         f"the state of {config} was in {marker.directory}{where}, says {marker.path}, and is not there: bring it back, "
         f"or name where it is as url in [storage]. To begin with an empty state, remove {marker.path}; rows that were "
         "sent before are then not known"
+    )
+
+
+def _unnamed(config: Path, marker: _Marker) -> str:
+    """Say that a config file does not name its state any more, which it did."""
+    hidden = " (with its password)" if sqlite_file(marker.url) is None else ""
+    return (
+        f"{config} named its state as url under [storage], and does not any more: write url = "
+        f'"{marker.url}" there again{hidden}. If another state is meant, which knows nothing of what was sent before, '
+        f"remove {marker.path}"
     )
 
 

@@ -298,3 +298,15 @@ def test_a_disable_that_begins_a_state_says_that_a_service_elsewhere_knows_nothi
     assert f"this command began one in {quick.state}" in told
     assert "url under [storage]" in told
     assert "began" not in quick("disable", "nightly").err
+
+
+def test_a_config_file_that_lost_its_url_begins_no_second_state(tmp_path: Path) -> None:
+    text = CONFIG + NIGHTLY + '[storage]\nurl = "sqlite:///state.db"\n'
+    quick = QuickCommand(tmp_path, text)
+    quick("disable", "nightly")
+    for cut in ('url = "sqlite:///state.db"\n', '[storage]\nurl = "sqlite:///state.db"\n'):
+        quick.write(text.removesuffix(cut))
+        for command in (["list"], ["run", "nightly"], ["enable", "nightly"], ["status"], ["next", "nightly"]):
+            quick.fails(*command, code=5, says='write url = "sqlite:///')
+    quick.write(text)
+    assert quick("show", "nightly", "--json").json["job"]["state"] == "disabled"

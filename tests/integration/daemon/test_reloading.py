@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from support.commands.command import CONFIG, NIGHTLY
 
-from scheduler.config.build import Config, build, read
+from scheduler.config.build import Config, build, load, read
 from scheduler.config.merge import Changes
 from scheduler.daemon.reload import Reloading
 from scheduler.nodes.process import this_node
 from scheduler.operations import status
-from scheduler.operations.jobs import job_actions, sync_file_jobs
+from scheduler.operations.jobs import job_actions, sync_file_jobs, what_to_confirm
 from storage import key_values, nodes, notices
 from storage.database import Database, open_database
 from storage.jobs.jobs import job_names
@@ -216,6 +216,38 @@ def test_a_table_behind_a_cut_does_not_hide_what_is_missing(watch: Watch) -> Non
     watch.files.ask()
     watch.look()
     assert (watch.files.fault, "more" in watch.files.config.connections) == ("", True)
+
+
+MORE = '\n[connections.more]\ntype = "salesforce"\nlogin_url = "https://a.my.salesforce.com"\nclient_id = "i"\n'
+ENDS = {
+    "a key of a connection": (MORE + 'client_secret = "s3cret-s3cret"\nread_timeout = 60\n', "read_timeout = 60\n"),
+    "a number of a connection": (MORE + 'client_secret = "s3cret-s3cret"\nread_timeout = 60\n', "0\n"),
+    "a number of a job": (
+        JOBS["a"].replace("[jobs.a", "[jobs.d").replace("select 1 ", "select :days ") + "[jobs.d.params]\ndays = 365\n",
+        "5\n",
+    ),
+    "a number of the daemon": ("[daemon]\nmax_running = 20\n", "0\n"),
+}
+
+
+@pytest.mark.parametrize(("end", "cut"), ENDS.values(), ids=ENDS)
+def test_a_file_that_ends_where_it_went_on_before_waits_for_a_person(watch: Watch, end: str, cut: str) -> None:
+    whole = watch.file.read_text(encoding="utf-8") + end
+    watch.file.write_text(whole, encoding="utf-8")
+    watch.file.chmod(0o600)
+    watch.files.ask()
+    watch.look()
+    in_force = watch.files.config
+    watch.file.write_text(whole.removesuffix(cut), encoding="utf-8")
+    for _ in range(4):
+        watch.look()
+    assert watch.files.config is in_force
+    assert "this edit cuts the file off: " in watch.files.fault
+    assert "where it went on before: put what is missing back, or confirm the edit with" in watch.files.fault
+    confirmed = what_to_confirm(watch.database, load(watch.file))
+    status.request_reload(watch.database, NOW, confirmed=confirmed)
+    watch.look()
+    assert (watch.files.fault, watch.files.config is in_force) == ("", False)
 
 
 def test_a_job_that_comes_back_without_its_end_waits_as_well(watch: Watch) -> None:

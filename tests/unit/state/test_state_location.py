@@ -27,9 +27,11 @@ from scheduler.state.location import (
     differs_from_daemon,
     exposed,
     locate,
+    marked_directory,
     marker_beside,
     other_owner,
     remember,
+    remember_url,
     unreadable,
     way_in,
 )
@@ -106,6 +108,32 @@ def test_a_state_that_is_gone_is_not_begun_anew(config: Path, home: dict[str, st
     problem = locate(config, home).problem
     assert f"was in {tmp_path}/var" in problem
     assert f"remove {marker_beside(config)}" in problem
+
+
+@pytest.mark.parametrize("url", ["sqlite:///states/x.db", "postgresql://me@db.example/schedctl"])
+def test_a_config_file_that_lost_its_url_does_not_begin_another_state(
+    config: Path, home: dict[str, str], tmp_path: Path, url: str
+) -> None:
+    make_state(usual(home))
+    remember_url(config, url)
+    found = locate(config, home)
+    assert f'write url = "{url}" there again' in found.problem
+    assert ("(with its password)" in found.problem) == url.startswith("postgresql")
+    assert f"remove {marker_beside(config)}" in found.problem
+    assert locate(config, {"HOME": "/", "STATE_DIRECTORY": str(tmp_path / "var")}).problem == found.problem
+    assert marked_directory(config) is None
+    copy = config.with_name("copy.toml")
+    copy.write_text("", encoding="utf-8")
+    assert locate(copy, home).problem == "", "another config file"
+    marker_beside(config).unlink()
+    assert (locate(config, home).directory, locate(config, home).problem) == (usual(home), "")
+
+
+def test_a_url_that_replaces_the_usual_state_is_remembered_instead(config: Path, home: dict[str, str]) -> None:
+    make_state(usual(home))
+    remember(config, usual(home))
+    remember_url(config, "sqlite:///x.db")
+    assert "sqlite:///x.db" in locate(config, home).problem
 
 
 def test_a_state_of_another_host_is_said_to_be_there(config: Path, home: dict[str, str]) -> None:
