@@ -73,7 +73,7 @@ def section(path: tuple[str, ...], command: Any) -> Iterator[str]:
 def table_row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         names = [f"`{parameter.metavar or parameter.name.upper()}`"]
-    elif EVERYWHERE & set(parameter.opts):
+    elif parameter.hidden or EVERYWHERE & set(parameter.opts):
         return ""
     else:
         value = "" if parameter.is_flag else f" {parameter.metavar}"

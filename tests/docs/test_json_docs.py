@@ -25,8 +25,8 @@ VARIANTS = {"add --dry-run", "connections add --dry-run", "check --diff", "list 
 PLAIN = """\
 explain '0 3 */5 * mon'
 next nightly
-add mine --cron '0 4 * * *' --source warehouse --query 'select 1 as a' --to files --dry-run
-add mine --cron '0 4 * * *' --source warehouse --query 'select 1 as a' --to files
+add mine --cron '0 4 * * *' --source warehouse --query 'select 1 as a' --connection files --dry-run
+add mine --cron '0 4 * * *' --source warehouse --query 'select 1 as a' --connection files
 edit mine --delay 5m
 disable mine
 enable mine
@@ -42,7 +42,7 @@ cancel 2
 retry 1
 rejected 1
 preview nightly
-add once --source warehouse --query 'select 1 as a' --to files --changes new --changes-key a
+add once --source warehouse --query 'select 1 as a' --connection files --changes new --changes-key a
 preview once --changes
 run once --wait
 resync once

@@ -102,7 +102,7 @@ def page() -> str:
 def _parameter(parameter: Any) -> list[str]:
     if parameter.param_type_name == "argument":
         head = parameter.metavar or parameter.name.upper()
-    elif EVERYWHERE & set(parameter.opts):
+    elif parameter.hidden or EVERYWHERE & set(parameter.opts):
         return []
     else:
         value = "" if parameter.is_flag else f" {parameter.metavar}"

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +23,7 @@ class Flag:
     """A flag and the key that it stands for.
 
     ``kind`` is ``text``, ``whole`` (a number), ``words`` (with commas between), ``names`` (one each time), ``switch``,
-    ``pairs`` (columns) or ``values`` (by name).
+    ``pairs`` (columns) or ``values`` (by name). ``was`` is how the option was spelled before: it still works, unseen.
     """
 
     key: tuple[str, ...]
@@ -31,6 +31,7 @@ class Flag:
     metavar: str = "TEXT"
     kind: str = "text"
     option: str = ""
+    was: str = ""
 
     @property
     def name(self) -> str:
@@ -47,8 +48,10 @@ def _job(key: str, help_: str, metavar: str = "TEXT", kind: str = "text") -> Fla
     return Flag(key=(key,), help=help_, metavar=metavar, kind=kind)
 
 
-def _export(key: str, help_: str, metavar: str = "TEXT", kind: str = "text", option: str = "") -> Flag:
-    return Flag(key=("export", key), help=help_, metavar=metavar, kind=kind, option=option)
+def _export(
+    key: str, help_: str, metavar: str = "TEXT", kind: str = "text", *, option: str = "", was: str = ""
+) -> Flag:
+    return Flag(key=("export", key), help=help_, metavar=metavar, kind=kind, option=option, was=was)
 
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?")
@@ -70,7 +73,7 @@ FLAGS = (
         kind="values",
         option="--param",
     ),
-    _export("connection", "Connection that the rows go to.", "NAME", option="--to"),
+    _export("connection", "Connection that the rows go to.", "NAME", was="--to"),
     _export("object", "Salesforce object, by its API name.", "NAME"),
     _export("mode", "Insert; delete all, then insert; or change by key.", "append|truncate|update"),
     _export("key", "With update: the field that finds the record.", "FIELD"),
@@ -83,12 +86,20 @@ FLAGS = (
     _export("bulk_api", "Which Bulk API.", "1|2"),
     _export("nulls", "What a NULL does on update.", "ignore|clear"),
     _export("naive_timezone", "Zone of timestamps that have none.", "ZONE"),
-    _export("retry_limit", "Retries of one call; overrides the connection's.", "N", "whole", "--call-retry-limit"),
+    _export(
+        "retry_limit",
+        "Retries of one call; overrides the connection's.",
+        "N",
+        "whole",
+        option="--export-retry-limit",
+        was="--call-retry-limit",
+    ),
     _export(
         "initial_retry_delay",
         "Wait before a call's first retry; overrides the connection's.",
         "TIME",
-        option="--call-initial-retry-delay",
+        option="--export-initial-retry-delay",
+        was="--call-initial-retry-delay",
     ),
     _export("file", "File name in the target's directory.", "NAME"),
     Flag(
@@ -147,10 +158,23 @@ def takes_job_flags(command: Callable[..., Any]) -> Callable[..., Any]:
         inspect.Parameter(flag.parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(flag))
         for flag in FLAGS
     ]
+    old = [replace(flag, option=flag.was) for flag in FLAGS if flag.was]
+    added += [
+        inspect.Parameter(
+            flag.parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(flag, hidden=True)
+        )
+        for flag in old
+    ]
 
     @wraps(command)
     def wrapped(**values: Any) -> Any:  # noqa: ANN401 - a command's own arguments and result
         given = {flag: value for flag in FLAGS if (value := values.pop(flag.parameter)) not in (None, [])}
+        for was in old:
+            if (value := values.pop(was.parameter)) is not None:
+                flag = next(flag for flag in FLAGS if flag.was == was.option)
+                if flag in given:
+                    raise usage(f"{was.option} is the old name of {flag.name}: give one of them")
+                given[flag] = value
         return command(**values, given=given)
 
     head = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept]
@@ -239,13 +263,14 @@ def _take_query_file(table: dict[str, Any]) -> None:
         raise usage(f"--query-file {name}: {why}") from error
 
 
-def _annotation(flag: Flag) -> Any:  # noqa: ANN401 - a type with typer's description of it
+def _annotation(flag: Flag, *, hidden: bool = False) -> Any:  # noqa: ANN401 - a type with typer's description of it
     if flag.kind == "switch":
-        return Annotated[bool | None, typer.Option(f"{flag.name}/--no-{flag.name[2:]}", help=flag.help)]
+        return Annotated[bool | None, typer.Option(f"{flag.name}/--no-{flag.name[2:]}", help=flag.help, hidden=hidden)]
     if flag.kind == "whole":
-        return Annotated[int | None, typer.Option(flag.name, metavar=flag.metavar, help=flag.help)]
+        return Annotated[int | None, typer.Option(flag.name, metavar=flag.metavar, help=flag.help, hidden=hidden)]
     kind: Any = list[str] | None if flag.kind in ("pairs", "values", "names") else str | None
-    return Annotated[kind, typer.Option(flag.name, metavar=flag.metavar, help=flag.help, autocompletion=_choices(flag))]
+    option = typer.Option(flag.name, metavar=flag.metavar, help=flag.help, autocompletion=_choices(flag), hidden=hidden)
+    return Annotated[kind, option]
 
 
 def _choices(flag: Flag) -> Callable[..., list[str]] | None:

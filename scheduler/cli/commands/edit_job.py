@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     example = (
         "schedctl add contacts --cron '0 3 * * mon-fri' --timezone America/New_York "
-        "--source warehouse --query 'select email as \"Email\" from contacts' --to crm --object Contact"
+        "--source warehouse --query 'select email as \"Email\" from contacts' --connection crm --object Contact"
     )
     add_command(app, "add", takes_job_flags(add), example=example)
     example = "schedctl edit contacts --cron '30 3 * * mon-fri' --delay 10m"

@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
     example = "crontab -l | schedctl import crontab - --timezone Europe/Berlin > jobs.toml"
     group = add_group(app, "import", help_="Bring jobs over from another scheduler.", example=example)
     add_command(group, "crontab", import_crontab, example=example)
-    add_command(group, "td", import_td, example="schedctl import td schedules.json --to crm > jobs.toml")
+    add_command(group, "td", import_td, example="schedctl import td schedules.json --connection crm > jobs.toml")
 
 
 def forecast(
@@ -88,12 +88,16 @@ def import_crontab(
         str | None,
         typer.Option("--source", metavar="NAME", help="Fill in this source.", autocompletion=options.connection_names),
     ] = None,
-    to: Annotated[
+    connection: Annotated[
         str | None,
         typer.Option(
-            "--to", metavar="NAME", help="Fill in this target connection.", autocompletion=options.connection_names
+            "--connection",
+            metavar="NAME",
+            help="Fill in this target connection.",
+            autocompletion=options.connection_names,
         ),
     ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="The old name of --connection.", hidden=True)] = None,
     as_json: options.Json = False,
 ) -> int:
     """Turn a Vixie crontab into jobs for the config file.
@@ -116,7 +120,7 @@ def import_crontab(
         put_json(_crontab_json(lines, names, zone_name))
     else:
         for line in good:
-            put_lines(_snippet(line, names[line.number], zone_name, source, to))
+            put_lines(_snippet(line, names[line.number], zone_name, source, connection or to))
     faults = [line for line in lines if line.fault is not None]
     for line in faults:
         say(f"schedctl: {file}:{line.number}: {line.fault}")

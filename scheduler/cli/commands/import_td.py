@@ -36,15 +36,16 @@ def import_td(
             autocompletion=options.connection_names,
         ),
     ] = None,
-    to: Annotated[
+    connection: Annotated[
         str,
         typer.Option(
-            "--to",
+            "--connection",
             metavar="NAME",
             help="The Salesforce connection that results go to.",
             autocompletion=options.connection_names,
         ),
     ] = "salesforce",
+    to: Annotated[str | None, typer.Option("--to", help="The old name of --connection.", hidden=True)] = None,
     to_file: Annotated[
         Path | None, typer.Option("--to-file", metavar="FILE", help="Write them to this file, which must be new.")
     ] = None,
@@ -61,7 +62,8 @@ def import_td(
         schedules = import_treasure_data.read_schedules(read_text(file))
     except ValueError as error:
         raise usage(f"{file}: {error}") from error
-    carried = import_treasure_data.carry_over(schedules, source=source, target=to)
+    connection = to or connection
+    carried = import_treasure_data.carry_over(schedules, source=source, target=connection)
     good = [each for each in carried if each.fault is None]
     if to_file is not None:
         _write(to_file, _toml(good))
@@ -76,7 +78,8 @@ def import_td(
             shown = "" if lost.value is None else f" = {lost.value}"
             say(f"{each.schedule}: {lost.key}{shown} is left out: {lost.reason}")
     say(
-        f"{len(good)} of {len(carried)} schedules; [connections.{to}] is for you to add, secrets are never carried over"
+        f"{len(good)} of {len(carried)} schedules; [connections.{connection}] is for you to add, secrets are never "
+        "carried over"
     )
     return 1 if len(good) < len(carried) else 0
 

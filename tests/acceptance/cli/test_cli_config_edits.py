@@ -10,7 +10,7 @@ from support.commands.command import CONFIG, NIGHTLY, QuickCommand
 from scheduler.errors.operation_error import OperationError
 from scheduler.operations import edit_config_file
 
-FLAGS = ["--cron", "0 5 * * mon", "--source", "warehouse", "--query", "select 1 as a", "--to", "files"]
+FLAGS = ["--cron", "0 5 * * mon", "--source", "warehouse", "--query", "select 1 as a", "--connection", "files"]
 WEEKLY = ["add", "weekly", *FLAGS]
 
 
@@ -24,7 +24,7 @@ def test_a_job_is_added_to_the_file_and_belongs_to_it(quick: QuickCommand) -> No
     quick.config.chmod(0o640)
     (quick.directory / "a.sql").write_text("select 2 as b", encoding="utf-8")
     command = ["add", "w.2", "--cron", "@daily", "--delay", "10m", "--source", "warehouse", "--query-file", "a.sql"]
-    out = quick(*command, "--to", "files", "--column", "X=b", "--to-file").out
+    out = quick(*command, "--connection", "files", "--column", "X=b", "--to-file").out
     after = quick.config.read_text(encoding="utf-8")
     assert after.startswith(before + "\n\n")
     line = 1 + after[: after.index('[jobs."w.2"]')].count("\n")
@@ -77,7 +77,7 @@ def test_a_draft_shows_no_secret_that_stands_beside_it(quick: QuickCommand) -> N
     ("arguments", "code", "says"),
     [
         (["--cron", "@dayly"], 4, "did you mean @daily?"),
-        (["--to", "nowhere"], 4, "nowhere"),
+        (["--connection", "nowhere"], 4, "nowhere"),
         (["--mode", "append"], 4, "mode"),
     ],
 )

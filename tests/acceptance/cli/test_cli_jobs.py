@@ -15,7 +15,7 @@ LIST_KEYS = [
     "name", "origin", "cron", "timezone", "delay", "after", "state", "fault", "disabled_reason", "failure_streak",
     "next_scheduled_time", "next_run_time", "last_run",
 ]  # fmt: skip
-ADD = ("add", "leads", "--source", "warehouse", "--query", "select 1 as a", "--to", "crm", "--object", "Lead")
+ADD = ("add", "leads", "--source", "warehouse", "--query", "select 1 as a", "--connection", "crm", "--object", "Lead")
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def test_a_dry_run_shows_everything_and_stores_nothing(quick: QuickCommand) -> N
         (("--key", "Id"), 'key belongs to mode = "update"'),
         (("--batch-size", "20000"), "use at most 10000"),
         (("--batch-size", "many"), "batch-size"),
-        (("--to", "nowhere"), "there is no such connection"),
-        (("--to", "warehouse"), "rows cannot be written to it"),
+        (("--connection", "nowhere"), "there is no such connection"),
+        (("--connection", "warehouse"), "rows cannot be written to it"),
         (("--source", "crm"), "rows cannot be read from it"),
         (("--source", "nowhere"), "there is no such connection"),
         (("--query", " "), "query is empty"),
@@ -142,15 +142,15 @@ def test_a_faulty_job_is_refused_and_nothing_is_written(quick: QuickCommand, fla
 
 
 def test_every_fault_is_told_at_once(quick: QuickCommand) -> None:
-    answer = quick("add", "x", "--cron", "bad", "--dst", "maybe", "--to", "nowhere", code=2)
+    answer = quick("add", "x", "--cron", "bad", "--dst", "maybe", "--connection", "nowhere", code=2)
     assert len(answer.err.splitlines()) == 5
-    for key in ("--cron: ", "--dst: ", "--to: ", "--source is missing: ", "--query is missing: "):
+    for key in ("--cron: ", "--dst: ", "--connection: ", "--source is missing: ", "--query is missing: "):
         assert f"schedctl: {key}" in answer.err
 
 
 def test_what_is_missing_is_told_by_the_flags_that_it_takes(quick: QuickCommand) -> None:
     assert quick("add", "x", "--cron", "* * * * *", code=2).err.splitlines() == [
-        "schedctl: --to is missing: connection that the rows go to",
+        "schedctl: --connection is missing: connection that the rows go to",
         "schedctl: --source is missing: connection that the query runs on",
         "schedctl: --query is missing: the SQL",
     ]
@@ -477,3 +477,14 @@ def test_eighty_columns_hold_every_row(tmp_path: Path, line: str) -> None:
     rows = [text for text in shown.replace("\r", "").splitlines() if "  " in text.strip()]
     assert rows
     assert [row for row in rows if len(row) > 80] == []
+
+
+def test_flags_that_have_another_name_now_are_still_understood(quick: QuickCommand) -> None:
+    old = ("--to", "crm", "--call-retry-limit", "2", "--call-initial-retry-delay", "3s")
+    quick("add", "old", "--source", "warehouse", "--query", "select 1 as a", "--object", "Lead", *old)
+    export = quick("show", "old", "--json").json["job"]["definition"]["export"]
+    assert (export["connection"], export["retry_limit"], export["initial_retry_delay"]) == ("crm", 2, 3)
+    for old_name, name in (("--to", "--connection"), ("--call-retry-limit", "--export-retry-limit")):
+        says = f"{old_name} is the old name of {name}: give one of them"
+        quick.fails("edit", "old", old_name, "2", name, "2", code=2, says=says)
+    assert "--to " not in quick("add", "--help").out

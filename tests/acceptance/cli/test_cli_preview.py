@@ -87,7 +87,7 @@ def test_a_truncate_says_how_many_records_it_would_delete(tmp_path: Path) -> Non
         assert "the query gives no rows: a run would fail and delete nothing" in shown.err
         assert "0 rows, and that is all" in shown.err
         assert schedctl("preview", "things", "--json").json["existing_records"] == 4
-        words = ["--source", "warehouse", "--query", "select 1 as x", "--to", "crm", "--object", "Thing__c"]
+        words = ["--source", "warehouse", "--query", "select 1 as x", "--connection", "crm", "--object", "Thing__c"]
         dry = schedctl("add", "wipe", *words, "--mode", "truncate", "--hard-delete", "--dry-run")
         assert "4 records of Thing__c exist now" in dry.err
         assert emulator.org.count("Thing__c") == 4

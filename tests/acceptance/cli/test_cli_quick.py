@@ -232,11 +232,11 @@ def test_a_group_that_lists_completes_its_commands_and_what_its_list_takes(confi
     [
         "connections test ",
         "login ",
-        "add x --to ",
+        "add x --connection ",
         "edit a --source ",
-        "import td f.json --to ",
+        "import td f.json --connection ",
         "import td f.json --source ",
-        "import crontab f --to ",
+        "import crontab f --connection ",
     ],
 )
 def test_a_connections_name_is_completed_from_the_config_files_alone(config: Path, line: str) -> None:

@@ -103,7 +103,7 @@ def test_a_config_file_that_becomes_a_pipe_stops_neither_the_daemon_nor_its_end(
 
 
 def test_a_name_that_is_given_up_heals_the_file_that_has_it(schedctl: Command, daemon: subprocess.Popen[bytes]) -> None:
-    add = ["--source", "warehouse", "--query", "select 1 as a", "--to", "files"]
+    add = ["--source", "warehouse", "--query", "select 1 as a", "--connection", "files"]
     for name in ("first", "second"):
         schedctl("add", name, *add)
     more = "".join(NIGHTLY.replace("nightly", name) for name in ("first", "second"))
@@ -137,7 +137,7 @@ def test_a_command_with_another_config_file_leaves_the_daemons_jobs_alone(
         "warehouse",
         "--query",
         "select 1 as a",
-        "--to",
+        "--connection",
         "files",
         "--config",
         other,

@@ -56,7 +56,7 @@ def test_what_is_typed_becomes_the_table_that_the_config_file_would_have() -> No
         flag("--timeout"): "6h",
         flag("--max-rejected"): "5%",
         flag("--retry-limit"): 2,
-        flag("--to"): "crm",
+        flag("--connection"): "crm",
         flag("--object"): "Contact",
         flag("--upsert"): True,
         flag("--api-version"): "62.0",
