@@ -13,7 +13,7 @@ class FailureKind(StrEnum):
     DATA = "data"
     """The rows themselves are at fault."""
     INTERNAL = "internal"
-    """A fault of schedctl's own."""
+    """A bug in schedctl."""
 
 
 class ExportError(Exception):
@@ -21,14 +21,14 @@ class ExportError(Exception):
 
     ``message`` is one line that names what is wrong and what to change; it never holds a secret or row data.
     ``code`` is a stable word (the vendor's own where there is one, such as ``INVALID_FIELD``).
-    ``retry_after`` is the number of seconds that the other side asked us to wait, where it did. ``quota`` says that
-    what the other side grants is used up, for other runs too.
+    ``retry_after`` is the number of seconds that the server asked us to wait, where it did. ``quota`` says that
+    what the server grants is used up, for other runs too.
     """
 
     def __init__(
         self, kind: FailureKind, code: str, message: str, *, retry_after: float | None = None, quota: bool = False
     ) -> None:
-        """Keep ``message`` to one line, whatever the other side sent."""
+        """Keep ``message`` to one line, whatever the server sent."""
         self.kind = kind
         self.code = code
         self.message = " ".join(message.split())
@@ -38,7 +38,7 @@ class ExportError(Exception):
 
 
 def configuration(code: str, message: str) -> ExportError:
-    """Make the error of something only a person can mend."""
+    """Make the error of something only a person can fix."""
     return ExportError(FailureKind.CONFIGURATION, code, message)
 
 

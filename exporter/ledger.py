@@ -40,7 +40,7 @@ class Ledger(Protocol):
     def append(self, entry: Entry, *, rejected: Sequence[RejectedRow] = ()) -> None:
         """Make ``entry`` and the rejected rows that belong to it durable, both or neither, before returning.
 
-        Raises if this process may not go on with the run (its claim was taken over). That exception is not the
+        Raises if this process may not go on with the run (another process has its claim). That exception is not the
         exporter's: it lets it pass and touches nothing more. So an entry ``intended`` before each effect is also
         the check that the effect is still ours to make.
         """

@@ -1,4 +1,4 @@
-"""The counts of one export, which must add up, and the rows that were refused."""
+"""The counts of one export, which must add up, and the rows that were rejected."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ class RejectedRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """How many rows were refused for one reason.
+    """How many rows were rejected for one reason.
 
     ``message`` holds no value of a row. Reasons are told apart by code and ``fields``, or by code and message where the
     target named no field. ``kind`` says whose move it is if that is why nothing got in, and ``advice`` what to do;
@@ -84,7 +84,7 @@ class ExportReport:
 
     @property
     def sole_refusal(self) -> Refusal | None:
-        """The one reason for which every row was refused, if that is what happened."""
+        """The one reason for which every row was rejected, if that is what happened."""
         if self.read and self.rejected == self.read and len(self.refusals) == 1:
             return self.refusals[0]
         return None

@@ -52,7 +52,7 @@ def of_run(session: Session, run_id: int, *, limit: int) -> list[StoredAction]:
 
 
 def prune(session: Session, *, before: datetime, limit: int) -> int:
-    """Delete actions from before then, at most so many, and return how many."""
+    """Delete actions from before then, at most ``limit`` of them, and return how many."""
     old = list(session.execute(select(_ACTION.c.id).where(_ACTION.c.at < before).limit(limit)).scalars())
     for some in chunks(old):
         session.execute(delete(_ACTION).where(_ACTION.c.id.in_(some)))

@@ -1,4 +1,4 @@
-"""What a person does to a state database as a whole: look whether it is sound, and copy it while it is in use."""
+"""What a person does to a state database as a whole: look whether it is valid, and copy it while it is in use."""
 
 import sqlite3
 from contextlib import closing

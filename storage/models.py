@@ -116,7 +116,7 @@ class JobChange(SQLModel, table=True):
 
 
 class JobParent(SQLModel, table=True):
-    """That a job runs after another: its definition's ``after``, where it can be asked from the other side."""
+    """That a job runs after another: its definition's ``after``, as rows, to look up by parent."""
 
     __tablename__ = "job_parent"
     __table_args__ = (Index("job_parent_parent", "parent", "job"),)
@@ -291,7 +291,7 @@ class Setting(SQLModel, table=True):
 
 
 class Notice(SQLModel, table=True):
-    """A thing to tell a person, written in the transaction that made it true; open until it is told or given up."""
+    """A thing to tell a person, written in the transaction that made it true; open until it is sent or dropped."""
 
     __tablename__ = "notice"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""The outbox: things to tell a person, written in the transaction that made them true, and open until told or given up.
+"""The outbox: things to tell a person, written in the transaction that made them true, open until sent or dropped.
 
 Several daemons may look into one outbox: each claims what it is about to send, and only the claimer writes what became
 of it. A claim runs out, so that what a killed daemon had in hand is sent by the next.
@@ -48,7 +48,7 @@ class StoredNotice:
     """A notice that is still to be told; about a job and a run, or about neither.
 
     ``attempt`` counts the tries so far; ``sent_to`` are the addresses, by their labels, that have it already.
-    ``recipients`` are the mail addresses that it is for; empty: it is for everybody who is told of things.
+    ``recipients`` are the mail addresses that it is for; empty: it is for everybody who is reported of things.
     """
 
     id: int
@@ -83,7 +83,7 @@ def add(
     now: datetime,
     recipients: Collection[str] = (),
 ) -> None:
-    """Put a notice into the outbox: for everybody who is told of things, or for these recipients alone."""
+    """Put a notice into the outbox: for everybody who is reported of things, or for these recipients alone."""
     values: dict[str, Any] = {"job": job, "run_id": run_id, "kind": kind, "subject": subject, "body": body}
     values["recipients"] = list(recipients)
     session.execute(insert(_NOTICE).values({**values, "created_at": now, "due_at": now}))

@@ -28,7 +28,7 @@ _NEWEST = "newest_pruned_run"
 RUNS_AT_ONCE = 200
 """Runs in one transaction."""
 ROWS_AT_ONCE = 5_000
-"""Refused rows or ledger entries in one transaction: one run may have a million."""
+"""Rejected rows or ledger entries in one transaction: one run may have a million."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +41,7 @@ class Step:
 
 
 def prune_runs(session: Session, *, before: datetime, after: int = 0) -> Step:
-    """Delete some of the runs above number ``after`` that ended before then, or first some of their refused rows."""
+    """Delete some of the runs above number ``after`` that ended before then, or first some of their rejected rows."""
     query = (
         select(_RUN.c.id, _RUN.c.job, _RUN.c.scheduled_time, _RUN.c.kind)
         .where(_RUN.c.id > after, _RUN.c.state == "finished", _RUN.c.finished_at < before, ~_is_needed())

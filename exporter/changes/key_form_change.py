@@ -1,4 +1,4 @@
-"""Snapshots whose keys were told apart in another form than a result's are now: their digests are made anew.
+"""Snapshots whose keys were reported apart in another form than a result's are now: their digests are made anew.
 
 How the target compares the key is known only since it is asked before the query (:mod:`exporter.rows.key_forms`).
 Without this, a snapshot of before would have no key in common with any result: a mirror would delete every record.

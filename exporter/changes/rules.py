@@ -88,7 +88,7 @@ def find_columns(key: Sequence[str], names: Sequence[str], *, any_case: bool) ->
     if missing := [name for name, place in zip(key, found, strict=True) if place is None]:
         raise configuration(
             "CHANGES_KEY_MISSING",
-            f"rows are told apart by {', '.join(missing)}, which is not among the columns that go out: "
+            f"rows are identified by {', '.join(missing)}, which is not among the columns that go out: "
             f"{', '.join(names)}",
         )
     return [place for place in found if place is not None]

@@ -26,7 +26,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NameResolutionError, NewConnectionError
 
 SLOWEST = 10_000
-"""Bytes a second on average, below which a transfer is given up: 80 kbit/s, a tenth of the slowest DSL line."""
+"""Bytes a second on average, below which a transfer is aborted: 80 kbit/s, a tenth of the slowest DSL line."""
 PIECE = 1 << 16
 """Bytes that are sent or received between two checks."""
 _LARGEST_HEAD = 1 << 17

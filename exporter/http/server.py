@@ -15,7 +15,7 @@ _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nConnection: close\r\nContent-Lengt
 class LimitedServer(ThreadingHTTPServer):
     """Serves at most ``most`` connections at once, each for ``seconds`` at the longest; the others get a 503.
 
-    ``failed`` is told what went wrong with one, in the thread that served it.
+    ``failed`` is reported what went wrong with one, in the thread that served it.
     """
 
     daemon_threads = True

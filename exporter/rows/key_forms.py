@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Form = Literal["exact", "folded", "cased", "id", "number", "date", "datetime", "time"]
-"""What makes two cells the same key. ``exact``: the text. ``folded``: the text, but for case and for blanks at its
-ends. ``cased``: the text but for those blanks. ``id``: the record that a Salesforce Id names. ``number``, ``date``,
+"""What makes two cells the same key. ``exact``: the text. ``folded``: the text, but for case and for spaces at its
+ends. ``cased``: the text but for those spaces. ``id``: the record that a Salesforce Id names. ``number``, ``date``,
 ``datetime``, ``time``: the value; what is no such value is compared as ``folded``."""
 BLANKS = " \t\n\r\v\f\u00a0"
 """Characters that count for nothing at the ends of a key."""

@@ -50,7 +50,7 @@ def uri_fault(driver: str, uri: str) -> str | None:
         parts = urlsplit(uri)
         host = parts.hostname or ""
     except ValueError:
-        return "it is no URI: write it as the driver's page has it"
+        return "it is not a URI: write it as the driver's documentation shows"
     if _is_clear(uri, parts.scheme) and not is_loopback(host):
         tls = {"http": "https", "sc": "…/;use_ssl=true", "spark": "…?tls=true"}.get(parts.scheme, "grpc+tls")
         return f"use {tls}: it would cross the network in the clear ({parts.scheme} is for this machine only)"
@@ -115,8 +115,9 @@ class AdbcConnection(ConnectionSettings):
     )
     dialect: Annotated[Text, AfterValidator(_check_dialect)] | None = Field(
         default=None,
-        description="the SQL that is spoken there, such as `spark` or `postgres`: tells strings, comments and values "
-        "apart, and what Treasure Data's time functions become; default: by the driver, and none for Flight SQL",
+        description="the SQL that is spoken there, such as `spark` or `postgres`: decides how strings, comments "
+        "and values are read, and what Treasure Data's time functions become; default: by the driver, and none for "
+        "Flight SQL",
         examples=['"spark"'],
     )
     uri: Secret | None = Field(

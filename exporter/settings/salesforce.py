@@ -131,8 +131,8 @@ class SalesforceConnection(ConnectionSettings):
     )
     initial_retry_delay: Duration = Field(default=5, description="wait before the first retry of a call; it doubles")
     retry_limit: int = Field(default=5, ge=0, le=100, description="how often one call is tried again")
-    connect_timeout: PositiveDuration = Field(default=30, description="give up connecting after this")
-    read_timeout: PositiveDuration = Field(default=120, description="give up waiting for an answer after this")
+    connect_timeout: PositiveDuration = Field(default=30, description="maximum time to connect")
+    read_timeout: PositiveDuration = Field(default=120, description="maximum time to wait for an answer")
     proxy: Secret | None = Field(
         default=None, description="URL of the HTTP proxy for every call, a secret since it may hold a password"
     )
@@ -227,7 +227,7 @@ class SalesforceExport(Settings):
         default=None, description="with `update`: the field that finds the record; with `upsert` an external id field"
     )
     upsert: bool = Field(default=False, description="with `update`: insert the rows whose key is new")
-    hard_delete: bool = Field(default=False, description="with `truncate`: past the recycle bin, for good")
+    hard_delete: bool = Field(default=False, description="with `truncate`: permanently, past the recycle bin")
     allow_empty: bool = Field(default=False, description="with `truncate`: an empty result empties the object")
     concurrency_mode: Literal["parallel", "serial"] = Field(
         default="parallel", description="`serial` avoids lock errors between the batches of a run"

@@ -16,7 +16,7 @@ from exporter.settings.databases import DuckdbConnection, PostgresqlConnection, 
 from exporter.sources.source import Source
 
 _LOADING = threading.Lock()
-"""Held while a driver is imported: the modules of some import each other in a circle, and threads that come in by
+"""Held while a driver is imported: the modules of some import each other in a cycle, and threads that come in by
 different ones at the same time would find them half made."""
 
 

@@ -75,7 +75,7 @@ def _doubt_of_text(text: str, dialect: str, *, goes_on: bool) -> str | None:
 
 
 def _is_blank(text: str, line_comments: tuple[str, ...], *, nested: bool) -> bool:
-    """Whether text is blanks and whole comments, if these may hold others; sqlglot miscounts ``/*/*`` and ``*/*``."""
+    """Whether text is spaces and whole comments, if these may hold others; sqlglot miscounts ``/*/*`` and ``*/*``."""
     at = depth = 0
     while at < len(text):
         if depth:

@@ -19,7 +19,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A part of a query; ``end`` is the place behind it. What lies between tokens is blanks and comments."""
+    """A part of a query; ``end`` is the place behind it. What lies between tokens is spaces and comments."""
 
     kind: Kind
     start: int

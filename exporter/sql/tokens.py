@@ -116,7 +116,7 @@ _MORE: dict[str, dict[str, Any]] = {
 
 
 _LOADING = threading.Lock()
-"""Held while sqlglot is imported, late since that takes 0.1 s: its modules import each other in a circle, so that
+"""Held while sqlglot is imported, late since that takes 0.1 s: its modules import each other in a cycle, so that
 threads which come in by different ones at the same time find some of them half made."""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
+from exporter.counted import counted
 from scheduler.cli.printing.output import put_json, say, say_lines
 from scheduler.errors.operation_error import ErrorKind, OperationError
 
@@ -65,7 +66,7 @@ def problem_of(error: Exception) -> Problem:
     if isinstance(error, TyperException):
         return Problem(kind=ErrorKind.USAGE, message=_one_line(error.format_message()) + _hint(error))
     if isinstance(error, typer.Abort):
-        return Problem(kind=ErrorKind.FAILED, message="given up")
+        return Problem(kind=ErrorKind.FAILED, message="aborted")
     for (module, name), kind in _KINDS.items():
         known = getattr(sys.modules.get(module), name, None)
         if known is not None and isinstance(error, known):
@@ -120,7 +121,7 @@ def _is_logged(problem: Problem) -> bool:
 def _known(kind: ErrorKind, error: Exception) -> Problem:
     lines = tuple(filter(None, map(_one_line, str(error).split("\n"))))
     if len(lines) > 1:
-        return Problem(kind=kind, message=f"{len(lines)} faults, the first: {lines[0]}", faults=lines)
+        return Problem(kind=kind, message=f"{counted(len(lines), 'fault')}, the first: {lines[0]}", faults=lines)
     message = lines[0] if lines else type(error).__name__
     faults = lines if kind is ErrorKind.CONFIG else ()
     return Problem(kind=kind, message=message, faults=faults)
@@ -135,7 +136,7 @@ def _hint(error: TyperException) -> str:
     """Tell what a shell may have made of an expression: several words, or the files that * stands for."""
     command = getattr(getattr(error, "ctx", None), "info_name", None)
     extra = command in TAKE_CRON and error.format_message().startswith("Got unexpected extra argument")
-    return "; put in quotes what holds blanks or *, such as '0 3 * * *'" if extra else ""
+    return "; quote arguments that contain spaces or *, such as '0 3 * * *'" if extra else ""
 
 
 def _one_line(text: str) -> str:

@@ -137,7 +137,7 @@ def _report(error: Exception, arguments: Sequence[str]) -> int:
 
 
 def _check_text(arguments: Sequence[str]) -> None:
-    """Refuse what is no UTF-8: Python reads it as halves of characters, which no database and no file takes."""
+    """Refuse what is not valid UTF-8: Python reads it as halves of characters, which no database and no file takes."""
     for position, argument in enumerate(arguments):
         try:
             argument.encode()
@@ -146,7 +146,7 @@ def _check_text(arguments: Sequence[str]) -> None:
             before = arguments[position - 1] if position else ""
             name = option if equals and option.startswith("--") else before if before.startswith("-") else ""
             where = f"the value of {name}" if name else f"argument {position + 1}"
-            raise usage(f"{where} is no UTF-8 text: type it in a terminal that is set to UTF-8") from error
+            raise usage(f"{where} is not valid UTF-8: type it in a terminal that is set to UTF-8") from error
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from scheduler.state.location import local_directory
 def make_ready(config: Config, name: str, *, environ: Mapping[str, str] | None = None) -> Connection:
     """Return the connection ``name`` of ``config`` as a source or target takes it.
 
-    Raises KeyError if there is none, and SecretError if a secret cannot be had.
+    Raises KeyError if there is none, and SecretError if a secret is unavailable.
     """
     environ = os.environ if environ is None else environ
     connection = resolve(config.connections[name], environ=environ)

@@ -93,7 +93,7 @@ class Edits:
         return {"jobs": [edit.to_dict() for edit in self.jobs[:most]], "changed": len(self.jobs), "fires": sums}
 
     def record(self, now: datetime) -> str:
-        """Return what is kept of them, as JSON: ``at``, when they were taken over, and the first MOST_TOLD jobs."""
+        """Return what is kept of them, as JSON: ``at``, when they were applied, and the first MOST_TOLD jobs."""
         return json.dumps({"at": _iso(now), **self.to_dict(most=MOST_TOLD)})
 
 

@@ -110,7 +110,7 @@ def _missing(patterns: Mapping[int, str], base: Path, seen: Seen) -> Iterator[Fa
         if pattern in seen.unlisted:
             yield Fault(keys=("include", position), message=f"{show(pattern)}: {seen.unlisted[pattern]}")
         if not glob.has_magic(pattern) and not pattern.startswith("~") and not os.path.lexists(base / pattern):
-            message = f"{show(pattern)}: there is no such file; a pattern such as jobs.d/*.toml may match none"
+            message = f"{show(pattern)}: file not found; a pattern such as jobs.d/*.toml may match none"
             yield Fault(keys=("include", position), message=message)
 
 

@@ -87,7 +87,7 @@ class StorageTable(Settings):
         examples=['"snapshots"'],
     )
     history: Duration = Field(
-        default=90 * 86_400, description="how long ended runs, their refused rows and sent notices are kept"
+        default=90 * 86_400, description="how long ended runs, their rejected rows and sent notices are kept"
     )
     min_free: Size = Field(
         default=200 * 10**6,

@@ -21,7 +21,7 @@ class Every(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
 
     APScheduler asks a trigger for every time from the last one up to now, one by one, before it runs the newest: its
     own interval trigger is asked 2.6 million times for a one-second chore after the clock went forward by 30 days. This
-    one only has times that are still to come, so that it fires once after a step of any size.
+    one only has times in the future, so that it fires once after a step of any size.
     """
 
     def __init__(self, seconds: float) -> None:

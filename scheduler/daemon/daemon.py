@@ -112,7 +112,7 @@ class PlanTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no ty
 
 
 class Daemon:
-    """One daemon process over one state database. ``run`` blocks until it is told to stop."""
+    """One daemon process over one state database. ``run`` blocks until it is reported to stop."""
 
     def __init__(self, files: Reloading, *, database: Database, clock: Clock = utc_now) -> None:
         config = files.started
@@ -216,7 +216,7 @@ class Daemon:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether a worker has not let go of its run although it was told to stop."""
+        """Whether a worker has not let go of its run although it was reported to stop."""
         return bool(self._workers.active)
 
     def run(self) -> int:
@@ -283,7 +283,7 @@ class Daemon:
         return Signals(calls)
 
     def _guarded(self, chore: Callable[[], None]) -> Callable[[], None]:
-        """Wrap a chore so that a refused database is told, now and then, and the next turn tries again."""
+        """Wrap a chore so that a refused database is reported, now and then, and the next turn tries again."""
 
         def run() -> None:
             try:
@@ -425,7 +425,7 @@ class Daemon:
         self._refusals.answered()  # this always has something to write; where nothing is, a full disk refuses nothing
 
     def _info(self) -> dict[str, object]:
-        """Return what `schedctl status` is told of this process."""
+        """Return what `schedctl status` is reported of this process."""
         return {
             DRAINING: self._stopping.is_set(),
             METRICS_FAULT: self._metrics.fault,

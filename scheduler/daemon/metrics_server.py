@@ -32,7 +32,7 @@ TEXTFILE_SECONDS = 15.0
 """How often the file is written: node_exporter's textfile collector is read about as often."""
 _MOST_SCRAPES = 8
 _SCRAPE_SECONDS = 10.0
-"""Prometheus scrapes for 10 s at the longest, unless it is told otherwise."""
+"""Prometheus scrapes for 10 s at the longest, unless it is reported otherwise."""
 _STATES = ("enabled", "disabled", "auto_disabled", "unscheduled", "unreadable")
 
 log = get_logger("schedctl.metrics")
@@ -73,7 +73,7 @@ class Metrics:
         return None if self._server is None else self._server.server_port
 
     def apply(self, wanted: MetricsSettings) -> None:
-        """Serve as the settings say; what cannot be had is logged, and the daemon goes on without it."""
+        """Serve as the settings say; what is unavailable is logged, and the daemon goes on without it."""
         self._textfile = None if wanted.textfile is None else Path(wanted.textfile)
         self._unheard = "" if wanted.listen is None else self._unheard
         self._unwritten = "" if wanted.textfile is None else self._unwritten

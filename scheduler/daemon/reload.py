@@ -35,7 +35,7 @@ class Apply(Protocol):
 class Reloading:
     """``config`` is the one in force, ``started`` the one that the daemon began with.
 
-    ``fault`` is what keeps the files from being taken over as they are now, empty while nothing does.
+    ``fault`` is what keeps the files from being applied as they are now, empty while nothing does.
     """
 
     def __init__(
@@ -60,18 +60,18 @@ class Reloading:
         self._young: tuple[Reading, float] | None = None
         """Changed files as they were read last, and when; None while nothing has changed."""
         self._still: Reading | None = None
-        """Changed files that have been left alone since they were read, to be taken over."""
+        """Changed files that have been left alone since they were read, to be applied."""
         self._confirmed: frozenset[str] = frozenset()
         self._resting: list[str] = []
         self._is_marked = False
         self._told_edits = ""
         self._taken: tuple[str, ...] = ()
-        """The names of jobs that kept the files from being taken over, since `schedctl add` has them."""
+        """The names of jobs that kept the files from being applied, since `schedctl add` has them."""
 
     def start(self, unconfirmed: UnconfirmedEdit | None = None, *, resting: Collection[str] = ()) -> None:
-        """Note that the config was taken over, or what keeps it from that; a request from before this is met by that.
+        """Note that the config was applied, or what keeps it from that; a request from before this is met by that.
 
-        ``resting`` are the jobs of which nothing is started until it is taken over.
+        ``resting`` are the jobs of which nothing is started until it is applied.
         """
         self._resting = sorted(resting)
         with self._database.read() as session:
@@ -162,7 +162,7 @@ class Reloading:
             self._is_marked = True
 
     def _tell_edits(self) -> None:
-        """Log what the edit changed of each job, unless that was told before; of hundreds the first ones."""
+        """Log what the edit changed of each job, unless that was reported before; of hundreds the first ones."""
         edits = self._last_edits()
         if edits == self._told_edits:
             return

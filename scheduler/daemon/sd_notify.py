@@ -16,7 +16,7 @@ MAX_STATUS = 200
 """Characters of a status line; `systemctl status` shows it on one."""
 LEAST_WATCHDOG = 60.0
 """Seconds that the watchdog should allow: the loop may wait twice 20 s for the state database (a thread of its own
-process, then another process) before it is told no."""
+process, then another process) before it is reported no."""
 PINGS_EACH = 4
 """How often the watchdog's time is divided: systemd asks for two pings in it, and a tick may be late."""
 

@@ -142,7 +142,7 @@ class Workers:
                 self._on_free()
 
     def _settle_crash(self, work: RunWork, error: Exception) -> None:
-        """Settle a run that a fault of schedctl's own ended, so that it is neither lost nor repeated for ever."""
+        """Settle a run that a bug in schedctl ended, so that it is neither lost nor repeated for ever."""
         self.failed += 1
         message = f"{type(error).__name__} in schedctl itself; the log has the details (run.crashed)"
         failure = Failure(kind=FailureKind.INTERNAL, code="CRASHED", message=message)

@@ -18,13 +18,13 @@ class ErrorKind(StrEnum):
     STORAGE = "storage"
     """The state database cannot be used."""
     INTERNAL = "internal"
-    """A fault of schedctl's own."""
+    """A bug in schedctl."""
 
 
 class OperationError(Exception):
     """What was asked for cannot be done. ``message`` is one line that names what to change; never a secret.
 
-    ``faults`` are the single things to mend, one line each, where there are several.
+    ``faults`` are the single things to fix, one line each, where there are several.
     """
 
     def __init__(self, kind: ErrorKind, message: str, *, faults: Iterable[str] = ()) -> None:

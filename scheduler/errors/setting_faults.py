@@ -1,4 +1,4 @@
-"""What is wrong with a setting, where, and how to mend it; pydantic's findings in such words. Pure."""
+"""What is wrong with a setting, where, and how to fix it; pydantic's findings in such words. Pure."""
 
 import difflib
 import json
@@ -19,7 +19,7 @@ _MAX_SHOWN = 60
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """One thing to mend. ``line`` counts from 1 and is None where there is no file; ``message`` holds no secret.
+    """One thing to fix. ``line`` counts from 1 and is None where there is no file; ``message`` holds no secret.
 
     ``file`` is None where the config is one file, or there is none.
     """
@@ -105,7 +105,7 @@ def unknown_key(key: str, legal: Iterable[str]) -> str:
     known = sorted(legal)
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     fix = f'did you mean "{close[0]}"?' if close else f"the keys here are {', '.join(known)}"
-    return f"{show(key)} is no key here: {fix}"
+    return f"{show(key)} is an unknown key: {fix}"
 
 
 def unknown_value(key: str, value: object, legal: Iterable[str]) -> str:

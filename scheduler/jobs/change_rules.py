@@ -12,7 +12,7 @@ def rules_of(job: Job) -> ChangeRules | None:
     """Return how a job's rows are compared with what was sent before; None if all are sent each time.
 
     Rows of an update are told apart by the export's key, as the target does: an Id by its first 15 characters, any
-    other field without regard to case and outer blanks. Elsewhere ``changes_key`` is compared as it stands. Built
+    other field without regard to case and outer spaces. Elsewhere ``changes_key`` is compared as it stands. Built
     strings with a Timestamp say when a row goes out, and make no change.
     """
     if job.changes == "all":

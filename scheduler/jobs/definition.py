@@ -78,7 +78,7 @@ def _check_params(params: object) -> object:
     for name, value in (params or {}).items():
         if spelled.setdefault(str(name).lower(), name) != name:
             raise ValueError(
-                f"{spelled[name.lower()]} and {name} differ in case only, which not every engine tells apart"
+                f"{spelled[name.lower()]} and {name} differ in case only, and not every engine distinguishes case"
             )
         if not _PARAMETER.fullmatch(name):
             raise ValueError(f"{show(name)} is no name for a parameter: use letters, digits and _, no digit first")
@@ -124,10 +124,10 @@ class JobDefaults(Settings):
     retry_limit: int = Field(default=3, ge=0, le=100, description="retries of a run that failed for a passing reason")
     initial_retry_delay: Duration = Field(default=60, description="wait before the first retry; it doubles")
     max_rejected: Annotated[int | str | None, BeforeValidator(_check_max_rejected)] = Field(
-        default=None, description='a run with more refused rows (a number, or `"5%"`) is `failed`, not `partial`'
+        default=None, description='a run with more rejected rows (a number, or `"5%"`) is `failed`, not `partial`'
     )
     notify: tuple[Told, ...] | None = Field(
-        default=None, strict=False, description="what is told of the job; default: `on` of `[notify]`"
+        default=None, strict=False, description="what is notified of the job; default: `on` of `[notify]`"
     )
 
 
@@ -182,8 +182,7 @@ class Job(JobDefaults):
     changes_key: Annotated[tuple[str, ...] | None, BeforeValidator(_check_changes_key)] = Field(
         default=None,
         strict=False,
-        description="with `changes`, where `mode` is not `update`: the columns that tell a row from all others, as "
-        "they go out",
+        description="with `changes`, where `mode` is not `update`: the columns that identify a row, as they go out",
         examples=['"Email", or ["Account__c", "Month__c"]'],
     )
     max_deletes: Annotated[int | str | None, BeforeValidator(_check_max_rejected)] = Field(
@@ -452,7 +451,7 @@ def _connection_faults(
     subject = f"{keys[-1]} = {show(name)}"
     if name not in connections:
         fix = nearest(name, connections) if connections else "the file has no [connections.NAME] yet"
-        return [Fault(keys=keys, message=f"{subject}: there is no such connection; {fix}")]
+        return [Fault(keys=keys, message=f"{subject}: connection not found; {fix}")]
     kind = connections[name]
     if kind is None or kind in types:
         return []
@@ -478,11 +477,9 @@ def change_faults(job: Job) -> list[Fault]:
         found.append(("changes", f'{subject} deletes by key: it needs a Salesforce export with mode = "update"'))
     elif mode == "update" and job.changes_key is not None:
         key = getattr(job.export.options, "key", None)
-        found.append(("changes_key", f"rows are told apart by the export's key {key}: remove changes_key"))
+        found.append(("changes_key", f"rows are identified by the export's key {key}: remove changes_key"))
     elif mode != "update" and job.changes_key is None:
-        found.append(
-            ("changes_key", f"changes_key is missing: {subject} needs the column that tells a row from others")
-        )
+        found.append(("changes_key", f"changes_key is missing: {subject} needs the columns that identify a row"))
     if job.changes == "mirror" and job.max_deletes is None:
         found.append(("max_deletes", f'max_deletes is missing: {subject} needs it, such as max_deletes = 500 or "5%"'))
     if job.changes != "mirror" and job.max_deletes is not None:

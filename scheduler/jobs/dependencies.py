@@ -49,9 +49,13 @@ def graph_faults(
         for parent in parents.get(name, ()):
             if parent not in known:
                 near = _nearest(parent, set(known) - {name})
-                found.append(Fault(keys=place, message=f"after {show(parent)}: there is no such job{where}; {near}"))
+                found.append(Fault(keys=place, message=f"after {show(parent)}: job not found{where}; {near}"))
         if circle := _circle(name, parents):
-            told = "it cannot run after itself" if len(circle) == 1 else f"a circle: {' after '.join([*circle, name])}"
+            told = (
+                "it cannot run after itself"
+                if len(circle) == 1
+                else f"a dependency cycle: {' after '.join([*circle, name])}"
+            )
             found.append(Fault(keys=place, message=f"{told}; remove one of these from its after"))
     return found
 

@@ -108,12 +108,14 @@ def idle(name: str, jobs: Mapping[str, Timed], now: datetime) -> str | None:
             f"{join(lacking)} {'has' if len(lacking) == 1 else 'have'} no schedule that can be read, or "
             f"{_be(lacking)} disabled or gone"
         )
-        return f"it does not run by itself: {why}"
+        return f"it does not run automatically: {why}"
     found = common_slots(name, jobs)
     if found is not None and found.next_after(now) is None:
         if len(found.schedules) == 1:
-            return f"it does not run by itself: {join(jobs[name].after)} {_be(jobs[name].after)} over"
-        return f"it does not run by itself: the schedules of {join(jobs[name].after)} share no slot that is in sight"
+            return f"it does not run automatically: {join(jobs[name].after)} {_be(jobs[name].after)} over"
+        return (
+            f"it does not run automatically: the schedules of {join(jobs[name].after)} share no slot that is in sight"
+        )
     return None
 
 

@@ -1,4 +1,4 @@
-"""How the daemon does, as values: what `status` shows, and what of it needs a person. Pure, and light to import."""
+"""The health of a daemon, as values: what `status` shows, and what needs operator action. Pure, light to import."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from exporter.counted import counted
 from scheduler.jobs.outline import Outline
 from scheduler.outcomes.quota_hold import Hold
 from storage.values import Node, Outbox, StoredJob, StoredRun
@@ -38,7 +39,7 @@ AHEAD = timedelta(minutes=5)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """Something that needs a person. ``code`` is stable; docs/monitoring.md lists them."""
+    """Something that needs operator action. ``code`` is stable; docs/monitoring.md lists them."""
 
     code: str
     message: str
@@ -110,7 +111,7 @@ class Health:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What needs a person, the gravest first; empty while all is well."""
+        """What needs operator action, the gravest first; empty while all is well."""
         found: list[tuple[str, str | None]] = [
             ("no_daemon", "no daemon is alive" if self.daemon is None else None),
             ("silent", self.silent_words),
@@ -124,7 +125,7 @@ class Health:
                 ("job_unreadable", f"job {name} cannot be read, so it does not fire: {reason}")
                 for name, reason in sorted(self.unreadable.items())
             ),
-            ("overdue", f"{self.overdue} runs should have started long ago" if self.overdue else None),
+            ("overdue", f"{counted(self.overdue, 'run')} should have started long ago" if self.overdue else None),
             *(("spool_away", away) for away in self.away),
             *(("clock", _rests(job)) for job in self.ahead),
             ("metrics", self.metrics_fault and f"metrics are not served: {self.metrics_fault}"),
@@ -147,7 +148,7 @@ def silence(daemon: Node | None, now: datetime) -> timedelta:
 
 def _rests(job: StoredJob) -> str:
     return (
-        f"job {job.name} has fired up to {job.high_water:%Y-%m-%dT%H:%M:%SZ}, which is still to come: the clock was "
+        f"job {job.name} has fired up to {job.high_water:%Y-%m-%dT%H:%M:%SZ}, which is in the future: the clock was "
         "set back. It fires again after that. To have it fire from now: take it out of the config file if it is in it, "
         f"schedctl remove {job.name} --forget, and add it again"
     )

@@ -124,7 +124,7 @@ def lock_state_file(path: Path) -> IO[str]:
             f"another schedctl daemon (process {pid}) already works on {path}; stop it first, "
             "or keep the state in PostgreSQL to run several"
         ) from error
-    with suppress(OSError):  # on a full disk; the number is told to others, and guards nothing
+    with suppress(OSError):  # on a full disk; the number is reported to others, and guards nothing
         holder.truncate(0)
         os.write(holder.fileno(), str(os.getpid()).encode())
     return holder

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 READ_SECONDS = 15.0
 """How long a web service may take to answer, unless its URL has an ``rto``: apprise's own 4 s are less than some need,
-and whoever is given up on and answers yes after all has the notice twice."""
+and a service that answers yes after all, later than that, has the notice twice."""
 SEND_SECONDS = 180.0
 """How long one message may take, with all that a service asks for before it."""
 _LARGEST_ANSWER = 1 << 16

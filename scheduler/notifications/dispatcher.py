@@ -44,7 +44,7 @@ Send = Callable[[str, NoticeText], Sent]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Address:
-    """Where notices go: ``label`` names it in the config file; ``url`` is None if its secret cannot be had.
+    """Where notices go: ``label`` names it in the config file; ``url`` is None if its secret is unavailable.
 
     That of a ``recipient`` of one job is labeled with the recipient's address.
     """

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, Protocol
 
+from exporter.counted import counted
 from exporter.failures import FailureKind
 from scheduler.observability.visible_text import visible
 from scheduler.outcomes.outcome import Conclusion, Failure, Outcome
@@ -20,10 +21,10 @@ IN_A_DIGEST = 100
 """Notices that a digest tells by name."""
 
 _ADVICE = {
-    FailureKind.CONFIGURATION: "A person has to act: it will fail again until what the reason names is mended.",
-    FailureKind.TRANSIENT: "It may pass by itself: the next slot runs as scheduled.",
+    FailureKind.CONFIGURATION: "Operator action is needed: it will fail again until the reason is fixed.",
+    FailureKind.TRANSIENT: "It may pass without action: the next slot runs as scheduled.",
     FailureKind.DATA: "The rows themselves are at fault: schedctl rejected {run} shows each with its reason.",
-    FailureKind.INTERNAL: "A fault of schedctl's own: look into its log, and report it.",
+    FailureKind.INTERNAL: "An internal error, which is a bug in schedctl: look into its log, and report it.",
 }
 
 
@@ -62,13 +63,13 @@ def notices_of(ended: Ended, on: Collection[str]) -> list[NoticeText]:
     if outcome is Outcome.FAILED and "failed" in on:
         told.append(_failed(ended))
     elif outcome is Outcome.PARTIAL and "partial" in on:
-        told.append(_run_notice(ended, "partial", f"job {ended.job}: some rows were refused", _partial_advice(ended)))
+        told.append(_run_notice(ended, "partial", f"job {ended.job}: some rows were rejected", _partial_advice(ended)))
     elif outcome is Outcome.SUCCEEDED and ended.was_failing and "recovered" in on:
         told.append(_run_notice(ended, "recovered", f"job {ended.job} succeeds again"))
     elif outcome is Outcome.SUCCEEDED and "succeeded" in on:
         told.append(_run_notice(ended, "succeeded", f"job {ended.job} succeeded"))
     if ended.disable is not None and "disabled" in on:
-        advice = f"It runs no more by itself. Mend the cause, then: schedctl enable {ended.job}"
+        advice = f"It no longer runs automatically. Fix the cause, then: schedctl enable {ended.job}"
         told.append(_run_notice(ended, "disabled", f"job {ended.job} is disabled", advice, reason=ended.disable))
     return told
 
@@ -102,7 +103,7 @@ def _run_notice(
         ("Slot", stamp(ended.scheduled_time)),
         ("Outcome", _outcome(ended.conclusion.outcome, failure)),
         ("Rows", f"{report.read} read, {report.accepted} accepted, {report.rejected} rejected{unchanged}"),
-        ("Deleted", f"{report.deleted} records" if report.deleted else ""),
+        ("Deleted", counted(report.deleted, "record") if report.deleted else ""),
         ("Reason", _short(reason or (f"{failure.code}: {failure.message}" if failure is not None else ""))),
         ("Failures", count),
     ]
@@ -131,9 +132,11 @@ def stamp(instant: datetime) -> str:
 
 def config_refused(path: str, faults: str) -> NoticeText:
     """Tell that the config file was edited and cannot be used."""
-    advice = "The daemon goes on with what it read before. Mend the file; schedctl check says when it is sound."
+    advice = (
+        "The daemon continues with the config that it read before. Fix the file; schedctl check says when it is valid."
+    )
     body = sheet([("File", path)], _short(faults), advice, "More: schedctl status")
-    return NoticeText(kind="config", subject="the config file has faults and was not taken over", body=body)
+    return NoticeText(kind="config", subject="the config file has faults and was not applied", body=body)
 
 
 def config_unconfirmed(path: str, message: str, *, removes: bool, loses: bool) -> NoticeText:
@@ -155,7 +158,7 @@ def config_unconfirmed(path: str, message: str, *, removes: bool, loses: bool) -
 
 def jobs_unreadable(host: str, reasons: Mapping[str, str]) -> NoticeText:
     """Say which stored jobs a daemon cannot read, and why."""
-    count = "1 job" if len(reasons) == 1 else f"{len(reasons)} jobs"
+    count = counted(len(reasons), "job")
     lines = [f"{name}: {reason}" for name, reason in sorted(reasons.items())[:IN_A_DIGEST]]
     if len(reasons) > IN_A_DIGEST:
         lines.append(f"and {len(reasons) - IN_A_DIGEST} more")
@@ -169,7 +172,7 @@ def jobs_unreadable(host: str, reasons: Mapping[str, str]) -> NoticeText:
 
 def disk_short(host: str, message: str) -> NoticeText:
     """Tell that no run is started for want of room."""
-    advice = "Runs that go on are not stopped. Make room, and the daemon goes on by itself."
+    advice = "Runs that go on are not stopped. Make room, and the daemon continues automatically."
     body = sheet([("Host", host)], message, advice, "More: schedctl status")
     return NoticeText(kind="disk", subject=f"no runs are started on {host}: the disk is nearly full", body=body)
 

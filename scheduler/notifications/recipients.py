@@ -17,7 +17,7 @@ MOST = 20
 SUCCESS: tuple[Told, ...] = ("succeeded", "recovered")
 FAILURE: tuple[Told, ...] = ("failed", "partial", "disabled")
 _ADDRESS = re.compile(r"[!#-'*+\--9=?A-Z^-~]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
-"""As people have them: no quotes, comments, blanks or names beside them, and a host name in ASCII."""
+"""As people have them: no quotes, comments, spaces or names beside them, and a host name in ASCII."""
 
 
 def check_address(value: str) -> str:
@@ -42,7 +42,7 @@ class Email(Settings):
     failure: tuple[_Address, ...] = Field(
         default=(),
         strict=False,
-        description="who is mailed when one has failed for good, some rows were refused, or the job is disabled",
+        description="who is mailed when a run has failed permanently, some rows were rejected, or the job is disabled",
         examples=['["ops@example.com"]'],
     )
 

@@ -35,7 +35,7 @@ class NotifySettings(Settings):
     on: tuple[Told, ...] = Field(
         default=("failed", "partial", "disabled", "recovered"),
         strict=False,
-        description="what is told of jobs; `notify` of a job overrides it",
+        description="what is notified of jobs; `notify` of a job overrides it",
     )
     smtp: Annotated[Secret, AfterValidator(_check_relay)] | None = Field(
         default=None,

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from exporter.counted import counted
 from scheduler.errors.operation_error import not_found
 from scheduler.jobs.definition import Job, UnreadableJobError
 from scheduler.jobs.outline import Outline
@@ -90,7 +91,7 @@ def words(finding: Finding) -> str:
         return f"{finding.job}: {when}: its slots cannot be judged, since the job cannot be read: {finding.reason}"
     if finding.last != finding.first:
         when += f" to {finding.last:%Y-%m-%dT%H:%M:%SZ}"
-    slots = "1 slot" if finding.count == 1 else f"{finding.count} slots"
+    slots = counted(finding.count, "slot")
     numbers = ", ".join(map(str, finding.runs[:SHOWN]))
     match finding.kind:
         case "hole":
@@ -106,7 +107,7 @@ def _announce(session: Session, findings: list[Finding], now: datetime) -> None:
     lines = [words(finding) for finding in findings[:SHOWN]]
     if len(findings) > SHOWN:
         lines.append(f"and {len(findings) - SHOWN} more")
-    count = "1 fault" if len(findings) == 1 else f"{len(findings)} faults"
+    count = counted(len(findings), "fault")
     notices.add(
         session,
         job=None,

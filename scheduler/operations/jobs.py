@@ -238,7 +238,7 @@ def _check_whole(
 
 
 def _ask_croniter(accepted: Iterable[Job], config: Config, now: datetime) -> None:
-    """Refuse a config file with a schedule that croniter reads otherwise, which is a fault of schedctl's own."""
+    """Refuse a config file with a schedule that croniter reads otherwise, which is a bug in schedctl."""
     schedules = {job.name: job.schedule for job in accepted if job.schedule is not None}
     said = {name: disagreement(schedule.cron, now) for name, schedule in schedules.items()}
     faults = [Fault(keys=("jobs", name, "cron"), message=fault) for name, fault in said.items() if fault]
@@ -316,7 +316,7 @@ def make_job(
 
 
 def check_schedule(job: Job, now: datetime) -> None:
-    """Ask croniter for its opinion on the schedule; raises failed where it is another, a fault of schedctl's own."""
+    """Ask croniter for its opinion on the schedule; raises failed where it is another, a bug in schedctl."""
     if job.schedule is not None and (fault := disagreement(job.schedule.cron, now)):
         raise failed(fault)
 

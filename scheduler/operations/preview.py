@@ -204,7 +204,7 @@ def _preview(config: Config, job: Job, limit: int, now: datetime) -> Preview:
 
 
 def _ask(config: Config, job: Job, columns: "pa.Schema") -> _Asked:
-    """Ask the target whether it takes the columns. That it cannot be asked is told; the rows are seen all the same."""
+    """Ask the target whether it takes the columns; if it cannot be asked, report that and show the rows."""
     from exporter.targets.registry import open_target  # noqa: PLC0415 - drivers, for those who ask only
     from exporter.targets.salesforce.target import SalesforceTarget  # noqa: PLC0415 - the same
 

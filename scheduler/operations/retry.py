@@ -1,10 +1,11 @@
-"""What follows an ended run on a person's word: it goes on, or another one repeats all of it or its refused rows."""
+"""What follows an ended run on a person's word: it goes on, or another one repeats all of it or its rejected rows."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from exporter.counted import counted
 from exporter.failures import ExportError
 from exporter.ledger import Entry, Mark
 from exporter.spool.spool import Spool
@@ -67,8 +68,8 @@ def retry(
             return _resume(database, before, now, by=by)
     if before.reason == RETRIED:
         raise failed(
-            f"run {run_id} was of the refused rows of run {before.retry_of} only: schedctl retry {run_id} --rejected "
-            f"sends those that it refused, schedctl retry {before.retry_of} the whole slot"
+            f"run {run_id} sent only the rejected rows of run {before.retry_of}: schedctl retry {run_id} --rejected "
+            f"sends those that were rejected again, schedctl retry {before.retry_of} the whole slot"
         )
     with database.write() as session:
         definition = _definition(session, before)
@@ -81,7 +82,7 @@ def retry(
 def retry_rejected(
     database: Database, run_id: int, now: datetime, *, spool_root: Path | None = None, by: Actor | None = None
 ) -> tuple[StoredRun, int]:
-    """Ask for a run of only the refused rows of an ended one; return it, and how many rows cannot be part of it.
+    """Ask for a run of only the rejected rows of an ended one; return it, and how many rows cannot be part of it.
 
     Raises not-found, and failed where there are none, where they were sent again before, for a truncate, and for a run
     that can still go on from its spool in ``spool_root``: what it then has refused would be left behind.
@@ -93,7 +94,7 @@ def retry_rejected(
             why = f" ({obstacle.why})" if obstacle is not None else ""
             raise failed(
                 f"run {run_id} has rows that were not sent yet: schedctl retry {run_id} sends those first{why}, then "
-                "--rejected sends all that were refused"
+                "--rejected sends all that were rejected"
             )
     with database.read() as session:
         others = runs.list_runs(session, job=before.job, limit=MAX_SEARCHED)
@@ -111,14 +112,14 @@ def retry_rejected(
         hopeless = rejections.count(session, run_id, codes=WITHOUT_TEXT)
         if kept == 0 and before.rows_rejected:
             raise failed(
-                f"the values of the {before.rows_rejected:,} refused rows of run {run_id} had gone with its spool: "
-                f"they cannot be sent again from here; schedctl rejected {run_id} shows why they were refused"
+                f"the values of the {before.rows_rejected:,} rejected rows of run {run_id} were lost with its spool: "
+                f"they cannot be sent again from here; schedctl rejected {run_id} shows why they were rejected"
             )
         if kept == 0:
-            raise failed(f"run {run_id} has no refused rows")
+            raise failed(f"run {run_id} has no rejected rows")
         if kept == hopeless:
             raise failed(
-                f"the {kept:,} refused rows of run {run_id} hold values that have no text for the target (schedctl "
+                f"the {kept:,} rejected rows of run {run_id} hold values that have no text for the target (schedctl "
                 f"rejected {run_id} shows which): change the query, then schedctl run {before.job}"
             )
         return _insert(session, before, definition, reason=RETRIED, now=now, by=by), hopeless
@@ -234,21 +235,21 @@ def _definition(session: Session, before: StoredRun) -> dict[str, object]:
 
 
 def _check_first(session: Session, before: StoredRun, unfinished: Collection[int]) -> None:
-    """Refuse to send refused rows a second time unless certainly none of them arrived the first time.
+    """Refuse to send rejected rows a second time unless certainly none of them arrived the first time.
 
-    ``unfinished`` are the runs of refused rows that have rows left to send.
+    ``unfinished`` are the runs of rejected rows that have rows left to send.
     """
     for other in runs.list_runs(session, job=before.job, limit=MAX_SEARCHED):
         if other.retry_of != before.id or other.reason != RETRIED:
             continue
         if other.state == "finished" and not other.rows_accepted and not is_uncertain(session, other.id):
             continue
-        way = f"schedctl retry {other.id} --rejected sends what that one refused"
+        way = f"schedctl retry {other.id} --rejected sends what was rejected again"
         if other.state != "finished":
             way = f"it is {other.state}; schedctl runs show {other.id} tells what becomes of them"
         elif other.id in unfinished:
             way = f"it broke off, and schedctl retry {other.id} sends the rest of them"
-        raise failed(f"the refused rows of run {before.id} were sent again by run {other.id}: {way}")
+        raise failed(f"the rejected rows of run {before.id} were sent again by run {other.id}: {way}")
 
 
 def _check_append(session: Session, before: StoredRun, target: str, obstacle: str | None) -> None:
@@ -257,7 +258,7 @@ def _check_append(session: Session, before: StoredRun, target: str, obstacle: st
     if obstacle is not None and before.failure_code != LEDGER_GONE:  # which says all of it below
         ways = f"it cannot go on where it stopped, since {obstacle}{'' if ways in obstacle else f'; {ways}'}"
     if rejections.count(session, before.id):
-        ways = f"schedctl retry {before.id} --rejected sends the refused ones, {ways}"
+        ways = f"schedctl retry {before.id} --rejected sends the rejected ones, {ways}"
     if before.failure_code == LEDGER_GONE:
         raise failed(
             f"rows of the slot of run {before.id} were sent to {target} before this state database was put back, and "
@@ -265,7 +266,7 @@ def _check_append(session: Session, before: StoredRun, target: str, obstacle: st
         )
     if before.rows_accepted:
         raise failed(
-            f"run {before.id} has {before.rows_accepted:,} rows in {target} already, and mode = "
+            f"run {before.id} has {counted(before.rows_accepted, 'row')} in {target} already, and mode = "
             f'"append" would add them once more: {ways}'
         )
     if is_uncertain(session, before.id):

@@ -27,7 +27,7 @@ MAX_SEARCHED = 1_000_000
 SHOWN_ACTIONS = 20
 """How much of what was done to a run is shown."""
 PAGE = 1000
-"""Refused rows that are held at once."""
+"""Rejected rows that are held at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class RunDetails:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refused:
-    """How many rows were refused for one reason; ``message`` holds no value."""
+    """How many rows were rejected for one reason; ``message`` holds no value."""
 
     code: str
     message: str
@@ -81,7 +81,7 @@ def backfill(
 def slots_from(job: Job, since: datetime, count: int, now: datetime) -> list[datetime]:
     """Return the first ``count`` slots of a job at or after ``since``; without a schedule, ``since`` itself.
 
-    Raises a usage error where that makes no sense: no schedule and a count above 1, or slots that are still to come.
+    Raises a usage error where that makes no sense: no schedule and a count above 1, or slots in the future.
     """
     if not 1 <= count <= MAX_BACKFILL:
         raise usage(f"--count {count}: use 1 to {MAX_BACKFILL}")
@@ -96,8 +96,8 @@ def slots_from(job: Job, since: datetime, count: int, now: datetime) -> list[dat
         after = fire.scheduled_time if fire is not None and not found else found[-1] if found else since
         fire = schedule.next_after(after)
         if fire is None or fire.scheduled_time > now:
-            coming = "does not come" if fire is None else f"is still to come ({fire.scheduled_time:%Y-%m-%dT%H:%M:%SZ})"
-            raise usage(f"slot {len(found) + 1} of {count} {coming}: the schedule runs it by itself; ask for fewer")
+            coming = "does not come" if fire is None else f"is in the future ({fire.scheduled_time:%Y-%m-%dT%H:%M:%SZ})"
+            raise usage(f"slot {len(found) + 1} of {count} {coming}: the schedule runs it automatically; ask for fewer")
         found.append(fire.scheduled_time)
     return found
 
@@ -151,7 +151,7 @@ def cancel(database: Database, run_id: int, now: datetime, *, by: Actor | None =
 
 
 def rejected_rows(database: Database, run_id: int) -> Iterator[RejectedValues]:
-    """Yield the refused rows of a run in order of their number, a page at a time."""
+    """Yield the rejected rows of a run in order of their number, a page at a time."""
     after = 0
     while True:
         with database.read() as session:
@@ -185,7 +185,7 @@ def rejected_without_values(database: Database, run_id: int) -> list[Refused]:
 
 
 def rejected_count(database: Database, run_id: int) -> int:
-    """Return how many refused rows of a run are kept; raises not-found."""
+    """Return how many rejected rows of a run are kept; raises not-found."""
     with database.read() as session:
         if runs.get_run(session, run_id) is None:
             _no_run(run_id)

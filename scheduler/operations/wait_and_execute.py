@@ -53,7 +53,7 @@ class Waiting:
         watch: Watcher,
         listen: Callable[[StoredRun, Event], None],
     ) -> None:
-        """``watch`` is told of runs as stored; ``listen`` of the events of a run that is executed here."""
+        """``watch`` is reported of runs as stored; ``listen`` of the events of a run that is executed here."""
         self._database = database
         self._config = config
         self._watch = watch

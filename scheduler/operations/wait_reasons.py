@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from exporter.counted import counted
 from scheduler.config.build import Config
 from scheduler.jobs.outline import Outline
 from scheduler.nodes.disk_faults import faults_of
@@ -89,7 +90,7 @@ def _for_others(
     for name in sorted(demand.connections & limits.max_running.keys()):
         busy = sum(name in limits.demand(other.definition).connections for other in running)
         if busy >= limits.max_running[name]:
-            return f"connection {name}, which bears {limits.max_running[name]} runs at once (max_running)"
+            return f"connection {name}, which allows {counted(limits.max_running[name], 'run')} at once (max_running)"
     for other in running:
         theirs = limits.demand(other.definition)
         if demand.lane is not None and theirs.lane == demand.lane and (demand.alone or theirs.alone):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from exporter.counted import counted
 from exporter.failures import ExportError, FailureKind
 from exporter.report import ExportReport, exceeds
 
@@ -137,7 +138,7 @@ def _kept_words(report: ExportReport) -> str:
 
 def _undeleted_words(report: ExportReport) -> str:
     why = f": {report.reasons[0].code}: {report.reasons[0].message}" if report.reasons else ""
-    return f"{report.undeleted} records whose rows left the result could not be deleted{why}"
+    return f"{counted(report.undeleted, 'record')} whose rows left the result could not be deleted{why}"
 
 
 def _main_reason(report: ExportReport) -> str:

@@ -25,7 +25,7 @@ class PassedOver:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Due:
-    """What one look at a schedule says: slots to run (oldest first), slots passed over, and the new high-water mark."""
+    """What one look at a schedule says: slots to run (oldest first), slots skipped, and the new high-water mark."""
 
     fires: tuple[FireTime, ...]
     passed_over: tuple[PassedOver, ...]

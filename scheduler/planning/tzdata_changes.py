@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
 
+from exporter.counted import counted
 from scheduler.notifications.messages import NoticeText
 from scheduler.schedules.schedule import Schedule
 
@@ -113,7 +114,7 @@ def announce(old: str, new: str, jobs: list[Moved]) -> NoticeText:
     lines = [f"{each.job}: {_time(each.before)} becomes {_time(each.after)}" for each in jobs[:SHOWN]]
     if len(jobs) > SHOWN:
         lines.append(f"and {len(jobs) - SHOWN} more")
-    count = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    count = counted(len(jobs), "job")
     told = f"The time zone data changed from {old} to {new}. Next times are computed anew; no slot fires twice."
     return NoticeText(
         kind="tzdata",

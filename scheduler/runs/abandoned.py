@@ -1,5 +1,6 @@
 """What is certain of a run that ended after it began to send, what is in doubt, and what to do, in words."""
 
+from exporter.counted import counted
 from exporter.failures import ExportError, FailureKind
 from exporter.report import ExportReport
 from exporter.settings.connection import SalesforceExport
@@ -47,7 +48,7 @@ def account(work: RunWork, job: Job | None, *, has_spool: bool) -> str:
         return ""
     of = f" of {batches:,}" if batches is not None else ""
     are = "batch is" if (batches or found.settled) == 1 else "batches are"
-    words = [f"{found.settled:,}{of} {are} complete ({found.report.accepted:,} rows accepted)"]
+    words = [f"{found.settled:,}{of} {are} complete ({counted(found.report.accepted, 'row')} accepted)"]
     if found.doubts:
         more = f" and {len(found.doubts) - MAX_DOUBTS:,} more" if len(found.doubts) > MAX_DOUBTS else ""
         words.append(f"in doubt: {', '.join(found.doubts[:MAX_DOUBTS])}{more}")

@@ -40,7 +40,7 @@ class RunControl:
 
     @property
     def reason(self) -> StopReason | None:
-        """Why the run was told to stop, None while it may go on."""
+        """Why the run was reported to stop, None while it may go on."""
         return self._reason
 
     def stop(self, reason: StopReason) -> None:

@@ -1,7 +1,7 @@
 """What a run of a change-only job does beside an ordinary one: it compares before it spools, and remembers at its end.
 
 The spool's manifest carries a note (:class:`Comparison`) of where the staged result lies and which snapshot it was
-compared with. When the run has ended for good, the next snapshot is written to a file of its own, and the transaction
+compared with. When the run has ended, the next snapshot is written to a file of its own, and the transaction
 that settles the run has the job's snapshot point to it: both or neither.
 """
 

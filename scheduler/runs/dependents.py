@@ -22,7 +22,7 @@ log = get_logger("schedctl.tick")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fired:
-    """A row that was stored for a follower: a run to come, or a slot that is passed over."""
+    """A row that was stored for a follower: a run to come, or a slot that is skipped."""
 
     row: NewRun
     run: int

@@ -62,7 +62,7 @@ def settle_owed(session: Session, names: Sequence[str], reason: str, now: dateti
 
 
 def skipped(job: str, over: PassedOver, definition: dict[str, object]) -> NewRun:
-    """Return the one row that stands for the slots passed over."""
+    """Return the one row that stands for the slots skipped."""
     return NewRun(
         job=job,
         scheduled_time=over.last,

@@ -1,7 +1,7 @@
-"""The refused rows of a run as the rows of another one: what was sent then is sent again, and nothing else.
+"""The rejected rows of a run as the rows of another one: what was sent then is sent again, and nothing else.
 
 A cell that was empty then stays empty, and one that emptied its field (``#N/A``) does so again. Rows whose values had
-no faithful text in the first place are left out: only another query can mend them.
+no faithful text in the first place are left out: only another query can fix them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ Values = Mapping[str, str | None]
 
 
 def refused_rows(rows: Iterable[Values], *, batch_rows: int) -> "pa.RecordBatchReader":
-    """Return the values of refused rows, in their order, as a result of text columns, some at a time.
+    """Return the values of rejected rows, in their order, as a result of text columns, some at a time.
 
     Raises configuration ``NOTHING_REFUSED`` if there are none.
     """
@@ -36,7 +36,7 @@ def refused_rows(rows: Iterable[Values], *, batch_rows: int) -> "pa.RecordBatchR
     source = iter(rows)
     first = next(source, None)
     if first is None:
-        raise configuration("NOTHING_REFUSED", "The run that this one repeats has no refused rows that could be sent")
+        raise configuration("NOTHING_REFUSED", "The run that this one repeats has no rejected rows that could be sent")
     schema = pa.schema([pa.field(name, pa.string(), metadata={NULLS: b"clear"}) for name in first])
     cells = ([_cell(row.get(name)) for name in schema.names] for row in chain([first], source))
 

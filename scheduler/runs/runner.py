@@ -74,8 +74,8 @@ _NOT_ASKED = frozenset({FailureKind.TRANSIENT, FailureKind.CONFIGURATION})
 def perform(work: RunWork) -> StoredRun:
     """Run a claimed run to the end of its attempt and settle it; returns the run as it is then stored.
 
-    Raises ClaimLost if it was taken over meanwhile (then nothing more was written or sent), and StorageError if the
-    state database went away (then the claim runs out, and whoever takes it goes on from the ledger).
+    Raises ClaimLost if another process took it meanwhile (then nothing more was written or sent), and StorageError if
+    the state database went away (then the claim runs out, and whoever takes it goes on from the ledger).
     """
     try:
         job = Job.from_dict(work.run.definition)
@@ -259,7 +259,7 @@ def _rules(work: RunWork, job: Job, target: Target) -> ChangeRules | None:
 
 
 def _stop_source(source: Source, control: RunControl) -> None:
-    """Stop a query: for good, or, where it can go on without us, for the process that will have the run next."""
+    """Stop a query: permanently, or, where it can go on without us, for the process that will have the run next."""
     if isinstance(source, LeavableSource) and control.reason in (StopReason.DRAINING, StopReason.CLAIM_LOST):
         source.leave()
     else:
@@ -307,7 +307,7 @@ def _context(work: RunWork, job: Job, *, has_spool: bool = True, unchanged: int 
 def _connection(config: Config, name: str, key: str) -> Connection:
     if name not in config.connections:
         known = ", ".join(sorted(config.connections)) or "none"
-        raise configuration("UNKNOWN_CONNECTION", f"{key} = {name!r}: there is no such connection (known: {known})")
+        raise configuration("UNKNOWN_CONNECTION", f"{key} = {name!r}: connection not found (known: {known})")
     try:
         return make_ready(config, name)
     except SecretError as error:

@@ -203,7 +203,7 @@ def _write(
 
 
 def _without_secrets(conclusion: Conclusion) -> Conclusion:
-    """Hide secrets that the other side's words hold: they are stored, shown and sent, not only logged."""
+    """Hide secrets that the server's words hold: they are stored, shown and sent, not only logged."""
     failure = conclusion.failure
     return (
         conclusion if failure is None else replace(conclusion, failure=replace(failure, message=mask(failure.message)))
@@ -223,7 +223,7 @@ def _is_spool_done_with(work: RunWork, conclusion: Conclusion, decisions: Decisi
     if conclusion.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL):
         return True
     with work.database.read() as session:
-        # What was only found out about rows is stored with them; what was begun at the target is told by the spool.
+        # What was only found out about rows is stored with them; what was begun at the target is reported by the spool.
         return not any(entry.mark == "intended" for entry in ledger.entries(session, work.run.id))
 
 

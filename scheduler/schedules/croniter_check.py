@@ -16,7 +16,7 @@ _FAR = timedelta(days=8 * 366)
 def disagreement(cron: CronExpression, now: datetime) -> str | None:
     """Compare the next fires (on a wall clock without DST) with croniter's; return what differs, None if nothing does.
 
-    A disagreement is a fault of schedctl's own, or of croniter: whoever accepts a schedule refuses it then.
+    A disagreement is a bug in schedctl, or of croniter: whoever accepts a schedule refuses it then.
     """
     if not cron.text or cron.never():
         return None

@@ -42,7 +42,7 @@ _NO_DATES = CronDates(masks=DayMasks())
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CronExpression:
-    """A parsed expression. ``text`` is normalised (single blanks, lower case); empty: no schedule, it never fires.
+    """A parsed expression. ``text`` is normalised (single spaces, lower case); empty: no schedule, it never fires.
 
     The five tuples are sorted and hold every value; Sunday is 0. ``interval`` says that the minute or the hour field
     begins with ``*``: such a job follows the clock through DST. Text and switches decide equality: all else follows.

@@ -124,7 +124,7 @@ class Schedule:
     """When a job fires. ``delay`` is in seconds. All instants in and out are aware; the ones out are UTC.
 
     Nothing fires in the years 1 and 9999, whose local times Python cannot always hold. A schedule whose every time
-    falls into a gap that ``gap = "skip"`` passes over never fires; that is known after 400 years of the zone's rules.
+    falls into a gap that ``gap = "skip"`` skips never fires; that is known after 400 years of the zone's rules.
     Outside ``bounds`` there are no fires.
     """
 

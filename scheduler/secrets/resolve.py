@@ -25,7 +25,7 @@ _Settings = TypeVar("_Settings", bound=Settings)
 
 
 class SecretError(Exception):
-    """A secret cannot be had. The message, one line, names the key, the reference and the fix; never the secret."""
+    """A secret is unavailable. The message, one line, names the key, the reference and the fix; never the secret."""
 
 
 class UnsafeFileError(Exception):
@@ -118,7 +118,7 @@ def look_up(
     try:
         secret.encode()
     except UnicodeEncodeError:
-        raise SecretError(f"{subject}: it is not UTF-8 text; mend it {fix}") from None
+        raise SecretError(f"{subject}: it is not UTF-8 text; fix it {fix}") from None
     return SecretStr(secret)
 
 
@@ -151,7 +151,7 @@ def _from_keyring(subject: str, entry: str) -> str:
         raise SecretError(f"{subject}: the keyring cannot be read here: {why}") from None
     if secret is None:
         fix = f"keyring set {service} {user} makes it, as the daemon's user"
-        raise SecretError(f"{subject}: there is no such entry; {fix}")
+        raise SecretError(f"{subject}: entry not found; {fix}")
     return secret
 
 

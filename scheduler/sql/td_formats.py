@@ -177,7 +177,7 @@ def _shifted(time: str, zone: ZoneInfo) -> str:
     offset = _constant_offset(zone)
     if offset is None:
         raise NoFormError(
-            f"this engine cannot tell when it is summer time in {zone.key}: use a zone without, such as UTC or JST"
+            f"this engine has no rule for summer time in {zone.key}: use a zone without, such as UTC or JST"
         )
     return f"({time})" if offset == 0 else f"(({time}) + {offset})"
 

@@ -51,7 +51,7 @@ def rewrite(sql: str, *, engine: str, scheduled_time: datetime, dialect: str | N
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Call:
-    """A call and its arguments, without the blanks and comments around them."""
+    """A call and its arguments, without the spaces and comments around them."""
 
     name: str
     start: int

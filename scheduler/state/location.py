@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from exporter.counted import counted
 from exporter.host.regular_files import read_text
 from exporter.safe_parsing.toml import loads
 from scheduler.environment.paths import SYSTEM_CONFIG, config_names, sqlite_file, state_directory
@@ -408,7 +409,7 @@ def _described(file: Path) -> str:
         runs, last = count_runs(file)
     except NoGlance:
         return str(file)
-    return f"{file} ({runs} runs{f', the last at {last:%Y-%m-%dT%H:%M:%SZ}' if last else ''})"
+    return f"{file} ({counted(runs, 'run')}{f', the last at {last:%Y-%m-%dT%H:%M:%SZ}' if last else ''})"
 
 
 def unreadable(config: Path, file: Path) -> str:

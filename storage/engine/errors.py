@@ -25,7 +25,7 @@ _POSTGRESQL = {
     "42501": ("NOT_PERMITTED", "the user lacks a right; grant it CREATE and all rights on its tables"),
     "25006": ("NOT_PERMITTED", "the server is read-only; name the primary in [storage] url"),
     "28": ("NOT_PERMITTED", "the server refused the login; check user and password in [storage] url"),
-    "3D": ("UNREACHABLE", "there is no such database; create it, or correct [storage] url"),
+    "3D": ("UNREACHABLE", "database not found; create it, or correct [storage] url"),
     "08": ("UNREACHABLE", "the connection was lost; check that the server runs"),
     "57P": ("UNREACHABLE", "the server is stopping or starting; try again"),
     "25P03": ("UNREACHABLE", "the server ended a transaction that stood idle for too long"),
@@ -71,7 +71,7 @@ class StorageError(Exception):
 
 
 class ClaimLost(Exception):  # noqa: N818 - a normal answer between processes, not a fault
-    """The run is no longer this process's: its claim was taken over or settled. Write nothing, send nothing more."""
+    """The run is no longer this process's: another one has its claim, or it is settled. Write and send nothing more."""
 
     def __init__(self, run_id: int) -> None:
         """Name the run."""

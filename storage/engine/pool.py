@@ -1,4 +1,4 @@
-"""Connections: what every one of them is told before its first statement."""
+"""Connections: what every one of them is reported before its first statement."""
 
 from sqlite3 import Connection as SqliteConnection
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The ledger of a run: what it did outside, written before and after, together with the rows refused."""
+"""The ledger of a run: what it did outside, written before and after, together with the rows rejected."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ def entries(session: Session, run_id: int) -> list[LedgerRow]:
 def append(
     session: Session, run_id: int, token: str, row: LedgerRow, *, rejected: Sequence[RejectedValues] = ()
 ) -> None:
-    """Add an entry and the refused rows that belong to it, if the claim still stands (else ClaimLost)."""
+    """Add an entry and the rejected rows that belong to it, if the claim still stands (else ClaimLost)."""
     check_token(session, run_id, token)
     entry = {"step": row.step, "mark": row.mark, "batch": row.batch, "data": dict(row.data), "at": row.at}
     session.execute(insert(_LEDGER).values(run_id=run_id, **entry))

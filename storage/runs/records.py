@@ -38,7 +38,7 @@ RowCounts = tuple[int, int, int, int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NewRun:
-    """A slot to be stored: owed (``waiting``), or passed over (``finished``, outcome ``skipped``, with a ``reason``).
+    """A slot to be stored: owed (``waiting``), or skipped (``finished``, outcome ``skipped``, with a ``reason``).
 
     A skipped row stands for ``skipped`` slots, from ``first_slot`` to ``scheduled_time``. ``definition`` is the
     snapshot that the run will execute. Job, scheduled_time, kind and ``repeat`` are unique: a second retry of one slot

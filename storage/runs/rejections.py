@@ -19,7 +19,7 @@ _FETCHED_ROWS = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RejectedValues:
-    """A refused row: its number in the run's result (from 1), the values as they were sent, and why."""
+    """A rejected row: its number in the run's result (from 1), the values as they were sent, and why."""
 
     number: int
     values: Mapping[str, Any]
@@ -28,7 +28,7 @@ class RejectedValues:
 
 
 def add(session: Session, run_id: int, rows: Sequence[RejectedValues]) -> None:
-    """Store refused rows; a row of the same number is replaced, so that a repeated step counts none twice."""
+    """Store rejected rows; a row of the same number is replaced, so that a repeated step counts none twice."""
     if not rows:
         return
     statement = insert_into(session, _REJECTED)
@@ -52,7 +52,7 @@ def add(session: Session, run_id: int, rows: Sequence[RejectedValues]) -> None:
 def read(
     session: Session, run_id: int, *, after: int = 0, limit: int = 1000, size: int = READ_BYTES
 ) -> list[RejectedValues]:
-    """Return up to ``limit`` refused rows of the run with numbers above ``after``, in order of number.
+    """Return up to ``limit`` rejected rows of the run with numbers above ``after``, in order of number.
 
     They are fewer where their values have more than about ``size`` characters together, but at least one while there
     is one.

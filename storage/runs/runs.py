@@ -143,7 +143,7 @@ def request_cancel(session: Session, run_id: int, *, now: datetime) -> bool:
 def resume(session: Session, run_id: int, *, definition: Mapping[str, Any], reason: str | None, now: datetime) -> bool:
     """Have an ended run wait again, due now, by this definition and for this reason; False if it has not ended.
 
-    Its attempts, ledger and refused rows stay: the next attempt goes on from them.
+    Its attempts, ledger and rejected rows stay: the next attempt goes on from them.
     """
     mark = digest(definition)
     again: dict[str, Any] = {"state": "waiting", "run_time": now, "outcome": None, "reason": reason}

@@ -52,7 +52,7 @@ def row_error(code: str, message: str, *fields: str) -> str:
 
 
 def read_column(field: Field, cells: Sequence[str], place: int, errors: Errors) -> Column:
-    """Turn cells into values; ``place`` counts columns from 0. A refused row's value is None."""
+    """Turn cells into values; ``place`` counts columns from 0. A rejected row's value is None."""
     read = _READERS[field.type]
     special = "" in cells or NULL in cells
     rows: Sequence[int] = range(len(cells))

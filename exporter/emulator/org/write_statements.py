@@ -49,7 +49,7 @@ def update_rows(desk: Desk, each: ObjectType, columns: Sequence[Column], ids: Se
 
 
 def delete_rows(desk: Desk, each: ObjectType, ids: Sequence[str], *, hard: bool) -> None:
-    """Put records into the recycle bin, or remove them for good."""
+    """Put records into the recycle bin, or remove them permanently."""
     if hard:
         sql = f'DELETE FROM "{each.name}" WHERE "Id" = ?'  # noqa: S608 - names of the schema
         desk.db.executemany(sql, ((record,) for record in ids))

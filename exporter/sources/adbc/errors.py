@@ -32,7 +32,7 @@ _LASTING = re.compile(
     r"|no such file|does not exist|not a database|error 40[0134]\b",
     re.IGNORECASE,
 )
-"""Words of a failed connection that only a person can mend."""
+"""Words of a failed connection that only a person can fix."""
 _HEAD = re.compile(r"^[A-Z_]+: |\[Flight ?SQL(?: Statement)?\] ")
 _TAIL = re.compile(r" \(\w+; \w+(?:: [^()]*)?\)(?:\. Vendor code: -?\d+)?\s*$")
 _STATE = re.compile(r"\bSQLSTATE: ?([0-9A-Z]{5})\b")

@@ -30,7 +30,7 @@ class Quoting(StrEnum):
 
 
 PROBE = r"select 'a\\b' as backslash, 'a''b' as quote"
-"""Asks a server for its quoting by a text that is sound in both."""
+"""Asks a server for its quoting by a text that is valid in both."""
 
 
 def quoting_of(answer: Sequence[object]) -> Quoting | None:
@@ -131,7 +131,7 @@ def not_supported(name: str) -> ExportError:
     return configuration(
         "PARAMETER_NOT_SUPPORTED",
         f"The server cannot bind parameters, and the value of ${name} has no certain form in its SQL: "
-        "use letters, digits and blanks, or write it into the query",
+        "use letters, digits and spaces, or write it into the query",
     )
 
 

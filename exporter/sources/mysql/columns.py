@@ -125,7 +125,7 @@ def _array(column: ServerColumn, kind: pa.DataType, values: Sequence[bytes | Non
 def _unsupported(column: ServerColumn, kind: pa.DataType) -> ExportError:
     if kind == pa.string():
         return configuration(
-            "NOT_UTF8", f'Column "{column.name}" holds a text that is not UTF-8: cast it to BINARY, or mend it'
+            "NOT_UTF8", f'Column "{column.name}" holds a text that is not UTF-8: cast it to BINARY, or fix it'
         )
     what = next(
         (words for types, words in _MISFITS.items() if column.type in types), f"value that is no {kind}: {_CAST}"

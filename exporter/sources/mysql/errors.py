@@ -61,7 +61,7 @@ _OF_THE_TEXT = frozenset({"42000", "42S02", "42S22", "42S21", "3D000", "HY009", 
 """SQLSTATEs of errors that quote the query, not its rows."""
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 _LOGIN_FAULTS = frozenset({2026, 2027, 2049, 2054, 2058, 2059, 2061})
-"""Errors of the client that only a person can mend: encryption, protocol, login plugins."""
+"""Errors of the client that only a person can fix: encryption, protocol, login plugins."""
 _COLUMN_NAME = frozenset({1166, 1280})
 
 

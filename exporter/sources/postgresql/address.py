@@ -26,5 +26,5 @@ def _malformed(why: str) -> ExportError:
     return configuration(
         "URL_MALFORMED",
         f"url cannot be read ({why}): write special characters of user, password and database as percent "
-        "codes, such as %40 for @, %2F for /, %25 for % and %20 for a blank",
+        "codes, such as %40 for @, %2F for /, %25 for % and %20 for a space",
     )

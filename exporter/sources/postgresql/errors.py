@@ -29,7 +29,7 @@ _LOGIN = (
     "is not permitted to log in",
     "permission denied",
 )
-"""Words of a failed connection, which has no SQLSTATE, that only a person can mend; others may pass."""
+"""Words of a failed connection, which has no SQLSTATE, that only a person can fix; others may pass."""
 _FULL = ("too many clients", "too many connections", "connection slots", "no more connections allowed")
 """Words of SQLSTATE 53300, from the server or from the pool before it. They name roles and databases too."""
 

@@ -177,7 +177,7 @@ def sqlite_fault(error: Exception, sql: str, *, of_rows: bool = False) -> Export
     elif name.startswith("SQLITE_READONLY"):
         code, message = "QUERY_WRITES", f"The query writes ({first_word(sql, dialect='sqlite')}): a source is only read"
     elif isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in text:
-        code, message = "NOT_UTF8", f"{_undecoded(text)} is not UTF-8: cast it to BLOB, or mend it"
+        code, message = "NOT_UTF8", f"{_undecoded(text)} is not UTF-8: cast it to BLOB, or fix it"
     elif isinstance(error, OverflowError):
         code, message = "PARAMETER_TOO_LARGE", "A parameter is larger than SQLite's integers"
     elif of_rows and name == "SQLITE_ERROR" and text not in _WITHOUT_VALUES:

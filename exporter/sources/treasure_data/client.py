@@ -25,7 +25,7 @@ CONNECT_SECONDS, READ_SECONDS = 30.0, 120.0
 END_SECONDS = 3.0
 """How long Treasure Data may take to hear that a job is over: the run that was stopped waits for it."""
 _LARGEST_ANSWER = 1 << 24
-"""Bytes of an answer besides results, decompressed: what is told of a job holds its query and its log."""
+"""Bytes of an answer besides results, decompressed: what is reported of a job holds its query and its log."""
 _LARGEST_RESULT = 1 << 40
 """Bytes of a result, compressed; the disk ends before."""
 _PIECE = 256 * 1024
@@ -127,7 +127,7 @@ class TreasureData:
         A client ``to_end`` jobs has little patience, for a run that was stopped waits for it.
         """
         if not re.fullmatch(r"[!-~]+", api_key):
-            raise configuration("API_KEY_MALFORMED", "api_key holds blanks or other characters that no key has")
+            raise configuration("API_KEY_MALFORMED", "api_key contains spaces or other characters that no key has")
         self._database = database
         self._host = urlsplit(endpoint).netloc
         self._line = Line(

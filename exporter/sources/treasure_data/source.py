@@ -1,4 +1,4 @@
-"""Treasure Data as a source: a query is a job over there, which outlives our calls, our process and our machine.
+"""Treasure Data as a source: a query is a job there, which outlives our calls, our process and our machine.
 
 Each job is issued with a domain key made of the query and of who asks (``Query.identity``). Treasure Data takes one job
 per key, so an answer that was lost, or a process that was killed, leads back to the job that was issued already. The

@@ -109,7 +109,7 @@ class TrinoSource:
 
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
-        """Give a cursor whose query is ended over there when it is left; the client's own has no types."""
+        """Give a cursor whose query is ended on the server when it is left; the client's own has no types."""
         with self._faults():
             session = TrinoSession(self._settings)
             connection: Any = _connect(self._settings, session)

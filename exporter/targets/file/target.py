@@ -36,7 +36,7 @@ _FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Standing:
-    """What the ledger says of a run: how far the refused rows were written down, and whether the file is in place."""
+    """What the ledger says of a run: how far the rejected rows were written down, and whether the file is in place."""
 
     report: ExportReport
     refused_through: int

@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def external_id(self) -> str | None:
-        """The field that the BulkJob is told to upsert by, if it is an upsert."""
+        """The field that the BulkJob is reported to upsert by, if it is an upsert."""
         return self.key if self.operation is Operation.UPSERT else None
 
     @property

@@ -118,7 +118,7 @@ class SalesforceTarget:
     def export(self, spool: Spool, context: ExportContext) -> ExportReport:
         """Preflight, then send what the spool holds, each row once, whatever the ledger says was done before.
 
-        Raises ExportError. One that only a person, or we, can mend leaves no BulkJob behind that could still begin.
+        Raises ExportError. One that only a person, or we, can fix leaves no BulkJob behind that could still begin.
         """
         manifest = _complete(spool)
         standing = Standing()
@@ -156,7 +156,7 @@ class SalesforceTarget:
     def abort(self, spool: Spool, context: ExportContext) -> None:
         """Stop what an earlier :meth:`export` began: abort its BulkJobs, and settle the batches that were done.
 
-        What is settled is told to the listener. Rows that are in Salesforce stay there. Raises ExportError.
+        What is settled is reported to the listener. Rows that are in Salesforce stay there. Raises ExportError.
         """
         standing = Standing()
         journal = Journal(context.ledger, standing.follow)
@@ -279,7 +279,7 @@ class SalesforceTarget:
             check_refusals(self._plan.object, found, standing.doubtful, standing.misfits, context.max_rejected)
 
     def _is_withheld(self, report: ExportReport, context: ExportContext) -> bool:
-        """Whether so many rows were refused that a mirror deletes nothing: those that stay may be wrong, too."""
+        """Whether so many rows were rejected that a mirror deletes nothing: those that stay may be wrong, too."""
         if report.rejected and report.rejected == report.read + context.unchanged:
             return True
         return exceeds(report.rejected, report.read, context.max_rejected)
@@ -339,7 +339,7 @@ def _complete(spool: Spool) -> SpoolManifest:
 
 
 def _is_finished(standing: Standing, manifest: SpoolManifest) -> bool:
-    """Whether nothing is left to do over there, so that not even a login is needed."""
+    """Whether nothing is left to do in the target, so that not even a login is needed."""
     return standing.began and len(standing.settled) == len(manifest.batches) and not standing.unclosed
 
 

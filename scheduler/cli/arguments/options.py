@@ -43,7 +43,8 @@ DayMatch = Annotated[
     str, typer.Option("--day-match", metavar="or|more-often|and", help="What two restricted day fields mean.")
 ]
 Dst = Annotated[
-    str, typer.Option("--dst", metavar="once|wallclock", help="What changes of the clock do; sets gap and fold.")
+    str,
+    typer.Option("--dst", metavar="once|wallclock", help="How daylight saving changes are handled; sets gap and fold."),
 ]
 Gap = Annotated[
     str | None, typer.Option("--gap", metavar="after|skip", help="A slot that the clock leaves out: after it, or not.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from exporter.counted import counted
 from scheduler.cli.arguments import options
 from scheduler.cli.arguments.groups import add_command
 from scheduler.cli.arguments.lazy_module import Late
@@ -27,19 +28,21 @@ def register(app: typer.Typer) -> None:
 
 def audit(
     *,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One job; else all there are or were.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Only this job; default: all jobs, also removed ones.")
+    ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="TIME", help="Only slots from this time on; UTC if it names no zone."),
+        typer.Option("--since", metavar="TIME", help="Only slots from this time on; UTC if no zone is given."),
     ] = None,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> int:
-    """Prove that every expected slot has exactly one row.
+    """Check that every expected slot has exactly one run.
 
-    The expected slots are computed anew from the history of each job. The list shows slots without a row (holes),
-    slots with several (doubles), rows that no schedule asked for (strays), and jobs that cannot be read, whose slots
-    cannot be checked; the exit code is then 1. Slots that were pruned, and those that no daemon has looked at yet, are
+    The expected slots are computed anew from the history of each job. The list shows slots without a run (holes), slots
+    with several (doubles), runs that no schedule asked for (strays), and jobs that cannot be read, whose slots cannot
+    be checked; the exit code is then 1. Slots whose runs were pruned, and slots that no daemon has processed yet, are
     left out.
     """
     now = datetime.now(UTC)
@@ -51,12 +54,12 @@ def audit(
     else:
         for finding in found.findings:
             put(audits.words(finding))
-        jobs = "1 job" if found.jobs == 1 else f"{found.jobs:,} jobs"
-        slots = "1 slot" if found.owed == 1 else f"{found.owed:,} slots"
+        jobs = counted(found.jobs, "job")
+        slots = counted(found.owed, "slot")
         if not found.findings:
-            put(f"{jobs}, {slots} owed: each has its row")
+            put(f"{jobs}, {slots} expected: each has exactly one run")
         else:
-            say(f"{jobs}, {slots} owed, {found.sound:,} of them with exactly one row")
+            say(f"{jobs}, {slots} expected, {found.sound:,} of them with exactly one run")
     return 1 if found.findings else 0
 
 

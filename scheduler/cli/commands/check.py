@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from exporter.counted import counted
 from scheduler.cli.arguments import options
 from scheduler.cli.arguments.groups import add_command, add_group
 from scheduler.cli.arguments.lazy_module import Late
@@ -51,21 +52,21 @@ def check(
     connections: Annotated[
         bool,
         typer.Option(
-            "--connections", help="Log in at each connection too, and try each job's query, columns and first rows."
+            "--connections", help="Also log in at each connection, and check each job's query, columns and first rows."
         ),
     ] = False,
     diff: Annotated[
-        bool, typer.Option("--diff", help="Show what the file would change of the stored jobs and their coming fires.")
+        bool, typer.Option("--diff", help="Show what the file would change: jobs, and their next runs.")
     ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> int:
     """Check the config file, and connections.
 
-    Each fault is reported with its key and line, and the exit code is then 4. A job whose name a job of schedctl add
-    has is a fault, too. With --connections, the exit code is 1 if a source or a target refuses. With --diff, it shows
-    what a daemon would apply, and stores nothing. A file without jobs, an edit that has to be confirmed, and a stored
-    job that cannot be read are warnings.
+    Each fault is reported with its key and line, and the exit code is then 4. It is also a fault if a job of schedctl
+    add has the same name. With --connections, the exit code is 1 if a source or a target fails. With --diff, the
+    changes that a daemon would apply are shown, and nothing is stored. Warnings: a file without jobs, an edit that has
+    to be confirmed, a stored job that cannot be read.
     """
     now = datetime.now(UTC)
     loaded = session.read_config(config, pipes=True)
@@ -89,7 +90,8 @@ def check(
         shown = {} if edits is None else {"diff": edits.to_dict() | {"needs_confirm": held is not None}}
         put_json({**_json(loaded, results, warnings), **shown})
     else:
-        put(f"{loaded.name}: {len(loaded.jobs)} jobs, {len(loaded.connections)} connections, {len(faults)} faults")
+        found = {"job": loaded.jobs, "connection": loaded.connections, "fault": faults}
+        put(f"{loaded.name}: {', '.join(counted(len(each), noun) for noun, each in found.items())}")
         if edits is not None and edits.jobs:
             config_diff.put_edits(edits.to_dict(), now)
         elif edits is not None:
@@ -104,7 +106,7 @@ def check(
 def list_connections(*, as_json: options.Json = False, config: options.Config = None) -> None:
     """List the connections.
 
-    What they are, where they lead, and how many jobs use them. Secrets are not shown.
+    Shows what each connection is, where it leads, and how many jobs use it. Secrets are not shown.
     """
     loaded = session.read_config(config)
     rows: list[dict[str, Any]] = [

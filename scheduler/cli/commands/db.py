@@ -19,7 +19,9 @@ else:
     session = Late("scheduler.cli.state.session")
     maintenance = Late("storage.maintenance")
 
-Copy = Annotated[Path, typer.Argument(metavar="PATH", help="The copy's file; or a directory, for state-TIME.db in it.")]
+Copy = Annotated[
+    Path, typer.Argument(metavar="PATH", help="File of the copy, or a directory, in which it is named state-TIME.db.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +35,7 @@ def register(app: typer.Typer) -> None:
 def check(*, as_json: options.Json = False, config: options.Config = None) -> int:
     """Check the state database.
 
-    Its schema and, in a SQLite file, every page, index and reference. Nothing is changed, and a daemon may go on
+    Checks the schema and, in a SQLite file, every page, index and reference. Nothing is changed, and a daemon may run
     meanwhile. The exit code is 1 if something is wrong.
     """
     found = maintenance.inspect(session.storage_url(config))
@@ -68,8 +70,8 @@ def check(*, as_json: options.Json = False, config: options.Config = None) -> in
 def backup(*, path: Copy, as_json: options.Json = False, config: options.Config = None) -> None:
     """Copy the state database to a file.
 
-    The copy is as of one instant, also while a daemon works, and is read back. What is there already is never
-    overwritten. Of PostgreSQL pg_dump makes copies.
+    The copy is consistent, also while a daemon works, and is verified. An existing file is never overwritten. For
+    PostgreSQL, use pg_dump.
     """
     if path.is_dir():
         path /= f"state-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from exporter.counted import counted
 from scheduler.cli.arguments import options
 from scheduler.cli.arguments.groups import add_command
 from scheduler.cli.arguments.job_flags import Flag, as_typed, job_table, takes_job_flags
@@ -38,7 +39,7 @@ else:
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be stored, and store nothing.")]
 Check = Annotated[
-    bool, typer.Option("--check", help="Log in at source and target first; store nothing if they refuse.")
+    bool, typer.Option("--check", help="Check source and target first; store nothing if one of them fails.")
 ]
 SHOWN_FIRES = 3
 
@@ -65,7 +66,8 @@ def add(
     dry_run: DryRun = False,
     check: Check = False,
     to_file: Annotated[
-        bool, typer.Option("--to-file", help="Write it into the config file, and leave the rest of that as it is.")
+        bool,
+        typer.Option("--to-file", help="Write the job into the config file; the rest of the file stays unchanged."),
     ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
@@ -136,9 +138,9 @@ def edit(
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Change a job that was added here.
+    """Change a job that was added by command.
 
-    Only what the given flags say is changed; an empty value sets the default again.
+    Only the given flags change; an empty value restores the default.
     """
     now = datetime.now(UTC)
     if not given:
@@ -173,18 +175,16 @@ def remove(
     name: options.Name,
     forget: Annotated[
         bool,
-        typer.Option(
-            "--forget", help="Forget its state too, or that of a job that is gone: one of its name then begins anew."
-        ),
+        typer.Option("--forget", help="Delete its kept state too, also that of a job that was removed before."),
     ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Remove a job that was added here.
+    """Remove a job that was added by command.
 
-    Its runs and its history stay, and so does its state for a job of the same name: whether a person disabled it, its
-    last success, its failures, its last slot, and what `changes` knows of its target. A run that has begun goes on to
-    its end, which is said; one that only waits is skipped. A job that others run after is not removed.
+    Its runs and history stay. Its state is kept for a later job of the same name: whether a person disabled it, its
+    last success, its failures, its last slot, and what `changes` knows of its target. A run that has started continues
+    to its end; a waiting run is skipped. A job that other jobs run after cannot be removed.
     """
     now = datetime.now(UTC)
     going_on: list[int] = []
@@ -214,9 +214,9 @@ def disable(
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Pause a job until it is enabled.
+    """Disable a job until it is enabled again.
 
-    What would have fired meanwhile is not made up for.
+    Slots that come due meanwhile are skipped, and not made up for later.
     """
     now = datetime.now(UTC)
     with session.opened_to_look(config, now, sync=True, is_change=True) as look:
@@ -230,16 +230,15 @@ def disable(
 def enable(
     *,
     name: options.Name,
-    force: Annotated[
-        bool, typer.Option("--force", help="Without asking source and target whether what disabled it is mended.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do not check source and target first.")] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Let a disabled job fire again.
+    """Enable a disabled job.
 
-    It fires from now on, and its count of failures is reset. A job that its failures disabled is tried first, as by
-    check --connections: while source or target refuse it, it stays disabled, and the exit code is 1.
+    It fires from now on, and its consecutive failures are reset. If failures disabled the job, its source and target
+    are checked first, as check --connections does; if one of them fails, the job stays disabled, and the exit code is
+    1.
     """
     now = datetime.now(UTC)
     with session.opened(config, now) as bench:
@@ -274,7 +273,7 @@ def _try(bench: "Bench", job: "Job") -> None:
     results = check_connections.check_job(bench.config, job)
     faults = [f"{result.subject}: {result.message}" for result in results if not result.ok]
     if faults:
-        way = "mend that and enable it again, or let --force enable it as it is"
+        way = "fix that and enable it again, or use --force to enable it as it is"
         raise failed(f"job {job.name} stays disabled: {'; '.join(faults)}; {way}")
     for result in results:
         say(f"ok: {result.subject}: {result.message}")
@@ -322,11 +321,11 @@ def _warn_of_removal(bench: "Bench", job: "Job") -> None:
     try:
         existing = preview.existing_records(bench.config, job)
     except OperationError as error:
-        warn(f"how many records exist now cannot be told: {error}")
+        warn(f"the number of existing records is unknown: {error}")
         return
     if existing is not None:
         target = getattr(job.export.options, "object", "")
-        warn(f"{existing:,} records of {target} exist now: each run deletes what is there first")
+        warn(f"{counted(existing, 'record')} of {target} exist now: each run deletes what is there first")
 
 
 def _put_draft(job: "Job", now: datetime, *, as_json: bool, diff: str | None = None) -> None:

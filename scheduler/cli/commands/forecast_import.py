@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from exporter.counted import counted
 from scheduler.cli.arguments import options
 from scheduler.cli.arguments.groups import add_command, add_group
 from scheduler.cli.arguments.lazy_module import Late
@@ -53,8 +54,8 @@ def forecast(
 ) -> None:
     """Show the coming load by hour.
 
-    Runs by hour, peaks, and the BulkJobs and API calls to expect. Jobs that are disabled or have no schedule
-    add nothing; nor do those that cannot be read, which is said.
+    Shows the runs by hour, the peaks, and the expected BulkJobs and API calls. Disabled jobs and jobs without a
+    schedule are not counted. Jobs that cannot be read are not counted either, and are reported.
     """
     now = datetime.now(UTC)
     with session.opened_to_look(config, now, sync=True) as look:
@@ -79,10 +80,10 @@ def import_crontab(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The crontab; - for stdin.", allow_dash=True)],
     timezone: Annotated[
         str | None,
-        typer.Option("--timezone", metavar="ZONE", help="Zone of lines before any CRON_TZ; else this machine's."),
+        typer.Option("--timezone", metavar="ZONE", help="Time zone of lines without CRON_TZ; default: this machine's."),
     ] = None,
     system: Annotated[
-        bool, typer.Option("--system", help="The lines name a user before the command, as in /etc/crontab.")
+        bool, typer.Option("--system", help="The lines have a user before the command, as in /etc/crontab.")
     ] = False,
     source: Annotated[
         str | None,
@@ -102,9 +103,8 @@ def import_crontab(
 ) -> int:
     """Turn a Vixie crontab into jobs for the config file.
 
-    The jobs fire when the lines did. A crontab line holds a command, no query: what the command did is left for
-    you to write as SQL, at the places marked. Nothing is stored. Lines that have no equal here are told with the
-    reason, and the exit code is then 1.
+    The jobs fire at the same times as the lines. A crontab line has a command and no query: write the SQL at the marked
+    places. Nothing is stored. Lines that cannot be converted are reported with the reason, and the exit code is then 1.
     """
     zone_name = timezone or _machine_zone()
     try:
@@ -131,7 +131,8 @@ def import_crontab(
 
 def _put_days(found: "Forecast", days: int) -> None:
     top = max(found.hours, default=0)
-    put(f"{sum(found.hours):,} runs in {days} days from {iso(found.start)}; the busiest hour has {top:,}")
+    runs = counted(sum(found.hours), "run")
+    put(f"{runs} in {counted(days, 'day')} from {iso(found.start)}; the busiest hour has {top:,}")
     put()
     per_hour = [sum(found.hours[hour::24]) for hour in range(24)]
     most = max(per_hour, default=0)

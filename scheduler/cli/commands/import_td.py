@@ -53,10 +53,10 @@ def import_td(
 ) -> int:
     """Turn Treasure Data's schedules into jobs for the config file.
 
-    They fire when they did there, and query and export the same. Queries go on running in Treasure Data, by a
-    connection for each database and engine, unless --source names another. What could not be carried over is told on
-    stderr; the exit code is 1 if a whole schedule could not. Nothing is stored: append what is printed to the config
-    file, or write it to a file that its include names.
+    The jobs fire, query and export as they did there. Queries still run in Treasure Data, by a connection for each
+    database and engine, unless --source names another one. What cannot be carried over is reported on stderr; the exit
+    code is 1 if a whole schedule cannot. Nothing is stored: append the output to the config file, or write it to a file
+    that its include names.
     """
     try:
         schedules = import_treasure_data.read_schedules(read_text(file))

@@ -25,13 +25,13 @@ def register(app: typer.Typer) -> None:
 
 def install_units(
     *,
-    user: Annotated[
-        bool, typer.Option("--user", help="For your own service manager (systemctl --user), without root.")
-    ] = False,
+    user: Annotated[bool, typer.Option("--user", help="Write a unit for systemctl --user, without root.")] = False,
     directory: Annotated[
         Path | None,
         typer.Option(
-            "--directory", metavar="DIR", help="Where to write; else /etc/systemd/system, ~/.config/systemd/user."
+            "--directory",
+            metavar="DIR",
+            help="Directory to write to; default: /etc/systemd/system, or ~/.config/systemd/user.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a unit file that differs.")] = False,
@@ -41,8 +41,8 @@ def install_units(
 ) -> None:
     """Write the systemd unit that runs this installation's daemon.
 
-    It starts this very command on the config file that is meant, and needs no users or directories made beforehand.
-    Nothing is started: the commands that come next are shown.
+    The unit starts this command with the present config file, and needs no users or directories made beforehand.
+    Nothing is started: the next commands are shown.
     """
     unit = systemd_units.make_unit(
         command=systemd_units.this_command(),

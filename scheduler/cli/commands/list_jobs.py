@@ -49,15 +49,13 @@ def list_(
     *,
     disabled: Annotated[bool, typer.Option("--disabled", help="Only jobs that are disabled.")] = False,
     failing: Annotated[bool, typer.Option("--failing", help="Only jobs whose last run failed.")] = False,
-    removed: Annotated[
-        bool, typer.Option("--removed", help="Instead, the jobs that are gone and whose state is kept for their names.")
-    ] = False,
+    removed: Annotated[bool, typer.Option("--removed", help="Show removed jobs whose state is kept, instead.")] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """List the jobs.
 
-    When each runs, in words; its next run; how its last one ended; its state.
+    Shows for each job when it runs, its next run, how its last run ended, and its state.
     """
     now = datetime.now(UTC)
     if removed:

@@ -156,7 +156,7 @@ def explain(
 
 
 def is_cron(text: str) -> bool:
-    """Whether an argument is an expression rather than a job's name, which has neither blanks nor ``*`` or ``@``."""
+    """Whether an argument is an expression rather than a job's name, which has neither spaces nor ``*`` or ``@``."""
     return not text.strip() or len(text) > MAX_TEXT or any(char in text for char in " \t*@?,/")
 
 

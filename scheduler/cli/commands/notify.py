@@ -48,7 +48,7 @@ def send_test(
     if not known and settings.smtp is not None:
         raise failed("[notify] has no urls, only smtp for recipients of jobs: try it with --to ADDRESS")
     if not known:
-        raise failed('there is nobody to tell: add urls = ["mailtos://…"] to [notify] in the config file')
+        raise failed('there is nobody to notify: add urls = ["mailtos://…"] to [notify] in the config file')
     notice = trial(socket.gethostname(), datetime.now(UTC))
     results = []
     for address in known:

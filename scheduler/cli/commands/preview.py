@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from exporter.counted import counted
 from scheduler.cli.arguments import options
 from scheduler.cli.arguments.groups import add_command
 from scheduler.cli.arguments.lazy_module import Late
@@ -34,20 +35,20 @@ def preview(
     *,
     name: options.Name,
     limit: Annotated[
-        int, typer.Option("-n", "--limit", metavar="N", help="At most so many rows.", min=1, max=MAX_ROWS)
+        int, typer.Option("-n", "--limit", metavar="N", help="Maximum number of rows.", min=1, max=MAX_ROWS)
     ] = 20,
     changes: Annotated[
         bool,
-        typer.Option("--changes", help="Count the rows that are new, changed, unchanged and gone; show those to send."),
+        typer.Option("--changes", help="Count new, changed, unchanged and gone rows, and show the rows to send."),
     ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Run a job's query and show the rows as they would be sent.
 
-    Nothing is written. Rows that could not be sent are shown with the reason. For a truncate it also says how many
-    records there are, which it would delete. With --changes, of a job with `changes`, the whole result is compared with
-    what the job has sent so far.
+    Nothing is written. Rows that cannot be sent are shown with the reason. For a truncate, the number of records that
+    it would delete is shown. With --changes, for a job with `changes`, the whole result is compared with the rows that
+    the job has sent so far.
     """
     now = datetime.now(UTC)
     with session.opened(config, now) as bench:
@@ -58,7 +59,7 @@ def preview(
             found = previews.preview(bench.config, job, limit=limit, now=now)
     target = getattr(job.export.options, "object", job.export.connection)
     if found.existing is not None:
-        warn(f"{found.existing:,} records of {target} exist now: a run deletes them first")
+        warn(f"{counted(found.existing, 'record')} of {target} exist now: a run deletes them first")
         if not found.rows and not getattr(job.export.options, "allow_empty", True):
             warn("the query gives no rows: a run would fail and delete nothing; allow_empty = true lets it")
     if as_json:
@@ -77,7 +78,8 @@ def preview(
         warn(f"a run would fail: {found.refusal}")
     if found.unchecked is not None:
         warn(f"the target could not be asked whether it takes the rows: {found.unchecked}")
-    say(f"{len(found.rows):,} rows, and that is all" if found.complete else f"the first {len(found.rows):,} rows")
+    shown = counted(len(found.rows), "row")
+    say(f"{shown}, and that is all" if found.complete else f"the first {shown}")
 
 
 def _say_faults(row: "PreviewRow") -> None:

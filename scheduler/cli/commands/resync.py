@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from exporter.counted import counted
 from scheduler.cli.arguments import options
 from scheduler.cli.arguments.groups import add_command
 from scheduler.cli.arguments.lazy_module import Late
@@ -35,15 +36,15 @@ def resync(
     sent: Annotated[bool, typer.Option("--sent", help="The rows in doubt arrived: do not send them again.")] = False,
     unsent: Annotated[bool, typer.Option("--unsent", help="The rows in doubt did not arrive: send them.")] = False,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Take the rows sent so far for sent, wherever the job exports to now.")
+        bool, typer.Option("--adopt", help="Treat the rows sent so far as sent to the target that the job has now.")
     ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Have the next run of a job with `changes` send every row again.
 
-    Or decide what a run could not know: whether rows that it handed over have arrived, or whether what was sent so far
-    counts where the job now exports to. Nothing is sent by the command itself.
+    The flags decide instead what a run could not know: whether rows in doubt have arrived, or whether the rows sent so
+    far are in the target that the job has now. The command itself sends nothing.
     """
     now = datetime.now(UTC)
     chosen: list[Decision] = []
@@ -63,10 +64,10 @@ def resync(
         put_json({"job": name, "decision": done.decision, "rows": done.rows, "doubtful": done.doubtful})
         return
     texts = {
-        "resend": f"the next run of {name} sends every row again ({done.rows:,} keys were known to be at its target)",
-        "sent": f"{done.doubtful:,} rows of {name} count as sent",
-        "unsent": f"the next run of {name} sends {done.doubtful:,} rows again",
-        "adopt": f"{done.rows:,} rows of {name} count as sent to its target as it now is",
+        "resend": f"the next run of {name} sends every row again ({counted(done.rows, 'key')} known to be there)",
+        "sent": f"{counted(done.doubtful, 'row')} of {name} now marked as sent",
+        "unsent": f"the next run of {name} sends {counted(done.doubtful, 'row')} again",
+        "adopt": f"{counted(done.rows, 'row')} of {name} now marked as sent to its present target",
     }
     put(texts[decision])
     if decision == "resend" and getattr(job.export.options, "mode", None) == "append":

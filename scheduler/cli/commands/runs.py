@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from exporter.counted import counted
 from scheduler.cli.arguments import options
 from scheduler.cli.arguments.groups import add_command, add_group
 from scheduler.cli.arguments.lazy_module import Late
@@ -63,10 +64,10 @@ else:
     runs = Late("scheduler.operations.runs")
 
 SHOWN_REJECTED = 50
-"""Refused rows that are shown in a table; --json and --csv give them all."""
+"""Rejected rows that are shown in a table; --json and --csv give them all."""
 OUTCOMES = ("succeeded", "partial", "failed", "skipped", "canceled", "interrupted")
 BAD = frozenset({"failed", "interrupted", "canceled"})
-"""Outcomes that make `run --wait` exit with 1; `partial` is told by its line, and its rows by `rejected`."""
+"""Outcomes that make `run --wait` exit with 1; `partial` is reported by its line, and its rows by `rejected`."""
 
 
 def register(app: typer.Typer) -> None:
@@ -85,21 +86,23 @@ def register(app: typer.Typer) -> None:
 def run(
     *,
     name: options.Name,
-    at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="Run once, with this slot.")] = None,
+    at: Annotated[str | None, typer.Option("--at", metavar="TIME", help="Run once, for this slot.")] = None,
     since: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="Run the first slots at or after this time.")
     ] = None,
     count: Annotated[
         int | None, typer.Option("--count", metavar="N", help="With --from: how many slots; 1 by default.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; without a daemon, run it here.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the run ends; without a daemon, run it in this process.")
+    ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> int:
-    """Run a job now, or for slots of the past.
+    """Run a job now, or for past slots.
 
-    A slot of the past is run once, however often it is asked for. TIME is ISO 8601, in the job's time zone where
-    it names none, or `now`.
+    A past slot runs once, however often you ask for it. TIME is ISO 8601, in the job's time zone if it names none, or
+    `now`.
     """
     now = datetime.now(UTC)
     if at is not None and since is not None:
@@ -137,7 +140,7 @@ def list_runs(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Only runs of this job.", autocompletion=options.job_names)
     ] = None,
-    limit: Annotated[int, typer.Option("-n", "--limit", metavar="N", help="At most so many.", min=1)] = 20,
+    limit: Annotated[int, typer.Option("-n", "--limit", metavar="N", help="Maximum number of runs.", min=1)] = 20,
     outcome: Annotated[
         list[str] | None,
         typer.Option(
@@ -207,7 +210,10 @@ def abandon_run(
     *,
     run_id: options.RunId,
     at_once: Annotated[
-        bool, typer.Option("--now", help="Also if the target cannot be asked: with what the ledger alone proves.")
+        bool,
+        typer.Option(
+            "--now", help="End the run even if the target is unavailable; counts then come from the ledger alone."
+        ),
     ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
@@ -229,9 +235,9 @@ def abandon_run(
 
 
 def cancel(*, run_id: options.RunId, as_json: options.Json = False, config: options.Config = None) -> None:
-    """Ask for a run to be stopped.
+    """Cancel a run.
 
-    Whoever executes it does so within about a second.
+    The process that executes the run stops it within about a second.
     """
     now = datetime.now(UTC)
     with session.opened_to_look(config, now, is_change=True) as look:
@@ -251,20 +257,22 @@ def retry(
     *,
     run_id: options.RunId,
     only_rejected: Annotated[
-        bool, typer.Option("--rejected", help="Only the rows that it refused, as they were sent.")
+        bool, typer.Option("--rejected", help="Send only the rejected rows, as they were sent before.")
     ] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Also where an append has rows in the target already.")
+        bool, typer.Option("--again", help="Send all rows again, also where an append already has rows in the target.")
     ] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; without a daemon, run it here.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the run ends; without a daemon, run it in this process.")
+    ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> int:
-    """Run a slot again, or only the rows that were refused.
+    """Run a slot again, or only its rejected rows.
 
-    An append that failed or was canceled after it began to send goes on where it stopped, as the same run, and sends
-    nothing twice. Otherwise the job is run as it now is. Refused rows are sent once more with the values that they had;
-    those of one run only once, and then those that the second one refused.
+    An append that failed or was canceled after it began to send continues where it stopped, as the same run, and sends
+    nothing twice. Any other run is repeated with the job as it is now. --rejected sends the rejected rows of a run once
+    more, with the same values. That works once for each run; what is rejected again belongs to the second run.
     """
     now = datetime.now(UTC)
     if only_rejected and again:
@@ -294,13 +302,13 @@ def retry(
 
 
 def _retry_rejected(bench: "session.Bench", run_id: int, now: datetime, by: "Actor") -> "StoredRun":
-    """Ask for a run of the refused rows, and say which of them cannot be part of it."""
+    """Ask for a run of the rejected rows, and say which of them cannot be part of it."""
     database, spool = bench.database, bench.config.storage.spool
     asked, hopeless = retries.retry_rejected(database, run_id, now, spool_root=spool, by=by)
     if hopeless:
-        say(f"{hopeless:,} of the refused rows have values without a text for the target: left out")
+        say(f"{hopeless:,} of the rejected rows have values that have no text form for the target: left out")
     if others := sum(each.count for each in runs.rejected_without_values(database, run_id)):
-        say(f"{others:,} more refused rows are left out: their values had gone with the spool of run {run_id}")
+        say(f"{others:,} more rejected rows are left out: their values were lost with the spool of run {run_id}")
     return asked
 
 
@@ -309,19 +317,23 @@ def rejected(
     run_id: options.RunId,
     csv_file: Annotated[
         Path | None,
-        typer.Option("--csv", metavar="FILE", help="Write them to a CSV file that only you can read; - for stdout."),
+        typer.Option(
+            "--csv", metavar="FILE", help="Write the rows to a CSV file that only you can read; - for stdout."
+        ),
     ] = None,
     raw: Annotated[
         bool,
-        typer.Option("--raw", help="With --csv: the values as they are. A spreadsheet may execute some: for scripts."),
+        typer.Option(
+            "--raw", help="With --csv: write values unchanged, for scripts; a spreadsheet may execute some of them."
+        ),
     ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Show the refused rows of a run.
+    """Show the rejected rows of a run.
 
-    Each with its number in the query's result, its values as sent, and the reason. In a CSV file, a ' stands before
-    what a spreadsheet would take for a formula, unless you say --raw.
+    Each row is shown with its number in the query's result, the values as sent, and the reason. In a CSV file, cells
+    that a spreadsheet would execute as a formula begin with a ', unless you give --raw.
     """
     now = datetime.now(UTC)
     if as_json and str(csv_file) == "-":
@@ -334,7 +346,7 @@ def rejected(
         rows = runs.rejected_rows(look.database, run_id)
         if csv_file is not None:
             written, guarded = _write_csv(look.database, run_id, csv_file, raw=raw)
-            say(f"{written:,} refused rows written to {csv_file}")
+            say(f"{written:,} rejected rows written to {csv_file}")
             if guarded:
                 say(f"a ' stands before {guarded:,} values that a spreadsheet would execute; --raw leaves it out")
         if as_json:
@@ -354,7 +366,7 @@ def _slots(view: "JobView", at: str | None, since: str | None, count: int, now: 
         return None
     moment = parse_time(text, timezone=view.job.timezone, now=now, option=option)
     if moment > now:
-        raise usage(f"{option} {text} is still to come; the schedule runs it by itself")
+        raise usage(f"{option} {text} is in the future; the schedule runs it automatically")
     moment = moment.replace(microsecond=0)
     slots = [moment] if at is not None else runs.slots_from(view.job, moment, count, now)
     if is_naive(text):
@@ -434,7 +446,7 @@ def _so_far(details: "RunDetails") -> str | None:
     found, run_ = details.so_far, details.run
     if found is None:
         return None
-    words = [f"{found.report.accepted:,} rows accepted, {found.report.rejected:,} rejected"]
+    words = [f"{counted(found.report.accepted, 'row')} accepted, {found.report.rejected:,} rejected"]
     if found.under_way:
         words.append(f"batches in doubt until the run continues: {found.under_way:,}")
     deleted = progress_of(found.deletions, None)
@@ -507,16 +519,19 @@ def _write_rows(
 def _put_rejected(rows: list[dict[str, Any]], kept: int, run_id: int, others: "Sequence[Refused]") -> None:
     if others:
         count = sum(each.count for each in others)
-        put_text(f"{count:,} rows were refused whose values had gone with the run's spool. Only the reasons are known:")
+        put_text(
+            f"{count:,} rows were rejected, but their values were lost with the run's spool. Only the reasons are "
+            "known:"
+        )
         reasons = [[f"{each.count:,}", f"{each.code}: {each.message}".removeprefix(": ")] for each in others]
-        put_table(["rows", "refused because"], reasons)
+        put_table(["rows", "reason"], reasons)
     if not rows:
         if not others:
-            put("no refused rows")
+            put("no rejected rows")
         return
     if others:
         put()
     content = [[str(row["number"]), f"{row['code']}: {row['message']}", _data(row["values"])] for row in rows]
-    put_table(["row", "refused because", "values"], content)
+    put_table(["row", "reason", "values"], content)
     if kept > len(rows):
         say(f"{kept - len(rows):,} more; schedctl rejected {run_id} --csv FILE writes all {kept:,}")

@@ -77,12 +77,12 @@ def register(app: typer.Typer) -> None:
 
 
 def status(*, as_json: options.Json = False, config: options.Config = None) -> int:
-    """Show how the daemon does.
+    """Show the status of the daemon.
 
-    Alive or not, what waits and runs, the last failures, notices that are not sent yet, and what it says of the config
-    file. For monitors, the exit code is 1 if there are problems, and each of them has a line: no daemon is alive, or it
-    has told nothing of itself for 30 s, the config file has faults, a disk is nearly full, failures disabled a job, a
-    job cannot be read, the clock was set back, runs are more than five minutes late, or metrics are not served.
+    Shows whether it is alive, the queue, the last failures, unsent notices, and faults of the config file. For
+    monitoring, the exit code is 1 if there are problems, and each problem has a line: no daemon is alive, or it has not
+    reported for 30 s, the config file has faults, a disk is nearly full, failures disabled a job, a job cannot be read,
+    the clock was set back, runs are more than five minutes late, or metrics are not served.
     """
     now = datetime.now(UTC)
     found = fast_path.quickly(config, lambda seen: fast_status.look(seen, now))
@@ -107,17 +107,17 @@ def reload(
     *,
     confirm: Annotated[
         bool,
-        typer.Option("--confirm", help="Also where the edit looks like a file that is cut short."),
+        typer.Option("--confirm", help="Apply the edit although it looks like a file that was cut off."),
     ] = False,
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Reload the config file.
 
-    It waits for the daemon's answer: a bad file changes nothing, and the exit code is then 4. So does an edit that
-    removes more than half of the file's jobs, or after which the last job of a file lacks keys that say how its rows
-    are written, until it is confirmed. What the edit changed is shown; the daemon notices
-    a saved file too, so it may have applied it some seconds before. Without a daemon, --confirm applies the edit.
+    The command waits for the daemon's answer: a file with faults changes nothing, and the exit code is then 4. The same
+    holds for an edit that removes more than half of the file's jobs, or that looks like a file that was cut off, until
+    it is confirmed. The changes are shown. The daemon also notices a saved file, so it may have applied the edit some
+    seconds before. Without a daemon, --confirm applies the edit.
     """
     now = datetime.now(UTC)
     with session.opened(config, now, sync=False) as bench:
@@ -152,7 +152,7 @@ def reload(
         config_diff.put_edits(edits, now)
     elif edits is not None:
         when = relative(datetime.fromisoformat(edits["at"]), now)
-        put(f"no job changed; the last edit that changed one was taken over {when}")
+        put(f"no job changed; the last edit that changed one was applied {when}")
 
 
 def _await_answer(database: "Database", before: str | None, node: "Node") -> None:
@@ -171,13 +171,15 @@ def _await_answer(database: "Database", before: str | None, node: "Node") -> Non
 
 
 def _is_news(edit: Mapping[str, Any], now: datetime) -> bool:
-    """Whether an edit was taken over so short ago that it is what the person who asks has just saved."""
+    """Whether an edit was applied so short ago that it is what the person who asks has just saved."""
     return datetime.fromisoformat(edit["at"]) >= now - JUST_NOW
 
 
 def daemon(
     *,
-    once: Annotated[bool, typer.Option("--once", help="Run what is owed now, then exit; 1 if a run failed.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Run everything that is due now, then exit; exit code 1 if a run failed.")
+    ] = False,
     config: options.Config = None,
 ) -> int:
     """Run the daemon in the foreground.
@@ -190,23 +192,25 @@ def daemon(
 
 def emulator(
     *,
-    port: Annotated[int, typer.Option("--port", metavar="N", help="Port; 0 takes a free one.", min=0, max=65535)] = 0,
+    port: Annotated[int, typer.Option("--port", metavar="N", help="Port; 0: a free one.", min=0, max=65535)] = 0,
     state: Annotated[
-        Path | None, typer.Option("--state", metavar="FILE", help="Keep the org in this SQLite file; else it is lost.")
+        Path | None,
+        typer.Option("--state", metavar="FILE", help="Keep the org in this SQLite file; default: in memory."),
     ] = None,
     schema: Annotated[
-        Path | None, typer.Option("--schema", metavar="FILE", help="Objects and fields to add (TOML or JSON).")
+        Path | None,
+        typer.Option("--schema", metavar="FILE", help="File with objects and fields to add (TOML or JSON)."),
     ] = None,
     client_id: Annotated[
         str, typer.Option("--client-id", metavar="TEXT", help="The client id that may log in.")
     ] = "emulator",
     client_secret: Annotated[
-        str, typer.Option("--client-secret", metavar="TEXT", help="Its secret: a made-up one.")
+        str, typer.Option("--client-secret", metavar="TEXT", help="The client secret (not a real one).")
     ] = "secret",  # noqa: S107 - made up, for an org that holds nothing of value
 ) -> None:
     """Run the local Salesforce in the foreground.
 
-    Its address, for the login_url of a connection, is printed once it can be used. Only this machine can reach it.
+    Once it is ready, it prints its address, for the login_url of a connection. Only this machine can reach it.
     """
     say("the local Salesforce; Ctrl-C ends it. Its address:")
     try:
@@ -224,7 +228,7 @@ def _announce(url: str) -> None:
 
 
 def demo() -> int:
-    """Show the whole thing on this machine.
+    """Show a complete example on this machine.
 
     A daemon, a schedule, a query over real data, and its rows in the local Salesforce.
     """

@@ -39,7 +39,7 @@ def add_connection(
             help="Its keys, as in the config file; a secret as KEY=env:NAME, or credential:, file: or keyring:.",
         ),
     ] = None,
-    type_: Annotated[str, typer.Option("--type", metavar="TYPE", help="What it is, such as salesforce.")],
+    type_: Annotated[str, typer.Option("--type", metavar="TYPE", help="Type of the connection, such as salesforce.")],
     test: Annotated[bool, typer.Option("--test", help="Log in first, and write nothing if that fails.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change, and write nothing.")] = False,
     as_json: options.Json = False,
@@ -47,7 +47,7 @@ def add_connection(
 ) -> None:
     """Write a connection into the config file.
 
-    What stands there stays as it is, comments included; a faulty connection is not written. Secrets are written as
+    The rest of the file stays unchanged, comments included; a faulty connection is not written. Secrets are written as
     references: the name of an environment variable, of a systemd credential, or of a file.
     """
     path = session.find_config(config)

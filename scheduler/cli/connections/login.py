@@ -52,7 +52,7 @@ def login(
         typer.Option(
             "--port",
             metavar="N",
-            help="Port that the browser is sent back to, http://localhost:N/callback: one of the app's callback URLs.",
+            help="Port of the callback URL http://localhost:N/callback, which the app must list.",
             min=1,
             max=65535,
         ),
@@ -61,7 +61,7 @@ def login(
         bool,
         typer.Option(
             "--no-browser",
-            help="The browser runs elsewhere: paste the address that it ends at (it cannot show it), or the code.",
+            help="Use a browser on another machine: paste the address that it ends at, or the code.",
         ),
     ] = False,
     wait: Annotated[
@@ -70,11 +70,11 @@ def login(
     as_json: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Log in to Salesforce in a browser, for a connection that goes by a refresh token.
+    """Log in to Salesforce in a browser, for a connection with `auth = "oauth"`.
 
-    It prints the address to open, waits until the browser comes back from there, keeps the refresh token in a file that
-    only its owner can read, tries it, and says who logged in. Jobs of the connection that failures disabled are enabled
-    again. Run it as the user that the daemon runs as.
+    The command prints the address to open and waits until the browser returns. It stores the refresh token in a file
+    that only its owner can read, checks it, and says who logged in. Jobs that failures of this connection disabled are
+    enabled again. Run it as the user that the daemon runs as.
     """
     loaded = session.read_config(config)
     connection = _connection(loaded, name)

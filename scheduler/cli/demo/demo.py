@@ -179,7 +179,7 @@ def _watch(console: Console, database: Database, daemon: subprocess.Popen[str]) 
         task = progress.add_task("waiting for the schedule", rows="", total=None)
         while time.monotonic() < limit:
             if daemon.poll() is not None:
-                raise DemoError(f"the daemon ended by itself with exit code {daemon.returncode}")
+                raise DemoError(f"the daemon ended unexpectedly with exit code {daemon.returncode}")
             run = _scheduled_run(database)
             if run is not None:
                 rows, done, total = _rows(run)
@@ -239,7 +239,7 @@ def _show(console: Console, stage: _Stage, database: Database, config: Config, r
     for record in sample:
         table.add_row(*(str(record[column.header] or "") for column in table.columns))
     console.print(table)
-    table = Table(title=f"{len(refused)} rows were refused", title_justify="left")
+    table = Table(title=f"{len(refused)} rows were rejected", title_justify="left")
     for column in ("row", "Iata__c", "code", "message"):
         table.add_column(column, overflow="fold" if column == "message" else "ellipsis")
     for row in refused[:SHOWN]:
@@ -255,7 +255,7 @@ def _check(run: StoredRun, *, held: int, refused: int, shown: int) -> None:
         "the outcome is partial, since some rows are refused on purpose": run.outcome == "partial",
         "at least 3,000 rows were read": run.rows_read >= 3_000,  # noqa: PLR2004 - a real data set
         "every row is accounted for": run.rows_read == run.rows_accepted + run.rows_rejected,
-        "every refused row was kept": refused == run.rows_rejected > 0,
+        "every rejected row was kept": refused == run.rows_rejected > 0,
         "the org holds what was accepted": held == run.rows_accepted and shown > 0,
     }
     wrong = [fact for fact, holds in facts.items() if not holds]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from exporter.counted import counted
 from scheduler.cli.printing.output import put, put_table
 from scheduler.cli.printing.times import relative
 from scheduler.jobs.dependent_slots import when
@@ -19,7 +20,7 @@ def put_edits(edits: Mapping[str, Any], now: datetime) -> None:
     if (more := edits["changed"] - len(edits["jobs"])) > 0:
         put(f"and {more} more")
     if edits["changed"] > 1:
-        put(f"{edits['changed']} jobs; fires of the next 7 days: {_fires(edits['fires'])}")
+        put(f"{counted(edits['changed'], 'job')}; fires of the next 7 days: {_fires(edits['fires'])}")
 
 
 def _row(edit: Mapping[str, Any], now: datetime) -> list[str]:

@@ -160,5 +160,5 @@ def failure_json(of: "StoredRun | StoredAttempt") -> dict[str, Any] | None:
 
 
 def rejected_json(row: "RejectedValues") -> dict[str, Any]:
-    """Return a refused row."""
+    """Return a rejected row."""
     return {"number": row.number, "values": dict(row.values), "code": row.code, "message": row.message}

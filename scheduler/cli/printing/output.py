@@ -89,7 +89,7 @@ def put_table(
     """Print rows under their headings. ``styles`` gives a cell's text its rich style, on a terminal only.
 
     On a terminal, or where COLUMNS says how wide the lines may be, long cells are wrapped; otherwise each row is one
-    line, with columns two blanks apart.
+    line, with columns two spaces apart.
     """
     columns = [visible(column) for column in columns]
     content = [[visible(cell) for cell in row] for row in rows]
@@ -140,7 +140,7 @@ def _put_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Map
 
 
 def _widths(rows: Sequence[Sequence[str]], width: int, measure: Callable[[str], int]) -> list[int]:
-    """Return how wide each column is made so that all fit: what has blanks is wrapped before a word is broken."""
+    """Return how wide each column is made so that all fit: what has spaces is wrapped before a word is broken."""
     cells = [[row[index] for row in rows] for index in range(len(rows[0]))]
     widths = [min(max(map(measure, column)), width) for column in cells]
     words = [max(measure(word) for cell in column for word in (*cell.split(), "")) for column in cells]

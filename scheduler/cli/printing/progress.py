@@ -19,7 +19,7 @@ FREE = "a free worker"
 """What a run waits for that waits for nothing in particular: not worth a word of its own."""
 _COUNTS = ("read", "sent", "accepted", "rejected")
 LINE_SECONDS = 2.0
-"""How often a run's progress is told where the lines stay."""
+"""How often a run's progress is reported where the lines stay."""
 
 
 class ProgressDisplay:

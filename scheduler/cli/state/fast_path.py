@@ -87,7 +87,7 @@ def all_lines(found: Glance) -> list[JobLine]:
 
 
 def line(found: Glance, name: str) -> JobLine | None:
-    """Return one job, without its last run; None if there is none, which is told properly elsewhere."""
+    """Return one job, without its last run; None if there is none, which is reported properly elsewhere."""
     lines = _lines(found, found.jobs(name))
     others = found.jobs() if lines and lines[0].after else []
     return next(iter(with_slots(lines, _lines(found, others))), None)

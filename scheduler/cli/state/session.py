@@ -60,8 +60,8 @@ def opened(
 
     ``is_whole``: this process wrote the file, so that nobody is in the middle of it. Raises ConfigError, StorageError,
     OperationError where this is not the state of the config file and its daemon, and NameConflicts, but not over the
-    job that is being given up: without it there would be no way out of the conflict. Nor LostParents over a job that is
-    given up or changed.
+    job that is being removed: without it there would be no way out of the conflict. Nor LostParents over a job that is
+    removed or changed.
     """
     path = find_config(given)
     reading = read(path)
@@ -222,7 +222,7 @@ def check_stored(path: Path, config: Config, now: datetime) -> str | None:
         with opened_if_there(path, config.storage.url, config.storage.location) as database:
             unconfirmed = None if database is None else jobs.planned_edits(database, config, now)[1]
     except (StorageError, OperationError) as error:
-        return f"whether a name is taken by a job of schedctl add cannot be told: {error.message}"
+        return f"it is unknown whether a name is used by a job of schedctl add: {error.message}"
     except LostParents as lost:
         return str(lost)
     return None if unconfirmed is None else str(unconfirmed)

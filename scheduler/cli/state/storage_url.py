@@ -85,5 +85,5 @@ def _is_missing(file: Path) -> bool:
 
 def _untold(path: Path, faults: ConfigError) -> OperationError:
     told = str(faults).split("\n")
-    told.append(f"{path}: where the state lies cannot be told from this file, so nothing of it is shown")
+    told.append(f"{path}: this file does not say where the state is, so no state is shown")
     return OperationError(ErrorKind.CONFIG, told[0], faults=told)

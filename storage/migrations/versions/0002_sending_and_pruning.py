@@ -11,7 +11,7 @@ down_revision = "0001"
 
 def upgrade() -> None:
     op.drop_index("notice_pending", table_name="notice")
-    # Until now nothing was sent. What waited is old news, and not to be poured over whoever is told from now on.
+    # Until now nothing was sent. What waited is old news, and not to be poured over whoever is reported from now on.
     op.add_column("notice", sa.Column("due_at", UtcDateTime(), nullable=True))
     op.add_column("notice", sa.Column("closed_at", UtcDateTime(), nullable=True))
     op.add_column("notice", sa.Column("ending", CleanText(), nullable=True))

@@ -31,7 +31,7 @@ def quick(tmp_path: Path) -> QuickCommand:
 
 def test_a_sound_record_says_so_and_ends_with_0(quick: QuickCommand) -> None:
     answer = quick("audit")
-    assert answer.out == "2 jobs, 15 slots owed: each has its row\n"
+    assert answer.out == "2 jobs, 15 slots expected: each has exactly one run\n"
     assert quick("audit", "nightly", "--json").json == {"jobs": 1, "owed": 0, "sound": 0, "findings": []}
 
 
@@ -41,7 +41,7 @@ def test_a_hole_is_listed_and_ends_with_1(quick: QuickCommand) -> None:
         state.execute("DELETE FROM run WHERE id = 2")
     answer = quick("audit", code=1)
     assert answer.out == f"weekly: {first[:19]}Z to {last[:19]}Z: no run and no reason why for 5 slots\n"
-    assert "15 slots owed, 10 of them with exactly one row" in answer.err
+    assert "15 slots expected, 10 of them with exactly one run" in answer.err
     (finding,) = quick("audit", "weekly", "--since", "2020-01-01", "--json", code=1).json["findings"]
     assert (finding["kind"], finding["job"], finding["count"], finding["runs"]) == ("hole", "weekly", 5, [])
     quick("audit", "--since", "now")

@@ -123,13 +123,13 @@ def test_a_dry_run_shows_everything_and_stores_nothing(quick: QuickCommand) -> N
         (("--key", "Id"), 'key belongs to mode = "update"'),
         (("--batch-size", "20000"), "use at most 10000"),
         (("--batch-size", "many"), "batch-size"),
-        (("--connection", "nowhere"), "there is no such connection"),
+        (("--connection", "nowhere"), "connection not found"),
         (("--connection", "warehouse"), "rows cannot be written to it"),
         (("--source", "crm"), "rows cannot be read from it"),
-        (("--source", "nowhere"), "there is no such connection"),
+        (("--source", "nowhere"), "connection not found"),
         (("--query", " "), "query is empty"),
         (("--query-file", "missing.sql"), "--query-file missing.sql: No such file"),
-        (("--file", "x.csv"), '"file" is no key here'),
+        (("--file", "x.csv"), '"file" is an unknown key'),
         (("--max-rejected", "150%"), "max_rejected"),
         (("--object", "Lead; drop"), "API name"),
         (("--column", "Email"), "write NAME=SOURCE"),
@@ -292,8 +292,8 @@ def test_a_check_says_where_the_stored_names_cannot_be_asked(quick: QuickCommand
     (quick.directory / "broken.db").write_bytes(b"no database" * 100)
     quick.write(f'[storage]\nurl = "{url}"\n' + CONFIG + NIGHTLY)
     answer = quick("check", "--json")
-    assert "schedctl: warning: whether a name is taken by a job of schedctl add cannot be told: " in answer.err
-    assert any("cannot be told" in warning for warning in answer.json["warnings"])
+    assert "schedctl: warning: it is unknown whether a name is used by a job of schedctl add: " in answer.err
+    assert any("it is unknown whether" in warning for warning in answer.json["warnings"])
     assert "hush-hush" not in answer.out + answer.err
 
 
@@ -319,7 +319,7 @@ def test_a_broken_config_file_is_exit_code_4_with_every_fault_and_line(schedctl:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [("[jobs", "not valid TOML"), ("colour = 1", '"colour" is no key here'), ("\x00", "not valid TOML")],
+    [("[jobs", "not valid TOML"), ("colour = 1", '"colour" is an unknown key'), ("\x00", "not valid TOML")],
 )
 def test_what_is_no_config_is_exit_code_4(quick: QuickCommand, content: str, says: str) -> None:
     quick.write(content)

@@ -104,7 +104,7 @@ def test_refused_rows_are_sent_once_more_and_only_they(org: Org, tmp_path: Path)
     assert (first["outcome"], first["rows"]["accepted"], first["rows"]["rejected"]) == ("partial", 296, 4)
     answer = schedctl("retry", str(first["id"]), "--rejected", "--wait", "--json", code=1)
     [again] = answer.json["runs"]
-    assert "1 of the refused rows have values without a text" in answer.err
+    assert "1 of the rejected rows have values that have no text form" in answer.err
     assert (again["kind"], again["rows"]["read"], again["rows"]["rejected"]) == ("retry", 3, 3)
     rows = schedctl("rejected", str(again["id"]), "--json").json["rows"]
     assert [(row["values"]["Ext_Id__c"], row["code"]) for row in rows] == [
@@ -125,7 +125,7 @@ def test_what_was_refused_for_a_reason_that_is_gone_is_in_afterwards_with_its_va
     [done] = schedctl("retry", str(first["id"]), "--rejected", "--wait", "--json").json["runs"]
     assert (done["kind"], done["outcome"], done["rows"]["accepted"]) == ("retry", "partial", 39)
     assert f"were sent again by run {done['id']}" in schedctl("retry", str(first["id"]), "--rejected", code=1).err
-    assert "refused rows of run 1 only" in schedctl("retry", str(done["id"]), "--again", code=1).err
+    assert "sent only the rejected rows of run 1" in schedctl("retry", str(done["id"]), "--again", code=1).err
     [last] = schedctl("retry", str(done["id"]), "--rejected", "--wait", "--json", code=1).json["runs"]
     assert (last["rows"]["read"], last["rows"]["accepted"]) == (1, 0)
     assert ("Thing 2", "e2", 'a "note", ü') in org.records()
@@ -157,7 +157,7 @@ def test_an_append_is_not_repeated_by_accident(org: Org, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [('mode = "truncate"', "would delete the accepted rows"), ("", "has no refused rows")],
+    [('mode = "truncate"', "would delete the accepted rows"), ("", "has no rejected rows")],
 )
 def test_a_retry_of_rejected_rows_that_makes_no_sense_says_why(
     org: Org, tmp_path: Path, options: str, words: str

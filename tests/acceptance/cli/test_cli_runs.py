@@ -90,8 +90,8 @@ def test_at_takes_any_instant_of_the_past(quick: QuickCommand) -> None:
         (("nightly", "--count", "2"), "--count belongs to --from"),
         (("nightly", "--from", "2026-11-19", "--count", "0"), "use 1 to"),
         (("nightly", "--from", "2026-11-19", "--count", "100000"), "use 1 to"),
-        (("nightly", "--from", "2199-01-01"), "still to come"),
-        (("nightly", "--at", "2199-01-01"), "still to come"),
+        (("nightly", "--from", "2199-01-01"), "in the future"),
+        (("nightly", "--at", "2199-01-01"), "in the future"),
         (("nightly", "--at", "yesterday"), "is no time"),
         (("nightly", "--at", "2026-03-08T02:30"), "skips 2026-03-08T02:30:00"),
         (("by_hand", "--from", "2026-11-19", "--count", "2"), "has no cron, so --count must be 1"),
@@ -108,7 +108,7 @@ def test_a_job_without_a_schedule_can_be_backfilled_for_one_time(quick: QuickCom
 
 
 def test_more_slots_than_have_come_are_refused_as_a_whole(quick: QuickCommand) -> None:
-    quick.fails("run", "nightly", "--from", "now", "--count", "1", code=2, says="still to come")
+    quick.fails("run", "nightly", "--from", "now", "--count", "1", code=2, says="in the future")
     assert quick("runs", "--json").json == {"runs": []}
 
 
@@ -286,7 +286,7 @@ def test_refused_rows_are_shown_with_their_values_and_reasons(quick: QuickComman
     assert "\x1b" not in table.out
     assert "2,450 more" in table.err
     file = tmp_path / "refused.csv"
-    assert "2,500 refused rows" in quick("rejected", str(asked["id"]), "--csv", file).err
+    assert "2,500 rejected rows" in quick("rejected", str(asked["id"]), "--csv", file).err
     with file.open(encoding="utf-8", newline="") as lines:
         written = list(csv.reader(lines))
     assert written[0] == ["number", "code", "message", "Email", "Note", "Age", "Extra"]

@@ -207,8 +207,8 @@ def test_without_a_config_file_they_speak_of_the_expression(tmp_path: Path, comm
 
 
 def test_an_unquoted_expression_is_told_to_be_quoted(schedctl: Command) -> None:
-    assert "quotes" in schedctl("explain", "0", "3", "*", "*", "*", code=2).err
-    assert "quotes" not in schedctl("show", "a", "b", code=2).err
+    assert "quote arguments" in schedctl("explain", "0", "3", "*", "*", "*", code=2).err
+    assert "quote arguments" not in schedctl("show", "a", "b", code=2).err
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_a_closed_stderr_is_not_taken_for_stdout(schedctl: Command) -> None:
     ],
 )
 def test_what_is_typed_and_no_utf_8_is_refused_at_the_door(tmp_path: Path, arguments: list[str], where: str) -> None:
-    QuickCommand(tmp_path).fails(*arguments, code=2, says=f"{where} is no UTF-8 text")
+    QuickCommand(tmp_path).fails(*arguments, code=2, says=f"{where} is not valid UTF-8")
 
 
 def test_bytes_that_are_no_utf_8_are_refused_as_the_shell_gives_them(schedctl: Command) -> None:
@@ -96,7 +96,7 @@ def test_bytes_that_are_no_utf_8_are_refused_as_the_shell_gives_them(schedctl: C
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.startswith(b"schedctl: the value of --query is no UTF-8 text")
+    assert done.stderr.startswith(b"schedctl: the value of --query is not valid UTF-8")
 
 
 def test_an_import_with_half_characters_carries_the_rest_over(schedctl: Command) -> None:

@@ -128,7 +128,7 @@ def test_a_clock_set_back_an_hour_stops_no_chore_and_fires_no_slot_twice(clocked
         shown = clocked("status")
         assert shown.code == 1
         assert (
-            "job rows has fired up to 2026-05-04T12:01:00Z, which is still to come: the clock was set back" in shown.out
+            "job rows has fired up to 2026-05-04T12:01:00Z, which is in the future: the clock was set back" in shown.out
         )
         clocked.set(datetime(2026, 5, 4, 12, 2, 1, tzinfo=UTC))
         clocked.until(lambda: clocked.fired("rows") == ["2026-05-04T12:01", "2026-05-04T12:02"])

@@ -175,8 +175,10 @@ def test_jobs_are_added_edited_and_removed_with_what_they_run_after(tmp_path: Pa
     added = command("add", "journey", "--after", "nightly", "--json", *ADD).json["job"]
     assert (added["after"], added["definition"]["after"], added["state"]) == (["nightly"], ["nightly"], "enabled")
     assert "it runs when journey has succeeded" in command("add", "mail", "--after", "journey", *ADD).out
-    command.fails("add", "x", "--after", "nightyl", *ADD, code=2, says='there is no such job; did you mean "nightly"?')
-    command.fails("edit", "journey", "--after", "mail", code=2, says="a circle: journey after mail after journey")
+    command.fails("add", "x", "--after", "nightyl", *ADD, code=2, says='job not found; did you mean "nightly"?')
+    command.fails(
+        "edit", "journey", "--after", "mail", code=2, says="a dependency cycle: journey after mail after journey"
+    )
     command.fails("edit", "journey", "--after", "journey", code=2, says="it cannot run after itself")
     command.fails("edit", "journey", "--cron", "0 3 * * *", code=2, says="and after exclude each other")
     command.fails("remove", "journey", code=2, says="mail runs after journey: remove it first")
@@ -194,7 +196,7 @@ def test_a_file_whose_jobs_follow_nobody_or_each_other_is_refused_with_the_lines
     command = Command(tmp_path, CONFIG + NIGHTLY + FOLLOWER.replace('["nightly"]', '["nobody", "journey"]'))
     line = command.config.read_text(encoding="utf-8").splitlines().index('after = ["nobody", "journey"]') + 1
     refused = command("check", code=4).err
-    assert f':{line}: jobs.journey.after: after "nobody": there is no such job in the config file' in refused
+    assert f':{line}: jobs.journey.after: after "nobody": job not found in the config file' in refused
     assert f":{line}: jobs.journey.after: it cannot run after itself" in refused
     command.write(CONFIG + NIGHTLY + FOLLOWER)
     assert command("check").err == ""

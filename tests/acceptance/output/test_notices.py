@@ -174,7 +174,7 @@ def test_a_bad_edit_is_announced_once(service: Service, mail: MailServer) -> Non
         service.until(lambda: service.command("status", code=None).code == 0)
         service.command.write(sound.replace(YEARLY, "97 * * * *"))
         service.until(lambda: len(mail.mails) == 2)
-    assert set(mail.subjects) == {"schedctl: the config file has faults and was not taken over"}
+    assert set(mail.subjects) == {"schedctl: the config file has faults and was not applied"}
     assert "99" in mail.mails[0].get_content()
     assert "97" in mail.mails[1].get_content()
 

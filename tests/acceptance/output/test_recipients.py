@@ -76,8 +76,8 @@ def test_refused_rows_are_no_success(service: Service, mail: MailServer) -> None
         service.until(lambda: len(mail.mails) == 2)
         service.until(lambda: outbox(service)["pending"] == 0)
     assert mails(mail) == [
-        ("ops@example.com", "schedctl: job some: some rows were refused"),
-        ("team@example.com", "schedctl: job some: some rows were refused"),
+        ("ops@example.com", "schedctl: job some: some rows were rejected"),
+        ("team@example.com", "schedctl: job some: some rows were rejected"),
     ]
 
 

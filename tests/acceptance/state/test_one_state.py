@@ -119,7 +119,7 @@ def test_a_state_that_is_gone_is_not_begun_anew_by_any_command(tmp_path: Path) -
         refused = quick.fails(*arguments, code=5, says=str(quick.state))
         assert f"remove {tmp_path}/.config.toml.state" in refused.error["message"]
     assert quick("daemon", "--once", code=5).err.count("is not there: bring it back") == 1
-    assert "cannot be told" in quick("check").err
+    assert "it is unknown whether" in quick("check").err
     assert not (quick.state / "state.db").exists()
     (tmp_path / ".config.toml.state").unlink()
     assert [job["name"] for job in quick("list", "--json").json["jobs"]] == ["nightly"]
@@ -251,7 +251,7 @@ def test_of_two_states_that_daemons_have_used_the_daemon_chooses_none_and_says_w
     quick("daemon", "--once")
     told = quick("daemon", "--once", code=5, environment=service).err
     assert f"{quick.state}/state.db (0 runs)" in told
-    assert f"{tmp_path}/service/state.db (1 runs, the last at 20" in told
+    assert f"{tmp_path}/service/state.db (1 run, the last at 20" in told
     assert f"remove {tmp_path}/.config.toml.state" in told
     quick.state.rename(tmp_path / "away")
     (tmp_path / ".config.toml.state").unlink()

@@ -151,7 +151,7 @@ def test_a_job_of_the_command_line_comes_back_as_it_was_and_it_is_said(quick: Qu
     assert f"its state is back (last success {success}, disabled: a migration)" in told.err
     job = quick("show", "leads", "--json").json["job"]
     assert (job["last_success"], job["state"]) == (success, "disabled")
-    assert "0 slots owed" in quick("audit", "leads").out
+    assert "0 slots expected" in quick("audit", "leads").out
 
 
 def test_a_forgotten_job_begins_anew_also_one_that_left_the_file(quick: QuickCommand) -> None:
@@ -200,7 +200,7 @@ def test_a_follower_comes_back_as_one_and_is_owed_nothing_for_the_time_between(q
     job = quick("show", "second", "--json").json["job"]
     assert (job["after"], job["state"], job["disabled_reason"]) == (["first"], "disabled", "mine")
     quick("enable", "second")
-    assert "each has its row" in quick("audit").out
+    assert "each has exactly one run" in quick("audit").out
     quick.fails("show", "nowhere", code=3, says="there is no job 'nowhere'")
 
 
@@ -286,7 +286,7 @@ def test_a_confirmed_removal_and_its_return_keep_the_state_and_the_audit_clean(s
         assert [(each["change"], each["restored"]) for each in told] == [("added", True)] * 2
         assert schedctl("show", "paused", "--json").json["job"]["disabled_reason"] == "mine"
         assert schedctl("run", "incremental", "--wait", "--json").json["runs"][0]["rows"]["read"] == 0
-        assert "each has its row" in schedctl("audit").out
+        assert "each has exactly one run" in schedctl("audit").out
 
 
 BEGUN = """

@@ -86,7 +86,7 @@ def test_a_truncate_that_was_interrupted_after_it_wrote_keeps_its_object(databas
     with database.write() as session:
         append(session, run.id, token_of(run), LedgerRow(step="delete", mark="done", at=NOON))
         postpone(session, run.id, token_of(run), now=at(60), run_time=at(90), failure=FAILURE)
-    assert claim(database) == [], "its next try is still to come, and the object is half empty"
+    assert claim(database) == [], "its next try is in the future, and the object is half empty"
     with database.write() as session:
         session.execute(text("UPDATE run SET run_time = scheduled_time"))
     assert [each.id for each in claim(database)] == [truncate]

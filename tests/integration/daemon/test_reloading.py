@@ -167,7 +167,7 @@ def test_a_large_removal_is_notified_once_also_where_the_file_had_faults_before(
         watch.files.ask()
         watch.look()
     assert watch.told() == [
-        "the config file has faults and was not taken over",
+        "the config file has faults and was not applied",
         "an edit of the config file removes most of its jobs and waits for confirmation",
     ]
 

@@ -142,7 +142,7 @@ def test_what_a_mirror_cannot_delete_makes_the_run_partial_and_is_tried_again(
     emulator.faults.add(RowFault(object="Thing__c", column="Id", values=(held,), times=100))
     run = shop.run(things("a"))
     assert fault(run) == ("partial", "data", "UNABLE_TO_LOCK_ROW")
-    assert "1 records whose rows left the result could not be deleted" in str(run.failure_message)
+    assert "1 record whose rows left the result could not be deleted" in str(run.failure_message)
     assert names(emulator) == ["a", "b"]
     emulator.faults.clear()
     assert shop.run().rows_deleted == 1

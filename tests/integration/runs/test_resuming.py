@@ -343,11 +343,11 @@ def test_rows_that_were_refused_after_their_spool_had_gone_are_told_by_reason(
     [reason] = answer["without_values"]
     assert (answer["rows"], reason["code"], reason["count"]) == ([], "STRING_TOO_LONG", taken)
     shown = command("rejected", str(number), "--config", work.file).out
-    assert f"{taken} rows were refused whose values had gone with the run's spool" in shown
+    assert f"{taken} rows were rejected, but their values were lost with the run's spool" in shown
     assert "STRING_TOO_LONG" in shown
     assert "xxx" not in shown
     refused = command("retry", str(number), "--rejected", "--config", work.file, code=1).err
-    assert f"the values of the {taken} refused rows of run {number} had gone with its spool" in refused
+    assert f"the values of the {taken} rejected rows of run {number} were lost with its spool" in refused
     assert f"(schedctl rejected {number})" in command("runs", "show", str(number), "--config", work.file).out
 
 

@@ -115,7 +115,7 @@ def test_another_run_of_its_job_going_on_or_before_it(world: World) -> None:
 def test_a_connection_that_bears_no_more(world: World) -> None:
     first, second = world.run("a", source="warehouse"), world.run("b", source="warehouse")
     world.claim(first)
-    assert world.says(second) == "connection warehouse, which bears 1 runs at once (max_running)"
+    assert world.says(second) == "connection warehouse, which allows 1 run at once (max_running)"
 
 
 def test_a_run_that_writes_to_the_same_object_alone(world: World) -> None:

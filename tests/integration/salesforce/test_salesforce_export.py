@@ -213,7 +213,7 @@ def test_a_bulk_job_that_others_end_is_replaced_and_that_is_said(org: SmallOrg, 
     assert len(org.jobs) == 2
     assert sorted(org.values("LastName")) == [name for name, _ in people(6)]
     [warning] = [event for event in events if isinstance(event, Warned)]
-    assert f"is {state}, and not by our doing" in warning.message
+    assert f"is {state}: it was closed or aborted externally" in warning.message
 
 
 def test_bulk_jobs_that_others_end_again_and_again_stop_the_export(org: SmallOrg, tmp_path: Path) -> None:

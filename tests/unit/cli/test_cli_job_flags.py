@@ -91,7 +91,7 @@ def test_a_query_file_that_cannot_be_read_is_named(tmp_path: Path, content: byte
     file = tmp_path / "job.sql"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(OperationError, match=r"--query-file .*job\.sql: (No such file|it is no UTF-8)"):
+    with pytest.raises(OperationError, match=r"--query-file .*job\.sql: (No such file|it is not valid UTF-8)"):
         job_table({flag("--query-file"): str(file)})
 
 

@@ -174,7 +174,7 @@ def test_a_backfill_may_begin_before_the_first_slot_that_ever_was() -> None:
 @pytest.mark.parametrize(
     ("cron", "since", "count", "says"),
     [
-        ("0 3 * * *", "2026-11-22T00:00:00+00:00", 3, "slot 3 of 3 is still to come"),
+        ("0 3 * * *", "2026-11-22T00:00:00+00:00", 3, "slot 3 of 3 is in the future"),
         ("0 0 30 2 *", "2026-11-22T00:00:00+00:00", 1, "does not come"),
         ("", "2026-11-22T00:00:00+00:00", 2, "--count must be 1"),
         ("0 3 * * *", "2026-11-22T00:00:00+00:00", 0, "use 1 to 10000"),

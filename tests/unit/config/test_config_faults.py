@@ -41,8 +41,8 @@ def only_fault(text: str) -> str:
 
 
 TOP = [
-    ("schedule = 1", '1: schedule: "schedule" is no key here: the keys here are connections, daemon'),
-    ("[conections.a]", '1: conections: "conections" is no key here: did you mean "connections"?'),
+    ("schedule = 1", '1: schedule: "schedule" is an unknown key: the keys here are connections, daemon'),
+    ("[conections.a]", '1: conections: "conections" is an unknown key: did you mean "connections"?'),
     ("daemon = 1", "1: daemon: daemon = 1: write a table, [daemon]"),
     ("jobs = 1", "1: jobs: jobs = 1: write one table each, [jobs.NAME]"),
     ("[daemon]\ntimezone = 'PST'", '2: daemon.timezone: timezone = "PST": '),
@@ -71,7 +71,7 @@ TOP = [
         "[storage]\nspool = '~/spool'",
         '2: storage.spool: spool = "~/spool": ~ is not expanded here: write the whole path',
     ),
-    ("[defaults]\nsource = 'x'", '2: defaults.source: "source" is no key here: '),
+    ("[defaults]\nsource = 'x'", '2: defaults.source: "source" is an unknown key: '),
     ("[defaults]\ndisable_after = -1", "2: defaults.disable_after: disable_after = -1: use at least 0"),
     ("[defaults]\ndelay = '366d'", "2: defaults.delay: delay = 31622400: "),
     ("[defaults]\ntimezone = 'Europe/Pari'", "2: defaults.timezone: "),
@@ -124,7 +124,7 @@ JOBS = [
     ("", "export", "export is missing: write [jobs.NAME.export] with connection = …"),
     ("export = 'crm'", "export", 'export = "crm": it is a table: write [jobs.NAME.export]'),
     ("export = {}", "export.connection", "connection is missing: name the connection to export to, in quotes"),
-    ("export.connection = 'cmr'", "export.connection", 'there is no such connection; did you mean "crm"?'),
+    ("export.connection = 'cmr'", "export.connection", 'connection not found; did you mean "crm"?'),
     (
         "export.connection = 'warehouse'",
         "export.connection",
@@ -134,7 +134,7 @@ JOBS = [
     (
         "export = { connection = 'files', object = 'x' }",
         "export.object",
-        '"object" is no key here: the keys here are file',
+        '"object" is an unknown key: the keys here are file',
     ),
     ("export = { connection = 'files', file = 'a.txt' }", "export.file", "end the name in .csv, .jsonl or .parquet"),
     ("export = { connection = 'files', file = '../a.csv' }", "export.file", "write a file name only"),

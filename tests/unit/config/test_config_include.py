@@ -117,7 +117,7 @@ def test_every_file_that_is_no_toml_is_told_at_once(folder: Path) -> None:
     [
         ("[daemon]", "daemon: it belongs in the config file itself: an included file holds connections and jobs"),
         ("[include]", "include: it belongs in the config file itself"),
-        ("[job.x]", '"job" is no key here: did you mean "jobs"?'),
+        ("[job.x]", '"job" is an unknown key: did you mean "jobs"?'),
     ],
 )
 def test_a_fragment_holds_nothing_but_connections_and_jobs(folder: Path, table: str, says: str) -> None:
@@ -133,7 +133,7 @@ def test_a_fragment_holds_nothing_but_connections_and_jobs(folder: Path, table: 
         ("[5]", "write text in quotes"),
         ('["~/jobs.toml"]', "~ is not expanded here"),
         ('["jobs.d/*"]', "end the name or the pattern in .toml"),
-        ('["jobs.d/none.toml"]', 'include[0]: "jobs.d/none.toml": there is no such file'),
+        ('["jobs.d/none.toml"]', 'include[0]: "jobs.d/none.toml": file not found'),
         ('["a\\u0000.toml"]', "a path holds no NUL character"),
     ],
 )  # fmt: skip

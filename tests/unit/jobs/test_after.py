@@ -75,9 +75,9 @@ def test_circles_and_unknown_parents_are_faults_of_each_job_that_is_part_of_them
     parents = {"a": ("b",), "b": ("c",), "c": ("a",), "d": ("a", "nowhere"), "e": ("e",)}
     faults = graph_faults(parents, {"a", "b", "c", "d", "e"}, names=parents)
     told = {fault.path: fault.message for fault in faults}
-    assert told["jobs.a.after"].startswith("a circle: a after b after c after a;")
-    assert told["jobs.b.after"].startswith("a circle: b after c after a after b;")
-    assert told["jobs.d.after"].startswith('after "nowhere": there is no such job;')
+    assert told["jobs.a.after"].startswith("a dependency cycle: a after b after c after a;")
+    assert told["jobs.b.after"].startswith("a dependency cycle: b after c after a after b;")
+    assert told["jobs.d.after"].startswith('after "nowhere": job not found;')
     assert told["jobs.e.after"].startswith("it cannot run after itself;")
     assert set(told) == {f"jobs.{name}.after" for name in "abcde"}
 
@@ -124,7 +124,7 @@ def test_it_is_said_why_a_follower_never_runs_by_itself(parents: tuple[Job, ...]
 def test_schedules_that_share_no_slot_are_told_soon() -> None:
     known = jobs(job("a", cron="1-59/2 * * * *"), job("b", cron="*/2 * * * *"), job("child", "a", "b"))
     assert idle("child", known, NOW) == (
-        "it does not run by itself: the schedules of a and b share no slot that is in sight"
+        "it does not run automatically: the schedules of a and b share no slot that is in sight"
     )
     assert idle("a", known, NOW) is None
 

@@ -50,7 +50,7 @@ def test_a_configuration_failure_says_what_where_why_how_often_and_what_to_do() 
         "Reason: INVALID_FIELD: No such column 'Foo__c'\n"
         "Failures: 3 of 5 before the job is disabled\n"
         "\n"
-        "A person has to act: it will fail again until what the reason names is mended.\n"
+        "Operator action is needed: it will fail again until the reason is fixed.\n"
         "\n"
         "More: schedctl runs show 12"
     )

@@ -76,7 +76,7 @@ def test_a_file_of_an_option_is_beside_the_config_file_and_a_plain_secret_is_war
         ("flightsql", "https://sql.example.com", "write the server's address"),
         ("spark", "sc://spark.example.com:15002", "use_ssl=true"),
         ("clickhouse", "http://example.com:8123", "use https"),
-        ("flightsql", "grpc://[::1", "it is no URI"),
+        ("flightsql", "grpc://[::1", "it is not a URI"),
         ("flightsql", "grpc://127.0.0.1:32010", None),
         ("flightsql", "grpc://localhost:32010", None),
         ("flightsql", "grpc+tls://sql.example.com:443", None),

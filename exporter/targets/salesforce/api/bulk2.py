@@ -73,7 +73,7 @@ class Bulk2:
                 raise
             raise internal(
                 "BULK_JOB_GONE",
-                f"Salesforce knows BulkJob {bulk_job} no more: what became of its rows cannot be told, so nothing is "
+                f"Salesforce no longer has BulkJob {bulk_job}: it is unknown what became of its rows, so nothing is "
                 "sent again. Compare the records with the query's rows before the next run",
             ) from error
 

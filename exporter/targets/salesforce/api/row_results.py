@@ -115,7 +115,7 @@ def read_results(content: bytes, *, unique: bool = False, has_ids: bool = True) 
 
 def read_row_error(text: str) -> RowResult:
     """Split ``CODE:message:fields --`` into code, message and fields."""
-    match = _ERROR.fullmatch(_BLANKS.sub(" ", text))  # a value of 60,000 blanks, quoted, took two minutes
+    match = _ERROR.fullmatch(_BLANKS.sub(" ", text))  # a value of 60,000 spaces, quoted, took two minutes
     if match is None:
         return RowResult(code="UNKNOWN", message=" ".join(text.split()) or "refused without a reason")
     fields = tuple(field.strip() for field in (match["fields"] or "").split(",") if field.strip())
@@ -140,7 +140,7 @@ def refusal_of(code: str, message: str, count: int, fields: Iterable[str] = ()) 
 
 
 def count_reasons(refused: Iterable[tuple[RowResult, Cells]]) -> tuple[Refusal, ...]:
-    """Count refused rows, each with its cells, by reason and without values, the most frequent reason first.
+    """Count rejected rows, each with its cells, by reason and without values, the most frequent reason first.
 
     At most :data:`~exporter.report.MAX_REFUSALS` of them.
     """

@@ -192,7 +192,7 @@ def _take(handle: int) -> bool:
 
 
 def _overwrite(handle: int, content: bytes) -> None:
-    """Write ``content`` over what the file holds; a crash on the way leaves blanks after it, or the old bytes."""
+    """Write ``content`` over what the file holds; a crash on the way leaves spaces after it, or the old bytes."""
     os.lseek(handle, 0, os.SEEK_SET)
     left = memoryview(content)
     while left:

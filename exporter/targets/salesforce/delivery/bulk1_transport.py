@@ -145,7 +145,7 @@ class Bulk1Carrier:
         return self._journal.do(Effect.JOB_CREATE, create, concurrency=concurrency, org=org)
 
     def _resolve(self, sending: Sending) -> bool:
-        """Find out whether a sending arrived, for good, and write that down."""
+        """Find out whether a sending arrived, permanently, and write that down."""
         found = self._find(sending)
         if found is None and sending.bulk_job not in self._standing.over:
             self._end(sending.bulk_job, Effect.JOB_CLOSE)
@@ -173,8 +173,8 @@ class Bulk1Carrier:
         if others:
             raise internal(
                 "BATCH_UNKNOWN",
-                f"BulkJob {sending.bulk_job} holds batch {others[0]}, which is none that we know to have sent: it "
-                f"cannot be told whether batch {sending.batch} arrived, so nothing more is sent. Compare the records "
+                f"BulkJob {sending.bulk_job} holds batch {others[0]}, which this run has not sent: it is "
+                f"unknown whether batch {sending.batch} arrived, so nothing more is sent. Compare the records "
                 "with the query's rows before the next run",
             )
         return None

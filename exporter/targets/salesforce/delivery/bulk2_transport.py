@@ -1,4 +1,4 @@
-"""Carrying batches by Bulk API 2.0: a BulkJob for each, which does nothing before it is told that all rows are there.
+"""Carrying batches by Bulk API 2.0: a BulkJob for each, which starts when all rows are uploaded.
 
 So an answer that is lost is never dangerous: before that call nothing has happened, and the call itself can be made
 again, for a BulkJob begins once. Results come in any order and without numbers: see :mod:`.match_results`.
@@ -36,7 +36,7 @@ class Bulk2Carrier:
         self._aborted: set[str] = set()
 
     def resume(self) -> None:
-        """Have the BulkJob begin that was about to, which it does once however often it is told; drop the others."""
+        """Have the BulkJob begin that was about to, which it does once, however often it is asked; drop the others."""
         for sending in list(self._standing.sendings.values()):
             if sending.id is None:
                 self._bulk.begin(sending.bulk_job)
@@ -111,8 +111,8 @@ class Bulk2Carrier:
                 raise internal(
                     "ROWS_UNACCOUNTED",
                     f"the results of BulkJob {ending.sending.bulk_job} do not fit the {ending.sending.rows} rows that "
-                    f"it was sent ({error}): which rows are in cannot be told, so nothing is sent again. Look at the "
-                    "BulkJob under Setup, Bulk Data Load Jobs",
+                    f"it was sent ({error}): it is unknown which rows were accepted, so nothing is sent again. Look at "
+                    "the BulkJob under Setup, Bulk Data Load Jobs",
                 ) from error
         return found
 

@@ -1,6 +1,6 @@
 """One leg of an export from its spool to settled rows: send, poll, read results, send again what may go in later.
 
-A row that Salesforce refused was not written. So rows that were refused for nothing of their own (a lock, an error that
+A row that Salesforce refused was not written. So rows that were rejected for no fault of theirs (a lock, an error that
 may pass) are sent again, alone and in ever smaller pieces. Where an org takes no rows at all, they wait for the run's
 next attempt.
 """
@@ -30,7 +30,7 @@ from exporter.targets.salesforce.row_ranges import read_ranges, select_rows, wri
 MAX_IN_FLIGHT = 20
 """Batches that wait at Salesforce at once."""
 LOCK_ROUNDS = 3
-"""How often refused rows are sent again: alone, one batch at a time, when nothing else of the leg is on its way."""
+"""How often rejected rows are sent again: alone, one batch at a time, when nothing else of the leg is on its way."""
 SMALLEST_PIECES = (25, 5)
 """Rows that are sent again together at least, in the serial rounds. Salesforce processes 200 in one transaction (Bulk
 API guide): fewer take fewer locks at a time. A batch never makes more than 10, then 50 pieces, each one of the 15,000
@@ -362,7 +362,7 @@ def _unaccounted(sending: Sending, results: int) -> ExportError:
     return internal(
         "ROWS_UNACCOUNTED",
         f"batch {sending.id} of BulkJob {sending.bulk_job} was sent {sending.rows} rows, but Salesforce gives "
-        f"{results} results: which rows are in cannot be told, so nothing is sent again. Look at the "
+        f"{results} results: it is unknown which rows were accepted, so nothing is sent again. Look at the "
         "batch under Setup, Bulk Data Load Jobs",
     )
 

@@ -16,7 +16,7 @@ from exporter.targets.salesforce.row_ranges import read_ranges
 class Sending:
     """Rows of a batch that were handed over, or were about to be, and are not settled.
 
-    ``round`` counts from 0; later ones hold only rows that were refused before, for nothing of their own. ``id`` is the
+    ``round`` counts from 0; later ones hold only rows that were rejected before, for no fault of theirs. ``id`` is the
     batch's at Salesforce, and None while it is not known whether it arrived there.
     """
 
@@ -57,7 +57,7 @@ class Standing:
     still to send, as ranges), ``why`` (for which reasons they were refused) and ``rounds`` go by batch number, as do
     ``refused`` (rows not to be sent for their cells or keys, as ranges), ``left_out`` (records that could not be
     deleted, as ranges), ``absences`` (how often a sending came to nothing) and ``tallies``. ``doubtful`` rows are sent,
-    but Salesforce may refuse them, for the reasons ``misfits``. ``without_values`` is why rows were refused whose
+    but Salesforce may refuse them, for the reasons ``misfits``. ``without_values`` is why rows were rejected whose
     values had gone with the spool. ``listed`` is the number of records to
     remove, once it is known, and ``removed`` tells that they are gone.
     """
@@ -134,7 +134,7 @@ class Standing:
         return list(itertools.islice(read_ranges(ranges), count))
 
     def follow(self, entry: Entry) -> None:
-        """Take in the next entry of the ledger; steps of others are passed over."""
+        """Take in the next entry of the ledger; steps of others are skipped."""
         data = cast("Mapping[str, Any]", entry.data)
         if entry.batch is None:
             self._follow_run(entry, data)
@@ -240,7 +240,7 @@ class Standing:
             self.settled.add(batch)
 
     def _reopen(self, batch: int, data: Mapping[str, Any]) -> None:
-        """Take back that rows were refused."""
+        """Take back that rows were rejected."""
         self.locked[batch] = data["numbers"]
         for kept in (self.unsent, self.why):
             kept.pop(batch, None)

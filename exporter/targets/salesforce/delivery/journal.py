@@ -1,6 +1,6 @@
 """Everything that an export does to Salesforce or takes for certain: the one place that writes the ledger.
 
-Whatever changes something over there is in :class:`Effect` and goes through :meth:`Journal.do`, which writes it down
+Whatever changes something in the target is in :class:`Effect` and goes through :meth:`Journal.do`, which writes it down
 before and after. What becomes certain without an effect is in :class:`Fact`. The crash tests are made from both lists.
 """
 
@@ -28,7 +28,7 @@ class Effect(StrEnum):
     JOB_CREATE = "job.create"
     """A BulkJob is opened. One of which nobody knows holds no batch, changes nothing, and is closed by Salesforce."""
     BATCH_UPLOAD = "batch.upload"
-    """Rows are stored in a BulkJob of Bulk API 2.0, which does nothing with them before it is told to begin."""
+    """Rows are stored in a BulkJob of Bulk API 2.0, which does nothing with them before it is reported to begin."""
     BATCH_SEND = "batch.send"
     """Rows are handed over: from here on they may be in Salesforce."""
     JOB_CLOSE = "job.close"
@@ -65,7 +65,7 @@ class Fact(StrEnum):
     BATCH_SETTLED = "batch.settled"
     """Salesforce has said of every row of a sending what became of it."""
     JOB_OVER = "job.over"
-    """The BulkJob takes no more batches, and that was not our doing."""
+    """The BulkJob takes no more batches: it was closed or aborted externally."""
 
 
 class Journal:

@@ -108,7 +108,7 @@ def _read(
 
 
 def _order(names: Sequence[str], header: Sequence[str]) -> list[int]:
-    """Return where in a result each column of what was sent stands; nothing was told if there is no header at all."""
+    """Return where in a result each column of what was sent stands; without a header, nothing is known."""
     if not names:
         return []
     given = [name for name in names if name not in _OWN]

@@ -12,14 +12,14 @@ from exporter.targets.salesforce.delivery.export_state import Sending
 from exporter.targets.salesforce.delivery.journal import Fact
 
 MAX_STOPS = 3
-"""How many BulkJobs others may end under our hands before that is taken for their wish."""
+"""How many BulkJobs may be ended externally while a run uses them, before that is taken for what others want."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
     """Salesforce is done with a sending. ``whole`` says that every row was processed, whatever became of each.
 
-    Otherwise ``processed`` is how many were, as far as is told, and ``message`` why it stopped. ``stopped`` says that
+    Otherwise ``processed`` is how many were, as far as is known, and ``message`` why it stopped. ``stopped`` says that
     it was somebody's doing and no failure.
     """
 
@@ -64,7 +64,7 @@ class Carrier(Protocol):
         """Have Salesforce begin nothing more of what was sent."""
 
     def close(self) -> None:
-        """Close what is open when all is settled. What goes wrong is told, for no row hangs on it."""
+        """Close what is open when all is settled. What goes wrong is reported, for no row hangs on it."""
 
 
 def note_stop(work: ExportWork, bulk_job: str, state: str) -> None:
@@ -73,7 +73,7 @@ def note_stop(work: ExportWork, bulk_job: str, state: str) -> None:
     Raises transient ``BULK_JOB_STOPPED`` when that has happened too often to be an accident.
     """
     work.journal.note(Fact.JOB_OVER, bulk_job=bulk_job, state=state)
-    message = f"BulkJob {bulk_job} is {state}, and not by our doing"
+    message = f"BulkJob {bulk_job} is {state}: it was closed or aborted externally"
     if work.standing.stopped_by_others >= MAX_STOPS:
         raise transient("BULK_JOB_STOPPED", f"{message}, as others before it: cancel the run if that is meant")
     work.listen(Warned(code="BULK_JOB_STOPPED", message=f"{message}: the rest goes to a new one"))

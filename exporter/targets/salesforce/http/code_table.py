@@ -38,7 +38,7 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CodeRow:
-    """One row: ``advice`` says what a person has to do, where a person has to act."""
+    """One row: ``advice`` says what a person has to do, where operator action is needed."""
 
     code: str
     meaning: Meaning

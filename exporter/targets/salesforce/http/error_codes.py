@@ -27,7 +27,7 @@ class Where(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What an error asks for. Of a row's error, it says why the row was refused."""
+    """What an error asks for. Of a row's error, it says why the row was rejected."""
 
     CONFIGURATION = "configuration"
     """A person has to act: on a column, a type, a right, a setting of the org."""
@@ -53,7 +53,7 @@ class Verdict(StrEnum):
 class Rule:
     """Errors that came up at ``where`` with ``code`` (any case) and ``words`` (any case) in their message.
 
-    ``advice`` is what the user is told to do.
+    ``advice`` is what the user is reported to do.
     """
 
     where: Where

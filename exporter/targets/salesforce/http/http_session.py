@@ -62,7 +62,7 @@ _MIN_HIDDEN = 4
 
 
 class Received(StrEnum):
-    """Whether the other side acted on a request that failed."""
+    """Whether the server acted on a request that failed."""
 
     NO = "no"
     MAYBE = "maybe"
@@ -98,7 +98,7 @@ class CallError(Exception):
         )
 
     def without(self, secrets: Iterable[str]) -> "CallError":
-        """Return the same error with no secret in its message, should the other side have echoed one."""
+        """Return the same error with no secret in its message, should the server have echoed one."""
         known = (secret for secret in secrets if len(secret) >= _MIN_HIDDEN)
         return self.with_rule(self.rule, hide(self.message, (form for each in known for form in written_forms(each))))
 

@@ -29,7 +29,7 @@ _SERVER_FAULT = 500
 
 
 class ProxyFaultError(Exception):
-    """The proxy, not Salesforce, let a call down: nothing of it was received over there.
+    """The proxy, not Salesforce, let a call down: Salesforce received nothing of it.
 
     ``passing``: another try may do. ``message`` names the proxy without its password.
     """
@@ -182,7 +182,7 @@ class _FromAddress(LimitedAdapter):
         except requests.ConnectionError as error:
             if any(isinstance(each, socket.gaierror) and each.errno == socket.EAI_ADDRFAMILY for each in causes(error)):
                 kind, other = ("IPv6", "IPv4") if ":" in self._address else ("IPv4", "IPv6")
-                message = f"the other side (the proxy, if there is one) has no {kind} address; write an {other} one"
+                message = f"the server (or the proxy, if there is one) has no {kind} address; write an {other} one"
                 raise configuration("SOURCE_ADDRESS", f"source_address = {self._address}: {message}") from error
             raise
 

@@ -131,7 +131,7 @@ class _Spot:
 
 
 _Look = Callable[[pa.StringArray], Iterator[_Spot]]
-"""From the cells of a column, without blanks at their ends, to what is wrong with some of them."""
+"""From the cells of a column, without spaces at their ends, to what is wrong with some of them."""
 
 
 class CellChecks:
@@ -179,8 +179,8 @@ def _takes_no_blanks(field: Field) -> bool:
 
 
 def _blanks(name: str, cells: pa.StringArray, trimmed: pa.StringArray) -> _Spot:
-    """Return the cells with blanks at their ends: no source says that Salesforce trims values that are no text."""
-    words = f"{name}: blanks at the ends of the value; trim it in the query"
+    """Return the cells with spaces at their ends: no source says that Salesforce trims values that are no text."""
+    words = f"{name}: spaces at the ends of the value; trim it in the query"
     return _Spot(rows=pc.not_equal(cells, trimmed), code="INVALID_FIELD", message=words, doubtful=True)
 
 

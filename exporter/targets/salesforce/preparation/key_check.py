@@ -1,6 +1,6 @@
 """Which cells name the same record, and rows without a key or with a shared one, in a spool of any size.
 
-Salesforce refuses rows of one key only if they meet in the same 200 records; apart from each other, the one that is
+Salesforce rejects rows of one key only if they meet in the same 200 records; apart from each other, the one that is
 processed last wins, and in a parallel BulkJob nobody can say which that is. So that the outcome never hangs on how rows
 fall into batches, all rows that share a key are refused here, before anything is sent: nothing says which was meant.
 """
@@ -33,7 +33,7 @@ _TIMES: dict[str, Form] = {"date": "date", "datetime": "datetime", "time": "time
 def key_form(field: Field, *, upsert: bool) -> Form:
     """Return how Salesforce compares the values of a field by which records are found.
 
-    Ids, numbers and times by what they mean. Text without regard to case and to blanks at its ends, accents told apart
+    Ids, numbers and times by what they mean. Text without regard to case and to spaces at its ends, accents told apart
     (SOQL reference, "Comparison Operators"), unless the field is case-sensitive. E-mails are stored in lower case. An
     upsert by a custom field tells case apart unless the field is unique too (Apex Developer Guide, "Upserting
     Records"). What is one letter for some and two for others (``ß`` and ``ss``, ``ﬁ`` and ``fi``) is two keys here:

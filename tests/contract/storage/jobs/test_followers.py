@@ -411,10 +411,10 @@ def test_a_parent_is_not_removed_while_others_run_after_it_and_no_circle_is_stor
     world.define("journey", "segment")
     with pytest.raises(Exception, match="journey runs after segment: remove it first"):
         operations.remove_job(world.database, "segment", world.now)
-    with pytest.raises(Exception, match='after "nobody": there is no such job'):
+    with pytest.raises(Exception, match='after "nobody": job not found'):
         world.define("mail", "nobody")
     circle = parse_job("segment", {**TABLE, "after": ["journey"]}, connections=TYPES)
-    with pytest.raises(Exception, match="a circle: segment after journey after segment"):
+    with pytest.raises(Exception, match="a dependency cycle: segment after journey after segment"):
         operations.replace_job(world.database, circle, world.now, revision=1)
     operations.remove_job(world.database, "journey", world.now)
     assert operations.remove_job(world.database, "segment", world.now) == []

@@ -260,12 +260,12 @@ def test_a_settled_run_has_its_outcome_and_counts_and_no_claim(database: Databas
             token_of(run),
             now=at(3),
             outcome="partial",
-            reason="2 rows were refused",
+            reason="2 rows were rejected",
             failure=("data", "REQUIRED_FIELD_MISSING", "LastName"),
             rows=(10, 7, 2, 1),
         )
     found = run_of(database, run.id)
-    assert (found.state, found.outcome, found.reason) == ("finished", "partial", "2 rows were refused")
+    assert (found.state, found.outcome, found.reason) == ("finished", "partial", "2 rows were rejected")
     assert (found.failure_kind, found.failure_code, found.failure_message) == (
         "data",
         "REQUIRED_FIELD_MISSING",
