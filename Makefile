@@ -24,7 +24,7 @@ unit: $(STAMP)  ## the tests that need nothing but values: an answer within a mi
 	$(BIN)/python -m pytest -q -n 2 -m "not slow" tests/unit $(ARGS)
 
 test: $(STAMP)  ## the test suite
-	$(BIN)/python -m pytest -n 6 --dist loadgroup -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup -m "not slow" $(ARGS)
 
 lint: $(STAMP)  ## style, types, import rules
 	$(BIN)/ruff check .

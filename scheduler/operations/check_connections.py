@@ -139,7 +139,8 @@ def _check_rows(config: Config, job: Job, subject: str) -> CheckResult:
         find_columns(rules.key, columns.names, any_case=rules.form != "exact")
     faults = [row.fault for row in rows if row.fault is not None]
     doubts = [row.doubt for row in rows if row.doubt is not None]
-    message = f"{len(columns.names)} columns fit {job.export.connection}"
+    fit = "1 column fits" if len(columns.names) == 1 else f"{len(columns.names)} columns fit"
+    message = f"{fit} {job.export.connection}"
     for unfit, unless in ((faults, ""), (doubts, " unless the org corrects them first")):
         if unfit:
             message += f"; of the first {len(rows)} rows {len(unfit)} would be rejected{unless}: {unfit[0]}"

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from scheduler.cli.printing.output import warn
 from scheduler.cli.state.fast_path import known_storage_url
@@ -88,8 +89,9 @@ class Look:
 def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False, is_change: bool = False) -> Iterator[Look]:
     """Open the state for a command that looks or stops something, which a fault in the config file must not keep off.
 
-    With faults that is said, and the jobs are as they were last stored. Raises ConfigError where there is no state yet,
-    or it cannot be told where, and StorageError; and for a change OperationError on the state of another config file.
+    With faults that is said, and the jobs are as they were last stored. A look makes no state where there is none yet.
+    Raises ConfigError where it cannot be told where the state is, and StorageError; and for a change OperationError on
+    the state of another config file.
     """
     reading = read(find_config(given))
     config: Config | None = None
@@ -100,8 +102,7 @@ def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False, is_
     except ConfigError as error:
         faults = error
         url, location = storage_despite(reading.path, error)
-    database = open_state(url, reading.path, location, tell=warn)
-    try:
+    with _opened(url, reading.path, location, is_look=not is_change) as database:
         if is_change:
             refuse_shared(database, reading.path)
             if location is not None and location.found == "new":
@@ -118,8 +119,23 @@ def opened_to_look(given: Path | None, now: datetime, *, sync: bool = False, is_
             except (NameConflicts, ConfigError) as conflicts:
                 _warn_of(conflicts)
         yield Look(config=config, database=database)
-    finally:
-        database.close()
+
+
+@contextmanager
+def _opened(url: str, path: Path, location: Location | None, *, is_look: bool) -> Iterator[Database]:
+    """Open the state; a look at one that is still to be made gets an empty one, which is gone afterwards.
+
+    A look must not begin a state: a service of the config file may have another one, elsewhere.
+    """
+    with ExitStack() as stack:
+        if is_look and location is not None and location.found == "new" and not location.unstarted:
+            check_state(url, path, location)
+            directory = stack.enter_context(TemporaryDirectory(prefix="schedctl-look-"))
+            database = open_database(default_storage_url(Path(directory)))
+        else:
+            database = open_state(url, path, location, tell=warn)
+        stack.callback(database.close)
+        yield database
 
 
 @contextmanager
@@ -137,13 +153,10 @@ def opened_for_status(given: Path | None) -> Iterator[tuple[Database, ConfigErro
     except ConfigError as error:
         faults = error
         url, location = storage_despite(path, error)
-    database = open_state(url, path, location, tell=warn)
-    try:
+    with _opened(url, path, location, is_look=True) as database:
         if database.path is not None and (other := other_owner(database.path, path)):
             warn(f"this state database belongs to {other}, not to {path}")
         yield database, faults
-    finally:
-        database.close()
 
 
 def storage_url(given: Path | None) -> str:

@@ -17,7 +17,7 @@ from storage.database import open_database
 def quick(tmp_path: Path) -> QuickCommand:
     """Have a job that is three weeks old, whose slots were all passed over, one row for each week."""
     quick = QuickCommand(tmp_path)
-    quick("list")
+    quick("reload", "--confirm")
     database = open_database(f"sqlite:///{quick.state / 'state.db'}")
     now = datetime.now(UTC)
     quick.write(quick.config.read_text(encoding="utf-8").replace("[jobs.nightly", "[jobs.weekly"))

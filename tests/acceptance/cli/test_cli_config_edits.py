@@ -175,7 +175,7 @@ def test_a_connection_that_does_not_work_is_not_written_where_that_is_asked_for(
 
 
 def test_nothing_is_written_behind_a_file_that_is_cut_short(quick: QuickCommand) -> None:
-    quick("list")
+    quick("reload", "--confirm")
     cut = (CONFIG + NIGHTLY).removesuffix('file = "numbers.csv"\n')
     quick.write(cut)
     told = "takes keys away, as a file does that is cut short (nightly: export.file)"

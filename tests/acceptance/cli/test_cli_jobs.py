@@ -119,7 +119,7 @@ def test_a_dry_run_shows_everything_and_stores_nothing(quick: QuickCommand) -> N
         (("--timezone", "EST"), "America/New_York"),
         (("--delay", "soon"), "a duration is"),
         (("--mode", "merge"), 'use "append", "truncate" or "update"'),
-        (("--mode", "update"), "--key is missing: with update: the field that finds the record"),
+        (("--mode", "update"), "--key is missing: with update: the field that identifies the record"),
         (("--key", "Id"), 'key belongs to mode = "update"'),
         (("--batch-size", "20000"), "use at most 10000"),
         (("--batch-size", "many"), "batch-size"),
@@ -150,8 +150,8 @@ def test_every_fault_is_told_at_once(quick: QuickCommand) -> None:
 
 def test_what_is_missing_is_told_by_the_flags_that_it_takes(quick: QuickCommand) -> None:
     assert quick("add", "x", "--cron", "* * * * *", code=2).err.splitlines() == [
-        "schedctl: --connection is missing: connection that the rows go to",
-        "schedctl: --source is missing: connection that the query runs on",
+        "schedctl: --connection is missing: connection to send the rows to",
+        "schedctl: --source is missing: connection to query",
         "schedctl: --query is missing: the SQL",
     ]
 
@@ -399,7 +399,7 @@ def test_an_unreachable_database_is_exit_code_5(quick: QuickCommand) -> None:
 
 
 def test_a_database_of_a_newer_version_is_exit_code_5(quick: QuickCommand) -> None:
-    quick("list")
+    quick("reload", "--confirm")
     with sqlite3.connect(quick.state / "state.db") as database:
         database.execute("update schedctl_schema set version_num = '9999'")
     database.close()

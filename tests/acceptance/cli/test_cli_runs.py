@@ -206,7 +206,7 @@ def test_a_job_whose_cause_is_mended_outside_is_enabled_once_it_was_tried(schedc
     (schedctl.directory / "late.csv").write_text("a\n1\n", encoding="utf-8")
     answer = schedctl("enable", "nightly")
     assert answer.out.startswith("enabled nightly; next run ")
-    assert "ok: job nightly: 1 columns fit files" in answer.err
+    assert "ok: job nightly: 1 column fits files" in answer.err
     schedctl("disable", "nightly")
     (schedctl.directory / "late.csv").unlink()
     assert schedctl("enable", "nightly").err == "", "what a person disabled is not tried"

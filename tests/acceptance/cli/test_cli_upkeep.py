@@ -16,7 +16,7 @@ from storage.database import open_database
 @pytest.fixture
 def schedctl(tmp_path: Path) -> Command:
     quick = QuickCommand(tmp_path)
-    quick("list")
+    quick("reload", "--confirm")
     return quick
 
 

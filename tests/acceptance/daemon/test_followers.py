@@ -187,7 +187,7 @@ def test_jobs_are_added_edited_and_removed_with_what_they_run_after(tmp_path: Pa
     plain = command("edit", "mail", "--after", "", "--cron", "0 5 * * *", "--json").json["job"]
     assert (plain["after"], plain["cron"]) == ([], "0 5 * * *")
     warned = command("add", "odd", "--after", "mail", "--after", "nightly", "--dry-run", *ADD)
-    assert "odd runs when mail and nightly have succeeded, but it does not run by itself" in warned.err
+    assert "odd runs when mail and nightly have succeeded, but it does not run automatically" in warned.err
     command("remove", "mail")
     command("remove", "journey")
 
@@ -201,7 +201,7 @@ def test_a_file_whose_jobs_follow_nobody_or_each_other_is_refused_with_the_lines
     command.write(CONFIG + NIGHTLY + FOLLOWER)
     assert command("check").err == ""
     command.write(CONFIG + NIGHTLY.replace('"0 3 * * mon-fri"', '""') + FOLLOWER)
-    assert "job journey runs when nightly has succeeded, but it does not run by itself" in command("check").err
+    assert "job journey runs when nightly has succeeded, but it does not run automatically" in command("check").err
 
 
 def test_a_parent_that_leaves_the_file_is_refused_while_a_job_of_the_command_line_runs_after_it(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_parent_that_leaves_the_file_is_refused_while_a_job_of_the_command_lin
 
 def test_an_edit_of_what_a_job_runs_after_shows_the_slots_that_this_changes(tmp_path: Path) -> None:
     command = Command(tmp_path, CONFIG + NIGHTLY)
-    command("list")
+    command("reload", "--confirm")
     command.write(CONFIG + NIGHTLY + FOLLOWER)
     (edit,) = command("check", "--diff", "--json").json["diff"]["jobs"]
     assert (edit["job"], edit["change"], edit["after"], edit["next_after"]) == ("journey", "added", ["nightly"], None)

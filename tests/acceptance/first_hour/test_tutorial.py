@@ -41,7 +41,7 @@ def test_the_wheel_brings_the_man_page_and_nothing_of_the_tests(checkout: Path) 
     names = zipfile.ZipFile(wheel).namelist()
     assert [name for name in names if name.endswith("share/man/man1/schedctl.1")]
     assert "scheduler/config.example.toml" in names
-    assert {name.split("/")[0] for name in names} - {"scheduler", "exporter", "storage"} == {
+    assert {name.split("/")[0] for name in names} - {"_schedctl.py", "scheduler", "exporter", "storage"} == {
         name.split("/")[0] for name in names if ".dist-info/" in name or ".data/" in name
     }
 

@@ -158,7 +158,7 @@ def test_notify_test_tries_every_address_and_says_which_refuses(service: Service
     assert mail.subjects == ["schedctl: this is a test"]
     assert "warning: notify.urls[1]: this is no address" in service.command("check").err
     configure(service, urls=[])
-    service.command.fails("notify", "test", code=1, says="nobody to tell")
+    service.command.fails("notify", "test", code=1, says="nobody to notify")
 
 
 def test_a_bad_edit_is_announced_once(service: Service, mail: MailServer) -> None:

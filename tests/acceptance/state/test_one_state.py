@@ -151,7 +151,7 @@ def test_a_second_config_file_takes_nothing_from_the_first_whether_a_daemon_runs
 
 def test_a_draft_is_still_compared_with_what_the_config_file_has(tmp_path: Path) -> None:
     quick = QuickCommand(tmp_path)
-    quick("list")
+    quick("reload", "--confirm")
     draft = tmp_path / "draft.toml"
     draft.write_text((CONFIG + NIGHTLY).replace('"10m"', '"2h"'), encoding="utf-8")
     answer = quick("check", "--diff", "--json", "--config", draft)
@@ -191,7 +191,7 @@ def test_a_daemon_of_another_user_is_told_with_the_way_to_its_state(everyones: P
 def test_a_daemon_that_may_not_use_the_state_does_not_take_itself_for_the_one_that_runs(everyones: Path) -> None:
     quick = QuickCommand(everyones)
     quick.config.chmod(0o644)
-    quick("list")
+    quick("reload", "--confirm")
     program = (
         "from scheduler.cli.main import run\nimport scheduler.daemon.daemon\nrun(['status'])\n"
         f"{BECOME_NOBODY}raise SystemExit(run(['daemon', '--once']))"
@@ -208,7 +208,7 @@ def test_a_daemon_that_may_not_use_the_state_does_not_take_itself_for_the_one_th
 @needs_root
 def test_the_lock_of_a_daemon_that_root_runs_on_a_users_state_stays_the_users(tmp_path: Path) -> None:
     quick = QuickCommand(tmp_path)
-    quick("list")
+    quick("reload", "--confirm")
     os.chown(quick.state / "state.db", 65_534, 65_534)
     told = [json.loads(line) for line in quick("daemon", "--once").err.splitlines()]
     (warned,) = [line["message"] for line in told if line["event"] == "state.others"]
@@ -273,7 +273,7 @@ def test_a_state_directory_that_others_can_lock_is_warned_of(tmp_path: Path) -> 
 @needs_root
 def test_root_looks_at_a_users_state_but_executes_no_run_in_it(tmp_path: Path) -> None:
     quick = QuickCommand(tmp_path)
-    quick("list")
+    quick("reload", "--confirm")
     os.chown(quick.state / "state.db", 65_534, 65_534)
     quick("list")
     refused = quick.fails("run", "nightly", "--wait", code=1, says="belongs to user nobody, who cannot read")
@@ -284,7 +284,7 @@ def test_root_looks_at_a_users_state_but_executes_no_run_in_it(tmp_path: Path) -
 
 def test_the_lock_file_of_an_older_version_is_made_private(tmp_path: Path) -> None:
     quick = QuickCommand(tmp_path)
-    quick("list")
+    quick("reload", "--confirm")
     lock = quick.state / "state.db.lock"
     lock.touch(mode=0o644)
     lock.chmod(0o644)
@@ -298,6 +298,20 @@ def test_a_disable_that_begins_a_state_says_that_a_service_elsewhere_knows_nothi
     assert f"this command began one in {quick.state}" in told
     assert "url under [storage]" in told
     assert "began" not in quick("disable", "nightly").err
+
+
+@pytest.mark.parametrize("look", [["list"], ["show", "nightly"], ["runs"], ["status"], ["audit"], ["forecast"]])
+def test_a_look_begins_no_state(tmp_path: Path, look: list[str]) -> None:
+    quick = QuickCommand(tmp_path, CONFIG + NIGHTLY)
+    answer = quick(*look, code=1 if look == ["status"] else 0)
+    assert "Traceback" not in answer.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml"]
+    service = {"STATE_DIRECTORY": str(tmp_path / "service")}
+    with daemon(quick, service):
+        pass
+    assert (tmp_path / "service" / "state.db").exists()
+    assert "nightly" in quick("list").out
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_config_file_that_lost_its_url_begins_no_second_state(tmp_path: Path) -> None:

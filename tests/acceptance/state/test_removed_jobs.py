@@ -66,7 +66,7 @@ def written_later(path: Path, text: str) -> threading.Timer:
     "command", [["list"], ["show", "third"], ["next", "third"], ["disable", "third"], ["run", "third"]]
 )
 def test_a_command_in_the_middle_of_a_file_waits_for_its_end(quick: QuickCommand, command: list[str]) -> None:
-    quick("list")
+    quick("reload", "--confirm")
     quick.write(CONFIG + JOBS["first"] + JOBS["second"])  # less than half is gone: no confirmation would be asked for
     timer = written_later(quick.config, WHOLE)
     quick(*command)
@@ -76,7 +76,7 @@ def test_a_command_in_the_middle_of_a_file_waits_for_its_end(quick: QuickCommand
 
 
 def test_nothing_runs_by_a_half_written_job(quick: QuickCommand) -> None:
-    quick("list")
+    quick("reload", "--confirm")
     quick.write(WHOLE.replace("select 1 as number", "select 1 as half"))
     timer = written_later(quick.config, WHOLE.replace("select 1 as number", "select 1 as whole"))
     quick("run", "first", "--wait")
@@ -113,7 +113,7 @@ def test_no_command_removes_most_jobs_of_the_file(tmp_path: Path, half: str) -> 
 
 
 def test_check_warns_of_a_file_without_jobs_and_says_what_has_to_be_confirmed(quick: QuickCommand) -> None:
-    quick("list")
+    quick("reload", "--confirm")
     quick.write("")
     told = quick("check").err
     assert f"{quick.config}: the file is empty: it has no jobs and no connections" in told
@@ -130,7 +130,7 @@ def test_check_warns_of_a_file_without_jobs_and_says_what_has_to_be_confirmed(qu
 
 
 def test_without_a_daemon_a_confirmed_edit_is_applied_by_the_command(quick: QuickCommand) -> None:
-    quick("list")
+    quick("reload", "--confirm")
     quick.write(CONFIG + JOBS["first"])
     assert "no daemon is alive" in quick("reload", code=1).err
     quick.fails("run", "first", code=4, says="removes 2 of 3 jobs of the config file (second, third)")

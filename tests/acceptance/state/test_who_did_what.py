@@ -87,7 +87,7 @@ def test_who_removed_a_job_and_forgot_its_state_is_told_though_there_is_no_job_t
 def test_who_confirmed_that_most_jobs_go_is_kept_for_each_of_them(quick: QuickCommand) -> None:
     second, third = (NIGHTLY.replace("nightly", name) for name in ("second", "third"))
     quick.write(CONFIG + NIGHTLY + second + third)
-    quick("list")
+    quick("daemon", "--once")
     quick.write(CONFIG + NIGHTLY)
     quick("reload", "--confirm", environment={"SUDO_USER": "alice"})
     quick.fails("show", "third", code=3, says=f"by {ME} (sudo by alice) with schedctl reload --confirm")
@@ -100,7 +100,7 @@ def test_who_confirmed_that_most_jobs_go_is_kept_for_each_of_them(quick: QuickCo
 
 
 def test_an_edit_of_the_config_file_is_kept_for_each_job_that_it_changes(quick: QuickCommand) -> None:
-    quick("list")
+    quick("daemon", "--once")
     quick.write(CONFIG + NIGHTLY.replace("0 3 *", "0 4 *") + NIGHTLY.replace("nightly", "second"))
     quick("list")
     edit = f"edit of {quick.config}"

@@ -85,6 +85,8 @@ class Workplace:
         self.file = directory / "config.toml"
         if job:
             directory.mkdir(parents=True, exist_ok=True)
+            if storage is not None and "spool" not in more:
+                more += f'spool = "{directory / "spool"}"\n'  # else it is in the home directory, where all tests meet
             storage = storage or f"sqlite:///{directory / 'state.db'}"
             self.file.write_text(
                 CONFIG.format(storage=storage, more=more, url=url, job=job, secret=SECRET), encoding="utf-8"
