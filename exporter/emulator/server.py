@@ -38,8 +38,8 @@ class Emulator:
 
     ``state`` is its SQLite file (None: a temporary one, gone at the end); ``schema`` a TOML or JSON file, or the same
     as plain values, added to the standard objects; ``port`` 0 takes a free one. ``clock`` returns aware times.
-    ``batch_seconds`` is the least time that a batch takes; ``seed`` decides the org's id and its tokens. Raises
-    SchemaError, StateInUseError, OSError.
+    ``batch_seconds`` is the least time that a batch takes; ``seed`` decides the org's id and its tokens (None: a random
+    one, which stays with the state file). Raises SchemaError, StateInUseError, OSError.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Emulator:
         rights: Rights | None = None,
         clock: Callable[[], datetime] | None = None,
         batch_seconds: float = 0.0,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="emulator-") if state is None else None
         path = state or Path(self._temporary.name if self._temporary else ".") / "org.sqlite"
@@ -136,7 +136,9 @@ def serve(
         calls[number] = lambda: None
     with (
         Signals(calls),
-        Emulator(state=state, port=port, schema=schema, client_id=client_id, client_secret=client_secret) as emulator,
+        Emulator(
+            state=state, port=port, schema=schema, client_id=client_id, client_secret=client_secret, seed=None
+        ) as emulator,
     ):
         announce(emulator.url)
         ended.wait()

@@ -14,6 +14,8 @@ Keys = tuple[str | int, ...]
 """Where a value stands: the keys from the top of the file, and positions (from 0) in lists."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_OPTION = re.compile(r"(\b\w*(?:pass|secret|token|key|credential)\w*\s*=\s*)[^&;\s]+", re.IGNORECASE)
+"""An option of a URL, or a word of libpq's, whose value may be a secret."""
 _MAX_SHOWN = 60
 
 
@@ -71,9 +73,9 @@ def dotted(keys: Sequence[str | int]) -> str:
 
 
 def show(value: object) -> str:
-    """Write a value as TOML does, cut if it is long; a password in a URL is left out."""
+    """Write a value as TOML does, cut if it is long; a password in a URL or its options is left out."""
     if isinstance(value, str):
-        text = re.sub(r"(?s)://.*@", "://***@", value)
+        text = _OPTION.sub(r"\1***", re.sub(r"(?s)://.*@", "://***@", value))
         text = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
         return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):

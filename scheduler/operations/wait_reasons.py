@@ -25,11 +25,16 @@ from storage.runs.runs import StoredRun
 def waits_for(
     database: Database, config: Config | None, run: StoredRun, now: datetime, *, here: bool = False
 ) -> str | None:
-    """Return what keeps a run from starting, the first thing that does; None if it does not wait.
+    """Return what keeps a run from starting, or from going on, the first thing that does; None if nothing does.
 
     ``here``: this process would execute it, so that no daemon has to live. Without a config, because the file has
     faults, the limits of connections are not known.
     """
+    if run.state == "running":
+        with database.read() as session:
+            owner = next((node for node in nodes.all_nodes(session) if node.id == run.owner), None)
+            is_executed = owner is not None and lives(owner, shared_now(session, now))
+        return None if is_executed else "a daemon to go on with it (or schedctl daemon --once): its process has ended"
     return next(_reasons(database, config, run, now, here=here), None) if run.state == "waiting" else None
 
 

@@ -73,16 +73,19 @@ class Org:
         schema: OrgSchema,
         rights: Rights | None = None,
         clock: Callable[[], datetime] | None = None,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> None:
-        """Open the org kept in ``state``; ``seed`` decides its id and tokens. Raises StateInUseError, sqlite3.Error."""
+        """Open the org kept in ``state``; ``seed`` decides its id and tokens. Raises StateInUseError, sqlite3.Error.
+
+        With None, that is a random number which stays with the file: no two orgs are then the same.
+        """
         self.schema = schema
         self.rights = rights or Rights()
         self.clock = clock or (lambda: datetime.now(UTC))
-        self.seed = seed
-        self.org_id = make_id("00D", 1 + seed)
         self.url = ""
         self.store = Store(state, schema, USER_ID)
+        self.seed = self.store.own_seed() if seed is None else seed
+        self.org_id = make_id("00D", 1 + self.seed)
         self._calls: deque[tuple[int, int]] = deque()
         self._counting = threading.Lock()
         self._add_user()

@@ -7,6 +7,7 @@ into the operating system's cache). A crash of the machine may lose the last mom
 import errno
 import fcntl
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -67,6 +68,15 @@ class Store:
             raise
         self._writing = threading.RLock()
         self._readers: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+
+    def own_seed(self) -> int:
+        """Return a random number that was chosen when this was first asked of the file."""
+        with self.writing() as writer:
+            (seed,) = writer.execute("PRAGMA user_version").fetchone()
+            if not seed:
+                seed = 1 + secrets.randbelow(2**30)
+                writer.execute(f"PRAGMA user_version = {seed}")
+        return int(seed)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

@@ -15,7 +15,7 @@ from scheduler.cli.arguments import options
 from scheduler.cli.arguments.groups import add_command
 from scheduler.cli.arguments.lazy_module import Late
 from scheduler.cli.printing.json_forms import run_json
-from scheduler.cli.printing.output import put, put_json, put_sheet, put_table, say
+from scheduler.cli.printing.output import put, put_json, put_sheet, put_table, say, warn
 from scheduler.cli.printing.text_tables import STYLES, run_table
 from scheduler.cli.printing.times import iso, relative
 from scheduler.cli.state import fast_path
@@ -91,6 +91,8 @@ def status(*, as_json: options.Json = False, config: options.Config = None) -> i
             found = health.look(database, now)
         if faults is not None:
             found = replace(found, config_fault=str(faults))
+        elif found.daemon is None and (told := session.check_if_stored(config, now)) is not None:
+            warn(told)  # a daemon says so by itself
     if as_json:
         put_json(_health_json(found))
     else:

@@ -241,6 +241,15 @@ def check_stored(path: Path, config: Config, now: datetime) -> str | None:
     return None if unconfirmed is None else str(unconfirmed)
 
 
+def check_if_stored(given: Path | None, now: datetime) -> str | None:
+    """Return why a daemon that starts now would wait for a person; None if it would not, or has no state yet."""
+    path = find_config(given)
+    try:
+        return check_stored(path, load(path), now)
+    except (ConfigError, NameConflicts) as error:
+        return str(error).split("\n", maxsplit=1)[0]
+
+
 def unreadable_stored(path: Path, config: Config) -> list[str]:
     """Say of each stored job that cannot be read, and that the config file does not replace, that it does not fire.
 

@@ -125,6 +125,7 @@ def test_check_warns_of_a_file_without_jobs_and_says_what_has_to_be_confirmed(qu
     assert shown["diff"]["needs_confirm"] is True
     assert "removes 2 of 3 jobs" in shown["warnings"][0]
     assert "only by schedctl reload --confirm" in quick("check", "--diff").out
+    assert "removes 2 of 3 jobs" in quick("status", code=1).err
     quick.write(WHOLE)
     assert quick("check", "--diff", "--json").json["diff"]["needs_confirm"] is False
 

@@ -316,3 +316,12 @@ def test_a_batch_fails_as_a_whole_when_asked(caller: Caller) -> None:
 def test_a_fault_that_makes_no_sense_is_refused(caller: Caller, fault: object) -> None:
     answer = requests.post(f"{caller.url}/_emulator/faults", json=fault, timeout=30)
     assert (answer.status_code, bool(answer.json()["error"])) == (400, True)
+
+
+def test_an_org_has_an_id_of_its_own_which_stays_with_its_file(tmp_path: Path) -> None:
+    ids: list[str] = []
+    for name in ("one", "two", "one"):
+        with Emulator(state=tmp_path / name, seed=None) as emulator:
+            ids.append(emulator.org.org_id)
+    assert ids[0] == ids[2] != ids[1]
+    assert {(each[:3], len(each)) for each in ids} == {("00D", 18)}

@@ -1,6 +1,7 @@
 """What a waiting run says that it waits for."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ def test_nothing_in_particular_and_nothing_at_all(world: World) -> None:
     run = world.run()
     assert world.says(run) == "a free worker"
     world.claim(run)
+    with world.database.write() as session:
+        nodes.register(session, replace(this_node("cli", NOON), id="x"))
     assert world.says(run) is None
 
 
@@ -133,3 +136,12 @@ def test_a_quota_and_a_disk(world: World) -> None:
     with world.database.write() as session:
         key_values.put(session, f"disk_fault:{this_node('cli', NOON).host}:/spool", "5 MB are free")
     assert (world.says(run) or "").startswith("room on a disk: ")
+
+
+def test_a_run_whose_process_has_ended_waits_for_a_daemon(world: World) -> None:
+    run = world.run()
+    world.claim(run)
+    assert world.says(run) == "a daemon to go on with it (or schedctl daemon --once): its process has ended"
+    with world.database.write() as session:
+        nodes.register(session, replace(this_node("cli", NOON), id="x"))
+    assert world.says(run) is None

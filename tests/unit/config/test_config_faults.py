@@ -359,3 +359,20 @@ export = {{ connection = "f" }}
     with pytest.raises(ConfigError) as refused:
         parse(text)
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://u@h/db?sslpassword=hush-hush",
+        "postgres://u:hush-hush@h/db",
+        "http://h/db?a=b&access_token=hush-hush&c=d",
+        "host=h password = hush-hush dbname=d",
+        "jdbc://h;api_key=hush-hush;x=1",
+    ],
+)
+def test_a_secret_in_an_address_that_is_refused_is_not_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(f'[storage]\nurl = "{url}"\n')
+    assert "hush" not in str(caught.value)
+    assert "***" in str(caught.value)
