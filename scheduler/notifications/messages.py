@@ -26,6 +26,8 @@ _ADVICE = {
     FailureKind.DATA: "The rows themselves are at fault: schedctl rejected {run} shows each with its reason.",
     FailureKind.INTERNAL: "An internal error, which is a bug in schedctl: look into its log, and report it.",
 }
+_SAYS_WHAT_TO_DO = frozenset({"ABANDONED", "LEDGER_GONE", "SPOOL_GONE", "UNFINISHED_RUN"})
+"""Codes whose message names the command that comes next: neither the rows nor schedctl are at fault."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +83,8 @@ def _failed(ended: Ended) -> NoticeText:
         return _run_notice(ended, "failed", subject)
     subject += f": {failure.code}"
     advice = _ADVICE[failure.kind].format(run=ended.run_id)
+    if failure.code in _SAYS_WHAT_TO_DO:
+        advice = "Operator action is needed: the reason says what to do."
     if failure.kind is FailureKind.CONFIGURATION and ended.streak <= ended.disable_after:
         count = f"{ended.streak} of {ended.disable_after} before the job is disabled"
         return _run_notice(ended, "failed", f"{subject} ({count})", advice, count=count)
@@ -88,7 +92,9 @@ def _failed(ended: Ended) -> NoticeText:
 
 
 def _partial_advice(ended: Ended) -> str:
-    return f"The other rows are there. The refused ones, each with its reason: schedctl rejected {ended.run_id}"
+    return (
+        f"The other rows are in the target. The rejected ones, each with its reason: schedctl rejected {ended.run_id}"
+    )
 
 
 def _run_notice(

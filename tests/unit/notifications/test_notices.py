@@ -73,6 +73,14 @@ def test_other_failures_count_nothing_and_each_has_its_own_advice(kind: FailureK
     assert len(advice) == len(FailureKind)
 
 
+@pytest.mark.parametrize("code", ["ABANDONED", "LEDGER_GONE", "SPOOL_GONE", "UNFINISHED_RUN"])
+@pytest.mark.parametrize("kind", [FailureKind.INTERNAL, FailureKind.DATA])
+def test_a_reason_that_says_what_to_do_is_not_called_a_bug_nor_the_rows_fault(code: str, kind: FailureKind) -> None:
+    failure = Failure(kind=kind, code=code, message="schedctl retry 1 goes on where it stopped")
+    (notice,) = notices_of(ended(Outcome.FAILED, conclusion=Conclusion(outcome=Outcome.FAILED, failure=failure)), ALL)
+    assert notice.body.split("\n\n")[1] == "Operator action is needed: the reason says what to do."
+
+
 def test_a_job_that_is_never_disabled_is_told_no_count() -> None:
     (notice,) = notices_of(ended(Outcome.FAILED, FailureKind.CONFIGURATION, disable_after=0), ALL)
     assert notice.subject == "job contacts failed: INVALID_FIELD"
