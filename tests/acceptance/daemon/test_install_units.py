@@ -114,12 +114,12 @@ def test_the_unit_of_a_file_elsewhere_leaves_word_where_its_state_will_be(
     monkeypatch.setattr(location, "SYSTEM_STATE", tmp_path / "var")
     quick("install-units", "--directory", tmp_path / "units")
     assert json.loads((tmp_path / ".config.toml.state").read_text(encoding="utf-8"))["state"] == str(tmp_path / "var")
-    quick("list")
+    quick("reload", "--confirm")
     assert (tmp_path / "var" / "state.db").exists()
 
 
 def test_a_state_that_the_unit_would_leave_behind_is_warned_of(tmp_path: Path) -> None:
     quick = QuickCommand(tmp_path)
-    quick("list")
+    quick("reload", "--confirm")
     told = quick("install-units", "--directory", tmp_path / "units", "--json").json["warnings"]
     assert any(f"is in {quick.state} so far, and the unit's is /var/lib/schedctl" in each for each in told)
