@@ -8,6 +8,7 @@ from scheduler.errors.operation_error import failed
 from scheduler.nodes.presence import present
 from scheduler.nodes.process import lives
 from scheduler.operations.runs import get_run
+from scheduler.runs.incremental import COMPLETED, is_broken_off
 from storage import nodes
 from storage.database import ClaimLost, Database
 from storage.engine.server_clock import shared_now
@@ -29,6 +30,9 @@ def abandon(
 
     ``even_unasked``: also if the target cannot be asked. Raises not-found; and failed if the run has ended, has sent
     nothing yet, is in the hands of a process that lives, or if the target cannot be asked: then nothing has changed.
+
+    A run of an incremental append that has broken off keeps later slots from running; given up, its slot counts as
+    done, and the next one selects what is new since.
     """
     from scheduler.runs import runner  # noqa: PLC0415 - drivers, for this alone
 
@@ -44,6 +48,10 @@ def abandon(
                 if not runs.take_back(session, [run_id], now=shared):
                     raise failed(f"the claim of run {run_id} has not run out yet: try again in half a minute")
                 run = runs.get_run(session, run_id)
+            if run is not None and is_broken_off(session, run):
+                runs.set_reason(session, run_id, COMPLETED)
+                record_action(session, by, "abandoned", now=now, jobs=[run.job], run_id=run_id)
+                return runs.get_run(session, run_id) or run
             if run is None or run.state == "finished":
                 raise failed(f"run {run_id} has ended already: {run.outcome if run else 'it is gone'}")
             if not ledger.entries(session, run_id):

@@ -16,7 +16,7 @@ from scheduler.jobs.definition import Job, UnreadableJobError
 from scheduler.jobs.outline import Outline
 from scheduler.nodes.process import lives
 from scheduler.operations.runs import MAX_SEARCHED, get_run
-from scheduler.runs.incremental import NAME, is_incremental_append, is_uncertain
+from scheduler.runs.incremental import COMPLETED, NAME, is_incremental_append, is_uncertain
 from scheduler.runs.resend import RETRIED, WITHOUT_TEXT
 from scheduler.runs.spool_identity import (
     LEDGER_GONE,
@@ -59,6 +59,11 @@ def retry(
     not repeated unless ``again``: they would be there twice. Raises not-found, and failed where it makes no sense.
     """
     before = _ended(database, run_id)
+    if not again and before.reason == COMPLETED:
+        raise failed(
+            f"run {run_id} counts as completed by hand (schedctl runs abandon): schedctl retry {run_id} --again sends "
+            "all of its rows"
+        )
     if not again:
         _check_selected_since(database, before)
     obstacle: _Obstacle | None = None
@@ -139,7 +144,7 @@ def _check_selected_since(database: Database, before: StoredRun) -> None:
     if not is_incremental_append(job):
         return
     with database.read() as session:
-        later = runs.last_sent_slot(session, before.job, partly=True, reason=RETRIED)
+        later = runs.last_sent_slot(session, before.job, partly=True, left_out=RETRIED)
     if later is not None and later > before.scheduled_time:
         raise failed(
             f"the run of the slot {later:%Y-%m-%dT%H:%M:%SZ} has sent the rows of run {before.id} with its own, since "

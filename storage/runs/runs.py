@@ -252,24 +252,36 @@ def list_runs(
 
 
 def last_sent_slot(
-    session: Session, job: str, *, before: datetime | None = None, partly: bool = False, reason: str | None = None
+    session: Session,
+    job: str,
+    *,
+    before: datetime | None = None,
+    partly: bool = False,
+    completed: str = "",
+    left_out: str = "",
 ) -> datetime | None:
     """Return the newest slot of a job, before ``before`` if given, whose run succeeded; None if there is none.
 
-    ``partly``: or ended otherwise, but with a result for each row that it read, and some of them accepted. Runs for
-    ``reason`` do not count.
+    ``partly``: or ended otherwise, but with a result for each row that it read, and some of them accepted. A run whose
+    reason is ``completed`` counts in any case, one with ``left_out`` never.
     """
-    sent = RUN.c.outcome == "succeeded"
+    sent = or_(RUN.c.outcome == "succeeded", RUN.c.reason == completed) if completed else RUN.c.outcome == "succeeded"
     if partly:
         told = RUN.c.rows_accepted + RUN.c.rows_rejected + RUN.c.rows_unchanged
         sent = or_(sent, and_(RUN.c.state == "finished", RUN.c.rows_accepted > 0, RUN.c.rows_read == told))
     query = select(RUN.c.scheduled_time).where(RUN.c.job == job, sent)
     if before is not None:
         query = query.where(RUN.c.scheduled_time < before)
-    if reason is not None:
-        query = query.where(RUN.c.reason.is_distinct_from(reason))
+    if left_out:
+        query = query.where(RUN.c.reason.is_distinct_from(left_out))
     newest = query.order_by(RUN.c.scheduled_time.desc()).limit(1)
     return cast("datetime | None", session.execute(newest).scalar())
+
+
+def set_reason(session: Session, run_id: int, reason: str) -> bool:
+    """Give a run that has ended a reason; False if it has not ended."""
+    ended = [RUN.c.id == run_id, RUN.c.state == "finished"]
+    return _changed(session, update(RUN).where(*ended).values(reason=reason))
 
 
 def begun_runs(session: Session, job: str, *, after: datetime | None, other_than: int) -> list[StoredRun]:

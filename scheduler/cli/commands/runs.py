@@ -221,7 +221,9 @@ def abandon_run(
     """End a run that has begun and cannot go on.
 
     Use it for a run whose spool is on a host that no longer exists. Nothing more is sent. The run fails with the counts
-    that the target confirms, and names the batches in doubt. If the target cannot be asked, nothing changes.
+    that the target confirms, and names the batches in doubt. If the target cannot be asked, nothing changes. A run that
+    has ended in the middle of an append by `:last_scheduled_time` keeps the next slots from running; abandoned, it
+    counts as completed by hand, and they run again.
     """
     with session.opened(config, datetime.now(UTC)) as bench:
         _log_to_terminal()

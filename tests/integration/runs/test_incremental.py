@@ -10,8 +10,11 @@ from support.runs.whole_runs import Workplace
 
 from exporter.emulator.server import Emulator
 from scheduler.errors.operation_error import OperationError
+from scheduler.operations.abandon import abandon
 from scheduler.operations.retry import retry, retry_rejected
-from storage.runs.runs import StoredRun
+from scheduler.runs.incremental import COMPLETED
+from storage.runs import runs
+from storage.runs.runs import NewRun, StoredRun
 
 APPEND = '[jobs.things.export]\nconnection = "crm"\nobject = "Thing__c"\nbatch_size = 2\n'
 UPSERT = APPEND + 'mode = "update"\nkey = "Ext_Id__c"\nupsert = true\n'
@@ -93,7 +96,7 @@ def test_a_slot_waits_while_the_append_before_it_is_tried_again(
     work.put(rows(0, 1))
     second = work.ask(kind="schedule")
     with work.database() as database, database.write() as session:  # the first one waits for its next attempt
-        session.connection().exec_driver_sql("UPDATE run SET run_time = '2100-01-01' WHERE id = ?", (first,))
+        session.connection().exec_driver_sql("UPDATE run SET run_time = '2100-01-01T00:00:00Z' WHERE id = ?", (first,))
     run = work.attempt(second)
     assert run is not None
     assert (run.state, run.failure_kind, run.failure_code) == ("waiting", "transient", "UNFINISHED_RUN")
@@ -151,6 +154,39 @@ def test_what_a_later_slot_has_sent_too_is_not_sent_by_retry(
     assert work.run(rows(0, 1), kind="schedule").rows_accepted > 8
     with work.database() as database, pytest.raises(OperationError, match=f"nothing of run {first} is left to send"):
         retry(database, first, datetime.now(UTC), spool_root=work.config.storage.spool)
+
+
+def test_an_append_that_a_person_has_completed_by_hand_keeps_no_slot_back(
+    emulator: Emulator, cradle: Nursery, tmp_path: Path
+) -> None:
+    work = workplace(emulator, tmp_path)
+    work.put(rows(0))
+    first = broken_off(work, cradle)
+    second = work.run(rows(0, 1), kind="schedule")
+    assert f"schedctl runs abandon {first}" in str(second.failure_message)
+    with work.database() as database:
+        assert abandon(database, work.config, first, datetime.now(UTC)).reason == COMPLETED
+        for run_id, says in ((first, "has ended already"), (second.id, "has ended already")):
+            with pytest.raises(OperationError, match=says):
+                abandon(database, work.config, run_id, datetime.now(UTC))
+        with pytest.raises(OperationError, match="counts as completed by hand"):
+            retry(database, first, datetime.now(UTC), spool_root=work.config.storage.spool)
+    third = work.run(rows(0, 1, 2), kind="schedule")
+    assert (third.outcome, third.rows_read) == ("succeeded", 16)
+
+
+def test_a_run_for_a_slot_before_all_others_does_not_select_what_they_have_sent(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    work = workplace(emulator, tmp_path)
+    work.put(rows(0))
+    later = work.finish(work.ask(kind="schedule"))
+    slot = datetime(2026, 11, 20, tzinfo=UTC)
+    new = NewRun(job="things", scheduled_time=slot, run_time=slot, kind="manual", definition=work.job.to_dict())
+    with work.database() as database, database.write() as session:
+        (earlier,) = runs.insert_runs(session, [new], now=slot)
+    assert later.rows_read == 8
+    assert work.finish(earlier or 0).rows_read == 0
 
 
 def test_refused_rows_wait_until_all_rows_of_their_run_were_sent(

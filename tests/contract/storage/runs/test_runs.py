@@ -28,6 +28,7 @@ from storage.runs.runs import (
     release,
     replace_waiting,
     request_cancel,
+    set_reason,
     settle,
     waiting_or_running,
 )
@@ -79,6 +80,17 @@ def test_a_slot_was_sent_partly_if_each_row_has_its_result(database: Database) -
     with database.read() as session:
         assert last_sent_slot(session, "nightly") == at(0)
         assert last_sent_slot(session, "nightly", partly=True) == at(1)
+
+
+def test_a_slot_counts_as_sent_for_one_reason_and_never_for_another(database: Database) -> None:
+    settled(database, "succeeded", 0)
+    first, second = settled(database, "failed", 1), settled(database, "succeeded", 2)
+    with database.write() as session:
+        assert set_reason(session, first, "by hand")
+        assert set_reason(session, second, "again")
+        assert not set_reason(session, 99, "none")
+        assert last_sent_slot(session, "nightly", left_out="again") == at(0)
+        assert last_sent_slot(session, "nightly", completed="by hand", left_out="again") == at(1)
 
 
 def test_begun_runs_are_those_that_acted_and_are_not_done(database: Database) -> None:
