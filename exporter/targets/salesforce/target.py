@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from exporter.events import BatchSent, BatchSettled, Event, Listener, Warned
 from exporter.failures import ExportError, FailureKind, internal
 from exporter.ledger import Control
-from exporter.report import ExportReport, exceeds
+from exporter.report import ExportReport, Refusal, exceeds, merge_refusals
 from exporter.rows.key_forms import Form
 from exporter.settings.connection import SalesforceConnection, SalesforceExport
 from exporter.spool.spool import Spool, SpooledColumn, SpoolManifest
@@ -34,7 +34,7 @@ from exporter.targets.salesforce.delivery.export_state import Standing
 from exporter.targets.salesforce.delivery.journal import Journal, Leg
 from exporter.targets.salesforce.delivery.ledger_facts import legs_of
 from exporter.targets.salesforce.export_plan import Operation, make_plan
-from exporter.targets.salesforce.preparation.id_lookup import load_lookup
+from exporter.targets.salesforce.preparation.id_lookup import count_missing, load_lookup
 from exporter.targets.salesforce.preparation.key_check import key_form
 from exporter.targets.salesforce.preparation.preflight import Known, Preflight
 from exporter.targets.target import ExportContext
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from exporter.rows.casts import TextRules
     from exporter.targets.salesforce.auth.log_in import Login
-    from exporter.targets.salesforce.preparation.cell_check import CellChecks
+    from exporter.targets.salesforce.preparation.cell_check import CellChecks, CheckedColumn
 
 _BATCHES_A_DAY = 15_000
 """Batches that an org takes in 24 hours, over both bulk APIs (Bulk API limits)."""
@@ -276,7 +276,12 @@ class SalesforceTarget:
         if deletes:
             read = work.manifest.rows + context.unchanged
             found = replace(standing.report(read), unchanged=context.unchanged)
-            check_refusals(self._plan.object, found, standing.doubtful, standing.misfits, context.max_rejected)
+            orphans = tuple(_orphans(work, findings.columns))
+            most = max((each.count for each in orphans), default=0)  # a row may lack several parents
+            doubtful = max(standing.doubtful, most - found.rejected)
+            check_refusals(
+                self._plan.object, found, doubtful, merge_refusals(standing.misfits, orphans), context.max_rejected
+            )
 
     def _is_withheld(self, report: ExportReport, context: ExportContext) -> bool:
         """Whether so many rows were rejected that a mirror deletes nothing: those that stay may be wrong, too."""
@@ -289,6 +294,18 @@ class SalesforceTarget:
             yield f"api_version {self._plan.api_version} is deprecated: Salesforce switches it off in summer 2028"
         if len(manifest.batches) > _BATCHES_A_DAY:
             yield f"{len(manifest.batches)} batches: an org takes {_BATCHES_A_DAY} in 24 hours; raise batch_size"
+
+
+def _orphans(work: ExportWork, columns: "Sequence[CheckedColumn]") -> Iterator[Refusal]:
+    """Count, by column, the rows that link to a parent which is not there: they would be rejected."""
+    queries = Queries(work.client, work.spool.directory)
+    for column in columns:
+        if not column.parent or column.to_deleted:
+            continue
+        count = count_missing(queries, column.parent, column.field, work.spool, work.manifest, column=column.name)
+        if count:
+            message = f"{column.name}: no {column.parent} has this {column.field.name}"
+            yield Refusal(code="INVALID_FIELD", message=message, count=count, fields=(column.name,))
 
 
 def _with_ids(work: ExportWork) -> ExportWork:

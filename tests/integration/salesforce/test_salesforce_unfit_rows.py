@@ -1,5 +1,6 @@
 """Rows that Salesforce would refuse are known before the first effect, in the local Salesforce, on both bulk APIs."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,46 @@ def test_a_truncate_whose_rows_all_name_deleted_parents_deletes_nothing(
         return
     with pytest.raises(ExportError, match=r"all 2 rows.*every row names a parent"):
         export(emulator, spool, ListLedger(), **TRUNCATE)
+    assert len(names(emulator)) == 6
+
+
+PARENTS = {"Name": ["a", "b", "c", "d"], "Account__r.Ext_Id__c": ["here", "gone", None, "GONE"]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "max_rejected", "told"),
+    [
+        ([1, 3], None, "all 2 rows for Thing__c would be rejected, so no record is deleted"),
+        ([1], None, "the only row for Thing__c would be rejected"),
+        ([0, 1, 2, 3], 1, "2 of 4 rows for Thing__c would be rejected (max_rejected = 1)"),
+        ([0, 1, 2, 3], None, ""),
+        ([0, 2], 0, ""),
+    ],
+)
+@pytest.mark.parametrize("many", [False, True])
+def test_a_truncate_of_rows_whose_parents_are_not_there_deletes_nothing(  # noqa: PLR0917 - pytest's fixtures
+    emulator: Emulator,
+    tmp_path: Path,
+    rows: list[int],
+    max_rejected: int | None,
+    told: str,
+    many: bool,  # noqa: FBT001
+) -> None:
+    others = [[f"x{number}", f"x{number}"] for number in range(500 if many else 0)]
+    load(emulator.org, "insert", csv_of(["Name", "Ext_Id__c"], ["a", "Here"], *others), name="Account")
+    columns = {name: [values[row] for row in rows] for name, values in PARENTS.items()}
+    spool = Spool(tmp_path / "run-1")
+    make_target(emulator.url, object="Thing__c").fill(
+        pa.table(columns).to_reader(), spool, control=QuickControl(), listen=lambda _event: None
+    )
+    if not told:
+        report = export(emulator, spool, ListLedger(), max_rejected=max_rejected, **TRUNCATE)
+        assert (report.deleted, report.rejected) == (6, 2 if 1 in rows else 0)
+        return
+    with pytest.raises(ExportError, match=re.escape(told)) as caught:
+        export(emulator, spool, ListLedger(), max_rejected=max_rejected, **TRUNCATE)
+    assert "Account__r.Ext_Id__c: no Account has this Ext_Id__c" in caught.value.message
+    assert "gone" not in caught.value.message.lower().replace("goes", "")
     assert len(names(emulator)) == 6
 
 

@@ -95,6 +95,7 @@ class CheckedColumn:
     ``inserts`` and ``updates`` say what may become of a row. ``is_own`` false: the field is the parent's, by which it
     is found, so that only its type counts. ``prefixes`` are what an Id in it begins with, if that is known.
     ``to_deleted`` says that all records which it can name now are deleted first: a truncate's links to its own object.
+    ``parent`` is the object whose field ``field`` is, for a column that names a parent by it which can be looked up.
     """
 
     name: str
@@ -105,6 +106,7 @@ class CheckedColumn:
     is_own: bool = True
     prefixes: Collection[str] = ()
     to_deleted: bool = False
+    parent: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

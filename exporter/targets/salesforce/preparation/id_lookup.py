@@ -10,7 +10,7 @@ import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
@@ -36,6 +36,8 @@ _ROW, _RECORD = _DIGEST + 8, _DIGEST + _ID
 _BUCKET_ROWS = 100_000
 _MAX_BUCKETS = 150
 _FILE, _PARTIAL = "ids", "ids.partial"
+MOST_PARENTS = 100_000
+"""Different values of a column that links to parents, which are held in memory while the parents are looked up."""
 BULK_CALLS = 12
 """Calls of a bulk query: open, hand over, polls, results, close."""
 
@@ -122,6 +124,19 @@ def build_lookup(  # noqa: PLR0917 - what is looked up, by what, for what, and w
     return IdLookup(directory, key.name)
 
 
+def count_missing(
+    queries: Queries, name: str, key: Field, spool: Spool, manifest: SpoolManifest, *, column: str
+) -> int:
+    """Count the rows whose ``column`` names a record of the object ``name``, by its ``key``, that is not there.
+
+    Rows without a value name none. With more than MOST_PARENTS different values nothing is looked up, and none counted.
+    Raises ExportError.
+    """
+    search = _Search(queries, name, key, spool, manifest, upsert=False, column=column)
+    missing = search.missing()
+    return search.count_rows(missing) if missing else 0
+
+
 def takes_all(*, lists: int, records: int) -> bool:
     """Whether reading all ``records`` takes fewer calls than ``lists`` queries for some keys each."""
     whole = BULK_CALLS + records // 250_000 if records >= BULK_FROM else 1 + records // PAGE
@@ -132,8 +147,20 @@ class _Search:
     """One lookup under way."""
 
     def __init__(
-        self, queries: Queries, name: str, key: Field, spool: Spool, manifest: SpoolManifest, *, upsert: bool
+        self,
+        queries: Queries,
+        name: str,
+        key: Field,
+        spool: Spool,
+        manifest: SpoolManifest,
+        *,
+        upsert: bool,
+        column: str | None = None,
     ) -> None:
+        """Look for the values of ``column`` of the spool, by default the one that has the key's name."""
+        self._column = column or key.name
+        self._is_in_all = column is None
+        """Whether each batch has the column; rows without a parent go in batches without it."""
         self._queries = queries
         self._object = name
         self._key = key
@@ -176,14 +203,36 @@ class _Search:
             finally:
                 os.close(descriptor)
 
+    def missing(self) -> frozenset[bytes]:
+        """Return what :meth:`_digest` makes of the values that no record has; none if there are too many values."""
+        wanted: dict[bytes, str] = {}
+        for _, cell in self._cells():
+            written = None if self._is_inexact(cell) else literal(cell, self._key.type)
+            if written is not None:
+                wanted[self._digest(cell)] = written
+            if len(wanted) > MOST_PARENTS:
+                return frozenset()
+        records, lists = self._queries.count(self._object), list(in_lists(wanted.values(), longest=self._room()))
+        too_long = any(url_bytes(each) > self._room() for each in wanted.values())
+        everything = too_long or takes_all(lists=len(lists), records=records)
+        for _, value in self._everything(records) if everything else self._of(lists):
+            wanted.pop(self._digest(value), None) if value else None
+        return frozenset(wanted)
+
+    def count_rows(self, digests: Collection[bytes]) -> int:
+        """Count the rows whose value is one of these."""
+        return sum(not self._is_inexact(cell) and self._digest(cell) in digests for _, cell in self._cells())
+
     def _cells(self) -> Iterator[tuple[int, str]]:
         """Yield the number and the key of each row that has one."""
         for batch in self._manifest.batches:
             records = read_records(self._spool.read(batch))
             header = [column.lower() for column in next(records)]
-            if self._key.name.lower() not in header:
-                raise internal("KEY_MISSING", f"the spool has no column {self._key.name}")
-            position = header.index(self._key.name.lower())
+            if self._column.lower() not in header and not self._is_in_all:
+                continue
+            if self._column.lower() not in header:
+                raise internal("KEY_MISSING", f"the spool has no column {self._column}")
+            position = header.index(self._column.lower())
             for number, record in zip(batch.row_numbers(), records, strict=True):
                 cell = record[position].strip(BLANKS)
                 if cell not in NULLS:
@@ -197,7 +246,10 @@ class _Search:
 
     def _asked_for(self) -> Iterator[tuple[str, str]]:
         """Ask for the records with these keys, as many keys at a time as a URL holds."""
-        for some in in_lists(self._literals(), longest=self._room()):
+        yield from self._of(in_lists(self._literals(), longest=self._room()))
+
+    def _of(self, lists: Iterable[Sequence[str]]) -> Iterator[tuple[str, str]]:
+        for some in lists:
             yield from self._rows(f"{self._selection()} WHERE {self._key.name} IN ({','.join(some)})", None)
 
     def _everything(self, records: int) -> Iterator[tuple[str, str]]:

@@ -177,6 +177,8 @@ class Preflight:
             return
         named = ((found.name,) if to.type == "id" else to.parents) if is_own else (parent or "",)
         known = [self._prefix(name) for name in named] if is_own and to.plain_id else []
+        described = self._known.described.get((parent or "").lower())
+        can_look = described is not None and described.queryable and to.filterable
         prefixes = [prefix for prefix in known if prefix is not None]
         self._checked.append(
             CheckedColumn(
@@ -186,6 +188,7 @@ class Preflight:
                 inserts=plan.operation is Operation.INSERT,
                 updates=plan.operation is not Operation.INSERT,
                 is_own=is_own,
+                parent=parent or "" if can_look else "",
                 prefixes=prefixes if len(prefixes) == len(known) else (),
                 to_deleted=plan.removal is not None
                 and {name.lower() for name in named} == {found.name.lower()}
